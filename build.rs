@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("debug.rs"), debug_impls(&secretive)?)?;
     // These bytes keep every option; the prost types that the generator takes have lost the newer ones.
     fs::write(out.join("lanyard_v1.binpb"), compiler.encode_file_descriptor_set())?;
-    let mut generator = tonic_prost_build::configure()
-        .skip_debug(secretive.iter().map(|message| format!(".{}", message.full_name())));
+    let mut generator =
+        tonic_prost_build::configure().skip_debug(secretive.iter().map(|message| format!(".{}", message.full_name())));
     // Skipping the message skips its oneofs too; they hold no secret themselves (checked in debug_fields).
     for oneof in secretive.iter().flat_map(MessageDescriptor::oneofs).filter(|oneof| !oneof.is_synthetic()) {
         generator = generator.type_attribute(format!(".{}", oneof.full_name()), "#[derive(Debug)]");

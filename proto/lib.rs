@@ -4,13 +4,7 @@
 //! the modules below.
 
 // Generated code is held to the generator's standard, not ours.
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    rust_2018_idioms,
-    unreachable_pub,
-    reason = "generated code"
-)]
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms, unreachable_pub, reason = "generated code")]
 /// Package `lanyard.v1`.
 pub mod v1 {
     tonic::include_proto!("lanyard.v1");
@@ -65,10 +59,7 @@ mod tests {
         assert!(shown.contains("alice") && shown.contains("[redacted]"), "{shown}");
         assert!(!shown.contains("horse") && !shown.contains("staple"), "{shown}");
         let verify = v1::VerifySessionRequest { ust: "lyu1_secret".into(), client: None, peek: true };
-        assert_eq!(
-            format!("{verify:?}"),
-            r#"VerifySessionRequest { ust: "[redacted]", client: None, peek: true }"#
-        );
+        assert_eq!(format!("{verify:?}"), r#"VerifySessionRequest { ust: "[redacted]", client: None, peek: true }"#);
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! Time: a value that is handed in. Only this file reads the machine's clock.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A moment, in microseconds since 1970 (UTC): the precision of both databases.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(i64);
+
+impl Time {
+    pub const MAX: Self = Self(i64::MAX);
+
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds and nanoseconds since 1970, as protobuf and UUID want them.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..1_000_000 * 1000 fits")]
+    pub const fn to_unix(self) -> (i64, u32) {
+        (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000) as u32 * 1000)
+    }
+
+    /// The moment of a protobuf timestamp; `None` beyond the years that fit.
+    pub fn from_unix(seconds: i64, nanos: i32) -> Option<Self> {
+        seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1000)).map(Self)
+    }
+
+    /// How long from `earlier` to here; nothing if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates: a limit that is too far away is never reached.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339, in UTC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since_epoch = Duration::from_micros(u64::try_from(self.0).unwrap_or(0));
+        humantime::format_rfc3339_micros(UNIX_EPOCH + since_epoch).fmt(f)
+    }
+}
+
+/// Where "now" comes from: the machine, or a test that moves it.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    by_hand: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands still until somebody moves it; clones move together.
+    pub fn by_hand(start: Time) -> Self {
+        Self { by_hand: Some(Arc::new(AtomicI64::new(start.0))) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    pub fn now(&self) -> Time {
+        if let Some(by_hand) = &self.by_hand {
+            return Time(by_hand.load(Ordering::SeqCst));
+        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Moves a clock by hand; the machine's stays as it is.
+    pub fn advance(&self, duration: Duration) {
+        if let Some(by_hand) = &self.by_hand {
+            by_hand.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_by_hand_moves_only_by_hand_and_with_its_clones() {
+        let clock = Clock::by_hand(Time::from_micros(5));
+        let clone = clock.clone();
+        assert_eq!(clock.now(), Time::from_micros(5));
+        clone.advance(Duration::from_micros(7));
+        assert_eq!(clock.now(), Time::from_micros(12));
+    }
+
+    #[test]
+    fn time_saturates_instead_of_wrapping() {
+        assert_eq!(Time::MAX + Duration::from_secs(1), Time::MAX);
+        assert_eq!(Time::from_micros(3).since(Time::from_micros(9)), Duration::ZERO);
+        assert_eq!(Time::from_unix(i64::MAX, 0), None);
+        assert_eq!(Time::from_micros(1_500_000).to_string(), "1970-01-01T00:00:01.500000Z");
+    }
+}

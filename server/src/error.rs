@@ -1,0 +1,101 @@
+//! What can go wrong: situations, not codes. `grpc/status.rs` is the one place that turns them into statuses.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The result of everything that can be refused or fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A situation that a caller acts on differently from all others.
+///
+/// `Display` is what the caller reads: short, lower case, without a secret and without the source of a fault. Sources
+/// are in the variants that have one; they are logged once, where the status is made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "the calling service did not prove who it is: send a valid key as `authorization: Bearer ...`, or a client certificate"
+    )]
+    CallerUnauthenticated,
+    /// What the caller has no right to.
+    #[error("the calling service may not {what}")]
+    CallerForbidden { what: Cow<'static, str> },
+    #[error("the session token of the acting user is not good")]
+    SessionInvalid,
+    #[error("the login failed")]
+    LoginFailed,
+    #[error("a code of the second factor is needed: send `totp_code`")]
+    TotpRequired,
+    #[error("the password must be changed: send `new_password`")]
+    PasswordChangeRequired,
+    #[error("only a super-user may do this")]
+    SuperUserRequired,
+    #[error("a super-user may not {what} themself")]
+    NotOnYourself { what: &'static str },
+
+    #[error("{field}: {problem}")]
+    InvalidField { field: Cow<'static, str>, problem: Cow<'static, str> },
+    #[error("the page token is damaged, too old or belongs to another query: start the list again")]
+    PageTokenInvalid,
+    #[error("`client.current_app` names no known app")]
+    AppUnknown,
+    #[error("{field}: {problem}")]
+    PasswordRefused { field: &'static str, problem: String },
+
+    #[error("no such session")]
+    SessionNotFound,
+    #[error("no such user")]
+    UserNotFound,
+    #[error("no attribute of that name")]
+    AttributeNotFound,
+    #[error("the username is taken")]
+    UsernameTaken,
+    #[error("totp is on already")]
+    TotpAlreadyEnabled,
+    #[error("totp was not enrolled")]
+    TotpNotEnrolled,
+    #[error("the user has {limit} live sessions in this app, which is the limit: end one first")]
+    SessionQuotaReached { limit: u32 },
+    #[error("no more than {limit} attributes are kept: delete one first")]
+    AttributeQuotaReached { limit: u32 },
+
+    #[error("it was changed since: the etag does not match")]
+    EtagMismatch,
+    #[error("the change lost against others too often: try again")]
+    WriteConflict,
+    #[error("too many failed logins: wait")]
+    LoginThrottled { retry_after: Duration },
+    #[error("the calling service has too many calls under way")]
+    CallerLimited { retry_after: Duration },
+    #[error("the server has too much to do")]
+    Overloaded { retry_after: Duration },
+    #[error("the database cannot be reached")]
+    StoreUnavailable { source: Fault },
+    #[error("the server is stopping")]
+    ShuttingDown,
+    #[error("the call took longer than its deadline")]
+    DeadlineExceeded,
+    #[error("internal error")]
+    Internal { source: Fault },
+}
+
+/// The source of a fault, for the log: a sentence, never a statement, a value or a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);
+
+impl Error {
+    /// A bad field: `field` is its path in the request, `problem` what is wrong and what to do.
+    pub fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidField { field: field.into(), problem: problem.into() }
+    }
+
+    /// A bug or a broken invariant; `source` goes to the log only.
+    pub fn internal(source: impl std::fmt::Display) -> Self {
+        Self::Internal { source: Fault(source.to_string()) }
+    }
+
+    /// The database is away; `source` goes to the log only.
+    pub fn store_unavailable(source: impl std::fmt::Display) -> Self {
+        Self::StoreUnavailable { source: Fault(source.to_string()) }
+    }
+}

@@ -5,5 +5,6 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod config;
 pub mod error;
 pub mod id;

@@ -8,3 +8,4 @@ pub mod crypto;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod store;

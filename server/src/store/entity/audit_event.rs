@@ -26,6 +26,15 @@ pub struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(belongs_to = "super::audit_chain::Entity", from = "Column::ChainNumber", to = "super::audit_chain::Column::Number")]
+    Chain,
+}
+
+impl Related<super::audit_chain::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Chain.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

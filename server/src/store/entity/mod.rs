@@ -2,6 +2,8 @@
 //!
 //! A row may hold a secret; its `Debug` does not show it.
 
+#![expect(unreachable_pub, reason = "the derive macros of sea-orm write `pub`")]
+
 pub(super) mod attribute;
 pub(super) mod audit_chain;
 pub(super) mod audit_event;

@@ -24,7 +24,7 @@ impl MigratorTrait for Migrator {
 /// How many migrations the database lacks; does not write.
 pub(super) async fn pending(conn: &DatabaseConnection) -> Result<usize> {
     let all = Migrator::get_migration_with_status_read_only(conn).await.map_err(fault)?;
-    Ok(all.iter().filter(|migration| migration.status() == MigrationStatus::Pending).count())
+    Ok(all.iter().filter(|migration| migration.status() == sea_orm_migration::MigrationStatus::Pending).count())
 }
 
 /// Brings the schema up to date, telling `progress` how many are done of how many. Others that try at the same time wait, then find nothing to do.

@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -25,7 +26,14 @@ fn live_of(owner: Uuid, now: Time) -> Condition {
 
 impl<C: ConnectionTrait> Store<C> {
     /// Attributes that have not expired, in the order of their names, behind `after`. No names: all.
-    pub async fn attributes(&self, owner: Uuid, names: &[String], after: Option<&str>, now: Time, limit: u64) -> Result<Vec<AttributeRow>> {
+    pub async fn attributes(
+        &self,
+        owner: Uuid,
+        names: &[String],
+        after: Option<&str>,
+        now: Time,
+        limit: u64,
+    ) -> Result<Vec<AttributeRow>> {
         use attribute::Column;
 
         let named = (!names.is_empty()).then(|| Column::Name.is_in(names));
@@ -50,7 +58,14 @@ impl Tx {
         use attribute::Column;
 
         let replace = OnConflict::columns([Column::OwnerId, Column::Name])
-            .update_columns([Column::Value, Column::IsSealed, Column::ExpiresAt, Column::CreatedAt, Column::UpdatedAt, Column::Version])
+            .update_columns([
+                Column::Value,
+                Column::IsSealed,
+                Column::ExpiresAt,
+                Column::CreatedAt,
+                Column::UpdatedAt,
+                Column::Version,
+            ])
             .to_owned();
         attribute::Entity::insert(row.into_active_model())
             .on_conflict(replace)

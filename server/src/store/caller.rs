@@ -1,7 +1,9 @@
 //! Callers: the services that call us, and their keys.
 
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder,
+};
 use uuid::Uuid;
 
 use super::audit::ChangeKind;
@@ -14,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::id::{CallerId, Id};
 
 /// A key of a caller, as it is stored.
+#[derive(Clone, Copy)]
 pub struct NewCaller {
     pub hash: TokenHash,
     pub key_id: u16,
@@ -30,6 +33,22 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(caller.map(|caller| (caller, Time::from_micros(key.expires_at))))
     }
 
+    /// All callers that are not revoked, each with its keys and until when they are good.
+    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<(TokenHash, Time)>)>> {
+        let callers = caller::Entity::find()
+            .filter(caller::Column::RevokedAt.is_null())
+            .find_with_related(caller_key::Entity)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let key =
+            |key: caller_key::Model| Ok((super::session::token_hash(key.key_hash)?, Time::from_micros(key.expires_at)));
+        callers
+            .into_iter()
+            .map(|(caller, keys)| Ok((caller, keys.into_iter().map(key).collect::<Result<_>>()?)))
+            .collect()
+    }
+
     pub async fn caller_by_spiffe_id(&self, spiffe_id: &str) -> Result<Option<CallerRow>> {
         caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(fault)
     }
@@ -44,10 +63,20 @@ impl<C: ConnectionTrait> Store<C> {
 
     /// All callers in the order of their names, each with the times at which its keys expire.
     pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
-        let callers = caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
-        let keys = caller_key::Entity::find().order_by(caller_key::Column::ExpiresAt, Order::Asc).all(&self.conn).await.map_err(fault)?;
-        let expiries = |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
-        Ok(callers.into_iter().map(|caller| (expiries(caller.caller_id).collect(), caller)).map(|(keys, caller)| (caller, keys)).collect())
+        let callers =
+            caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
+        let keys = caller_key::Entity::find()
+            .order_by(caller_key::Column::ExpiresAt, Order::Asc)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let expiries =
+            |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
+        Ok(callers
+            .into_iter()
+            .map(|caller| (expiries(caller.caller_id).collect(), caller))
+            .map(|(keys, caller)| (caller, keys))
+            .collect())
     }
 }
 

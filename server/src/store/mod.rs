@@ -209,7 +209,8 @@ impl Store {
     /// Closes all connections; SQLite's log is folded into its file first.
     pub async fn close(&self) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
-            let _ = self.shared.writer.conn().execute_unprepared("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)").await;
+            let _ =
+                self.shared.writer.conn().execute_unprepared("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)").await;
         }
         self.conn.clone().close().await.map_err(fault)?;
         self.shared.writer.conn().clone().close().await.map_err(fault)

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ipnet::IpNet;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter,
+    QueryOrder, QuerySelect, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -130,7 +131,8 @@ struct EntryRow {
 
 impl EntryRow {
     fn into_entry(self, noted: Option<Time>) -> Result<SessionEntry> {
-        let last_active_at = noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
+        let last_active_at =
+            noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
         Ok(SessionEntry {
             token_hash: token_hash(self.token_hash)?,
             session_id: Id::from_uuid(self.session_id),
@@ -165,7 +167,7 @@ fn intern(app: &str) -> Arc<str> {
     Arc::clone(&names[names.len() - 1])
 }
 
-fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
+pub(super) fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
     bytes.try_into().map(TokenHash).map_err(|_| Error::internal("a stored token hash is not 32 bytes long"))
 }
 
@@ -193,7 +195,12 @@ impl<C: ConnectionTrait> Store<C> {
     }
 
     /// Sessions that match, newest first, older than `after`.
-    pub async fn sessions(&self, filter: &SessionFilter, after: Option<SessionId>, limit: u64) -> Result<Vec<SessionRow>> {
+    pub async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        after: Option<SessionId>,
+        limit: u64,
+    ) -> Result<Vec<SessionRow>> {
         session::Entity::find()
             .filter(filter.condition().add_option(after.map(|after| session::Column::SessionId.lt(after.uuid()))))
             .order_by(session::Column::SessionId, Order::Desc)
@@ -228,6 +235,12 @@ impl Store {
 }
 
 impl Tx {
+    /// What verification would see of a token's session, in this transaction.
+    pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
+        let hash = token_hash(token.token_hash.clone())?;
+        Ok(self.read_entries(&[hash]).await?.pop())
+    }
+
     /// The token and its session, which is locked until the transaction ends.
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
         let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
@@ -336,7 +349,13 @@ impl Tx {
     }
 
     /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
-    pub async fn revoke_sessions_of_user(&self, user: UserId, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    pub async fn revoke_sessions_of_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
         self.forget_user(user).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
@@ -345,7 +364,13 @@ impl Tx {
     }
 
     /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
-    pub async fn revoke_sessions_of_app(&self, app: Option<&str>, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    pub async fn revoke_sessions_of_app(
+        &self,
+        app: Option<&str>,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
         self.touched.lock().add_everything();
         let ended = self.revoke_all(&filter, except, reason, now).await?;
@@ -355,7 +380,13 @@ impl Tx {
 
     /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
     /// not), but are not counted.
-    async fn revoke_all(&self, filter: &SessionFilter, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    async fn revoke_all(
+        &self,
+        filter: &SessionFilter,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let others = except.map(|except| session::Column::SessionId.ne(except.uuid()));
         let condition = filter.condition().add_option(others);
         let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
@@ -366,7 +397,11 @@ impl Tx {
 
     async fn revoke_where(&self, condition: Condition, reason: i16, now: Time) -> Result<u64> {
         let done = session::Entity::update_many()
-            .set(session::ActiveModel { revoked_at: Set(Some(now.micros())), revoke_reason: Set(Some(reason)), ..Default::default() })
+            .set(session::ActiveModel {
+                revoked_at: Set(Some(now.micros())),
+                revoke_reason: Set(Some(reason)),
+                ..Default::default()
+            })
             .filter(condition.add(session::Column::RevokedAt.is_null()))
             .exec(&self.conn)
             .await

@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Chains;
@@ -210,7 +212,8 @@ fn again(error: &Error) -> Error {
 async fn begin(conn: &DatabaseConnection) -> Result<DatabaseTransaction> {
     let options = TransactionOptions {
         // SQLite: take the write lock now, not in the middle, where it could not be waited for.
-        sqlite_transaction_mode: (conn.get_database_backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate),
+        sqlite_transaction_mode: (conn.get_database_backend() == DbBackend::Sqlite)
+            .then_some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
     conn.begin_with_options(options).await.map_err(fault)

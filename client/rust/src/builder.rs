@@ -132,7 +132,7 @@ impl ClientBuilder {
         let shared = Shared { channel, authorization, retry: self.retry, budget: RetryBudget::full() };
         Ok(Client {
             shared: Arc::new(shared),
-            client_info: self.client_info.map(Arc::new),
+            info: self.client_info.map(Arc::new),
             correlation_id: None,
             deadline: self.deadline,
         })

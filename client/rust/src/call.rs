@@ -16,7 +16,7 @@ impl Client {
     pub(crate) async fn call_as<R: Rpc>(&self, id: &CorrelationId, mut request: R) -> Result<R::Answer, Error> {
         let client_info = request.client_mut();
         if client_info.is_none() {
-            *client_info = self.client_info.as_deref().cloned();
+            *client_info = self.info.as_deref().cloned();
         }
         let call =
             Call { id, metadata: self.metadata(id), deadline: Instant::now() + self.deadline.min(LONGEST_DEADLINE) };
@@ -56,7 +56,7 @@ impl Client {
             failures += 1;
             // Writes are booked too: they tell as much about the server.
             let within_budget = budget.failed();
-            let wait = error.retry_after.unwrap_or_default() + retry.backoff(failures, fastrand::f64());
+            let wait = error.retry_after.unwrap_or_default().saturating_add(retry.backoff(failures, fastrand::f64()));
             if !R::IS_READ || failures >= retry.attempts || !within_budget || wait >= call.time_left() {
                 return Err(error);
             }

@@ -18,7 +18,8 @@ use crate::v1::ClientInfo;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) client_info: Option<Arc<ClientInfo>>,
+    /// Where the user is.
+    pub(crate) info: Option<Arc<ClientInfo>>,
     pub(crate) correlation_id: Option<CorrelationId>,
     pub(crate) deadline: Duration,
 }
@@ -41,12 +42,12 @@ impl Client {
     /// The same client for a user who is elsewhere. Where `current_app` is empty, the one so far stays.
     #[must_use]
     pub fn with_client_info(&self, mut client_info: ClientInfo) -> Self {
-        if let Some(so_far) = &self.client_info
+        if let Some(so_far) = &self.info
             && client_info.current_app.is_empty()
         {
             client_info.current_app.clone_from(&so_far.current_app);
         }
-        Self { client_info: Some(Arc::new(client_info)), ..self.clone() }
+        Self { info: Some(Arc::new(client_info)), ..self.clone() }
     }
 
     /// The same client with a correlation ID for all its calls; it goes before the one of the current span.

@@ -90,7 +90,7 @@ fn code(status: &Status) -> Code {
 
 fn has_timed_out(status: &Status) -> bool {
     std::iter::successors(std::error::Error::source(status), |error| error.source())
-        .any(|error| error.is::<tonic::TimeoutExpired>())
+        .any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>)
 }
 
 fn message(status: &Status) -> String {
@@ -128,7 +128,7 @@ impl fmt::Debug for Error {
             .field("field_violations", &self.field_violations)
             .field("retry_after", &self.retry_after)
             .field("source", &std::error::Error::source(self))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// Longer than any call may take; keeps the arithmetic of waits within its range.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
 /// How often, and how soon, a *read* that answered UNAVAILABLE is tried again. Writes never are: whether the server
 /// did it before the connection broke, nobody knows.
 ///
@@ -39,7 +42,7 @@ impl RetryPolicy {
     /// The wait after `failures` attempts; `chance` is drawn from 0 to 1.
     pub(crate) fn backoff(&self, failures: u32, chance: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        let whole = self.initial_backoff.saturating_mul(1 << doublings).min(self.max_backoff);
+        let whole = self.initial_backoff.saturating_mul(1 << doublings).min(self.max_backoff).min(LONGEST_WAIT);
         whole.mul_f64(0.5 + chance / 2.0)
     }
 }
@@ -91,6 +94,8 @@ mod tests {
         assert_eq!(longest, [100, 200, 350, 350]);
         assert_eq!(policy.backoff(1, 0.0), Duration::from_millis(50));
         assert_eq!(policy.backoff(u32::MAX, 1.0), Duration::from_millis(350));
+        let endless = RetryPolicy { attempts: 2, initial_backoff: Duration::MAX, max_backoff: Duration::MAX };
+        assert_eq!(endless.backoff(1, 1.0), LONGEST_WAIT);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::v1::attribute_service_client::AttributeServiceClient;
 use crate::v1::audit_service_client::AuditServiceClient;
 use crate::v1::session_service_client::SessionServiceClient;
 use crate::v1::user_service_client::UserServiceClient;
-use crate::v1::*;
+use crate::v1::{self, ClientInfo};
 
 mod sealed {
     pub trait Sealed {}
@@ -61,16 +61,16 @@ macro_rules! is_read {
 macro_rules! rpcs {
     ($($kind:ident $service:ident::$method:ident($request:ident) -> $answer:ident;)*) => {
         $(
-            impl sealed::Sealed for $request {}
-            impl Rpc for $request {
-                type Answer = $answer;
+            impl sealed::Sealed for v1::$request {}
+            impl Rpc for v1::$request {
+                type Answer = v1::$answer;
                 const IS_READ: bool = is_read!($kind);
 
                 fn client_mut(&mut self) -> &mut Option<ClientInfo> {
                     &mut self.client
                 }
 
-                async fn send(channel: Channel, request: Request<Self>) -> Result<Response<$answer>, Status> {
+                async fn send(channel: Channel, request: Request<Self>) -> Result<Response<v1::$answer>, Status> {
                     $service::new(channel).$method(request).await
                 }
             }
@@ -84,7 +84,7 @@ macro_rules! rpcs {
 
 macro_rules! acting {
     ($($request:ident)*) => {
-        $(impl ActingRequest for $request {
+        $(impl ActingRequest for v1::$request {
             fn ust_mut(&mut self) -> &mut String {
                 &mut self.ust
             }
@@ -94,14 +94,14 @@ macro_rules! acting {
 
 macro_rules! paged {
     ($($request:ident: $item:ident in $field:ident;)*) => {
-        $(impl PagedRequest for $request {
-            type Item = $item;
+        $(impl PagedRequest for v1::$request {
+            type Item = v1::$item;
 
             fn page_token_mut(&mut self) -> &mut String {
                 &mut self.page_token
             }
 
-            fn split(answer: Self::Answer) -> (Vec<$item>, String) {
+            fn split(answer: Self::Answer) -> (Vec<v1::$item>, String) {
                 (answer.$field, answer.next_page_token)
             }
         })*

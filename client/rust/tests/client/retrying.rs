@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::{Channel, Client, Code, Error, ErrorReason, RetryPolicy, Ust};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -170,9 +171,10 @@ async fn a_deadline_without_end_is_a_day() {
     assert_eq!(fake.metadata("grpc-timeout"), [Some("86400000m".to_owned())]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_server_that_cannot_be_reached_is_unavailable_and_says_why() {
-    let client = Client::builder("http://127.0.0.1:1").retry(RetryPolicy::never()).connect_lazy().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = Client::builder(format!("http://{nobody}")).retry(RetryPolicy::never()).connect_lazy().unwrap();
     let error = client.verify(&ust()).await.unwrap_err();
     assert_eq!((error.code, error.reason), (Code::Unavailable, ErrorReason::Unspecified), "{error:?}");
     let chain: Vec<String> = std::iter::successors(std::error::Error::source(&error), |error| error.source())

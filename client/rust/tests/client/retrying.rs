@@ -1,12 +1,16 @@
 //! Deadlines and second attempts.
 
+use std::io;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::{Channel, Client, Code, Error, ErrorReason, RetryPolicy, Ust};
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tonic::Status;
+use tonic::transport::Endpoint;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::support::Fake;
@@ -143,6 +147,16 @@ async fn a_server_that_does_not_answer_is_given_up_at_the_deadline() {
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(1_999) && waited <= Duration::from_millis(2_001), "{waited:?}");
     assert_eq!(fake.metadata("grpc-timeout"), [Some("2000000u".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_stands_is_given_up_at_the_deadline() {
+    let connector = tower::service_fn(|_| std::future::pending::<io::Result<TokioIo<DuplexStream>>>());
+    let channel = Endpoint::from_static("http://fake").connect_with_connector_lazy(connector);
+    let began = Instant::now();
+    let error = client(channel).verify(&ust()).await.unwrap_err();
+    assert_eq!((error.code, error.reason), (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded), "{error:?}");
+    assert!(began.elapsed() <= Duration::from_millis(2_001), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

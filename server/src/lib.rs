@@ -4,5 +4,6 @@
 //! `grpc -> app -> store`. `id`, `clock`, `crypto` and `error` are leaves that all may use.
 
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod id;

@@ -3,7 +3,14 @@
 //! `grpc` speaks, `app` decides, `store` remembers; each noun has one file in each, and arrows go one way:
 //! `grpc -> app -> store`. `id`, `clock`, `crypto` and `error` are leaves that all may use.
 
+pub mod admin;
+pub mod app;
 pub mod clock;
 pub mod config;
+pub mod correlation;
 pub mod error;
+pub mod grpc;
 pub mod id;
+pub mod metrics;
+pub mod stop;
+pub mod telemetry;

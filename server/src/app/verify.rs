@@ -17,6 +17,16 @@ use crate::store::SessionEntry;
 /// The most tokens of one batch.
 pub const MAX_BATCH: usize = 500;
 
+/// A token of a batch, and where its user is if the request as a whole does not say so.
+pub type BatchItem<'a> = (&'a str, Option<ClientInput<'a>>);
+
+fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
+    if items.is_empty() || items.len() > MAX_BATCH {
+        return Err(Error::invalid("sessions", format!("must have 1 to {MAX_BATCH} entries")));
+    }
+    Ok(())
+}
+
 /// Why a token is not good. The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inactive {
@@ -124,6 +134,29 @@ impl App {
         Ok(self.verdict_now(&client, session, peek))
     }
 
+    /// The verdicts on many tokens, if all can be told without waiting.
+    pub fn verify_cached_sessions(
+        &self,
+        context: &Context,
+        items: &[BatchItem<'_>],
+        common: ClientInput<'_>,
+        peek: bool,
+    ) -> Result<Option<Vec<Verdict>>> {
+        check_batch(items)?;
+        let common = self.client(context, common)?;
+        let mut verdicts = Vec::with_capacity(items.len());
+        for (ust, own) in items {
+            let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
+            let verdict = match TokenRef::parse(TokenKind::Ust, ust) {
+                None => Some(Verdict::Inactive(Inactive::Malformed)),
+                Some(token) => self.cached(token).and_then(|session| self.verdict_now(&client, session, peek)),
+            };
+            let Some(verdict) = verdict else { return Ok(None) };
+            verdicts.push(verdict);
+        }
+        Ok(Some(verdicts))
+    }
+
     /// The verdict on one token.
     pub async fn verify_session(
         &self,
@@ -140,13 +173,11 @@ impl App {
     pub async fn verify_sessions(
         &self,
         context: &Context,
-        items: &[(&str, Option<ClientInput<'_>>)],
+        items: &[BatchItem<'_>],
         common: ClientInput<'_>,
         peek: bool,
     ) -> Result<Vec<Verdict>> {
-        if items.is_empty() || items.len() > MAX_BATCH {
-            return Err(Error::invalid("sessions", format!("must have 1 to {MAX_BATCH} entries")));
-        }
+        check_batch(items)?;
         let common = self.client(context, common)?;
         let mut sessions: Vec<Option<Arc<SessionEntry>>> = Vec::with_capacity(items.len());
         let mut missing: Vec<TokenHash> = Vec::new();

@@ -177,6 +177,11 @@ impl Chains {
         Mark(self.free.lock().clone())
     }
 
+    /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
+    pub(super) fn abandon(&self) {
+        self.free.lock().clear();
+    }
+
     pub(super) fn back_to(&self, mark: Mark) {
         *self.free.lock() = mark.0;
     }

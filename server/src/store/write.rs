@@ -147,15 +147,10 @@ impl Store {
 async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
         Ok(outer) => outer,
-        Err(_) if group.len() > 1 => {
-            // Nothing was begun: each hears of it on its own, and may be tried again.
-            return group.into_iter().for_each(|job| drop(job.done.send(Err(Error::WriteConflict))));
-        }
         Err(error) => return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error))))),
     };
     let mut touched = Vec::new();
     let mut good = Vec::new();
-    let before = shared.writer.chains.mark();
     for job in group {
         match run_in_savepoint(shared, &outer, &job).await {
             Ok(changed) => {
@@ -167,7 +162,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
     let committed = outer.commit().await.map_err(fault);
     if committed.is_err() {
-        shared.writer.chains.back_to(before);
+        shared.writer.chains.abandon();
     }
     for changed in &touched {
         shared.cache.take_out(changed);

@@ -145,6 +145,7 @@ impl App {
     }
 
     /// Creates or replaces attributes, all or none.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_attributes(
         &self,
         acting: &Acting<'_>,
@@ -173,6 +174,7 @@ impl App {
     }
 
     /// One page of attributes that have not expired.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_attributes(
         &self,
         acting: &Acting<'_>,
@@ -208,6 +210,7 @@ impl App {
     }
 
     /// Removes attributes, all or none; returns how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_attributes(
         &self,
         acting: &Acting<'_>,

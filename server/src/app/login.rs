@@ -55,6 +55,7 @@ enum Refusal {
 
 impl App {
     /// Logs a user in.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session(
         &self,
         context: &Context,

@@ -193,6 +193,7 @@ pub struct Renewed {
 
 impl App {
     /// The own session or, for super-users, any.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<Session> {
         let own = acting.session.session_id;
         let wanted = session.unwrap_or(own);
@@ -211,6 +212,7 @@ impl App {
     }
 
     /// One page of sessions, newest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_sessions(
         &self,
         acting: &Acting<'_>,
@@ -278,6 +280,7 @@ impl App {
     }
 
     /// More time for a session and, if asked for, another token.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(
         &self,
         context: &super::Context,

@@ -360,6 +360,7 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
 
 impl<C: ConnectionTrait> Store<C> {
     /// Events, newest first, after `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn audit_events(
         &self,
         filter: &AuditFilter,
@@ -434,6 +435,7 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
 impl Store {
     /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
     /// of how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
         let chains = audit_chain::Entity::find()
             .order_by(audit_chain::Column::Number, Order::Asc)

@@ -66,6 +66,7 @@ impl Store {
     ///
     /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
     /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let store = self.clone();
         let running = tokio::spawn(async move { store.write_with_retries(operation).await });

@@ -4,6 +4,7 @@
 mod calls;
 mod identity;
 mod limits;
+mod routes;
 mod stopping;
 
 use std::future::pending;
@@ -41,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::stop::Stop;
 
 const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
+const BATCH: &str = "/lanyard.v1.SessionService/BatchVerifySessions";
 const VERIFY_NAME: &str = "SessionService/VerifySession";
 const KEY: (&str, &str) = ("authorization", "Bearer known");
 const LIMIT: usize = 4096;
@@ -159,9 +161,7 @@ struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            panic!("asked to, when dropped");
-        }
+        assert!(std::thread::panicking(), "asked to, when dropped");
     }
 }
 
@@ -188,6 +188,7 @@ impl Callers {
             ("known", caller("known", verify, 100)),
             ("slow", caller("slow", verify, 100)),
             ("powerless", caller("powerless", Grants::all_but(Grant::SessionVerify), 100)),
+            ("mighty", caller("mighty", Grants::all(), 100)),
             ("single", caller("single", verify, 1)),
             (identity::SPIFFE_ID, by_certificate),
         ]))
@@ -235,15 +236,20 @@ impl Server {
     }
 
     async fn start_with(change: impl FnOnce(&mut config::Server)) -> Self {
+        let double = Double::new();
+        let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
+        let dispatch = move |_: &'static Method, request| super::routes::call(&session, request);
+        Self::serving(double, dispatch, change).await
+    }
+
+    async fn serving(double: Double, dispatch: impl Dispatch, change: impl FnOnce(&mut config::Server)) -> Self {
         let mut config = config::Config::default().server;
         config.listen = ([127, 0, 0, 1], 0).into();
         (config.workers, config.drain_delay) = (2, Duration::ZERO);
         change(&mut config);
-        let (double, health, stop) = (Double::new(), Health::new().await, Stop::new());
+        let (health, stop) = (Health::new().await, Stop::new());
         health.set_serving(true).await;
         let metrics = RpcMetrics::register(&Metrics::new());
-        let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
-        let dispatch = move |_: &'static Method, request| routes::call(&session, request);
         let parts = Parts {
             authenticate: Callers::new(),
             dispatch,

@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// With `max_connection_age_grace` tonic kills such a call.
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What a test needs around the server: a place to write, a database, certificates, a process, patience.
 
+pub mod answers;
 pub mod certificates;
 pub mod process;
 pub mod server;

@@ -337,12 +337,7 @@ impl Running {
 }
 
 /// The whole life of a server.
-fn serve(
-    config: Config,
-    clock: Clock,
-    stop: Stop,
-    bound: oneshot::Sender<(SocketAddr, App, tokio::runtime::Handle)>,
-) {
+fn serve(config: Config, clock: Clock, stop: Stop, bound: oneshot::Sender<(SocketAddr, App, tokio::runtime::Handle)>) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime starts");
     let handle = runtime.handle().clone();

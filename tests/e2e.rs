@@ -3,3 +3,4 @@
 mod deploy;
 mod harness;
 mod rooms;
+mod session;

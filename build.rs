@@ -11,6 +11,7 @@ use protox::prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 const ROOT: &str = "proto";
 
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={ROOT}");
     let out = PathBuf::from(env::var("OUT_DIR")?);

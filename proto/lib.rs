@@ -4,7 +4,14 @@
 //! the modules below.
 
 // Generated code is held to the generator's standard, not ours.
-#[allow(clippy::all, clippy::pedantic, rust_2018_idioms, unreachable_pub, reason = "generated code")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    rust_2018_idioms,
+    unreachable_pub,
+    reason = "generated code"
+)]
 /// Package `lanyard.v1`.
 pub mod v1 {
     tonic::include_proto!("lanyard.v1");

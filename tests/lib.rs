@@ -1,1 +1,3 @@
+//! What the end-to-end tests and the benchmarks of Lanyard share.
 
+pub mod support;

@@ -22,7 +22,7 @@ impl Time {
     }
 
     /// Seconds and nanoseconds since 1970, as protobuf and UUID want them.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..1_000_000 * 1000 fits")]
+    #[expect(clippy::cast_possible_truncation, reason = "0..1_000_000 * 1000 fits")]
     pub const fn to_unix(self) -> (i64, u32) {
         (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000) as u32 * 1000)
     }

@@ -1,0 +1,4 @@
+//! What a caller sees: real servers, over real gRPC. One file for each noun.
+
+mod harness;
+mod rooms;

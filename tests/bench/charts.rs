@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hdrhistogram::Histogram;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 
 use crate::Result;
@@ -62,9 +63,10 @@ pub(crate) fn by_concurrency(file: &Path, series: &[Series]) -> Result<()> {
     for (one, colour) in series.iter().zip(COLOURS) {
         let points: Vec<_> = one.points.iter().map(|(x, y)| (*x, y / 1e3)).collect();
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))?.label(&one.name).legend(
-            move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)),
-        );
+        chart
+            .draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))?
+            .label(&one.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
     legend(&mut chart)?;
     area.present()?;
@@ -102,18 +104,13 @@ pub(crate) fn percentiles(file: &Path, title: &str, series: &[Series]) -> Result
     Ok(())
 }
 
-fn builder<'a, 'b>(
-    area: &'a DrawingArea<SVGBackend<'b>, Shift>,
-    title: &str,
-) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+fn builder<'a, 'b>(area: &'a DrawingArea<SVGBackend<'b>, Shift>, title: &str) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(area);
     builder.caption(title, (FONT, 20, &INK)).margin(16).x_label_area_size(46).y_label_area_size(64);
     builder
 }
 
-fn legend<X: plotters::coord::ranged1d::Ranged, Y: plotters::coord::ranged1d::Ranged>(
-    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
-) -> Result<()> {
+fn legend<'a, X: Ranged, Y: Ranged>(chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> Result<()> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)

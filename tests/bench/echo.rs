@@ -1,4 +1,4 @@
-//! The reference: a tonic server that does nothing but answer, with the messages of VerifySession.
+//! The reference: a tonic server that does nothing but answer, with the messages of `VerifySession`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::Result;
 pub(crate) struct EchoArgs {
     #[arg(long)]
     listen: SocketAddr,
-    /// File with the encoded VerifySessionResponse that answers every call.
+    /// File with the encoded `VerifySessionResponse` that answers every call.
     #[arg(long)]
     answer: PathBuf,
 }
@@ -64,10 +64,7 @@ pub(crate) fn run(args: &EchoArgs) -> Result<()> {
     let answer = VerifySessionResponse::decode(&*std::fs::read(&args.answer)?)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let incoming = TcpIncoming::bind(args.listen)?.with_nodelay(Some(true));
-        Server::builder()
-            .add_service(SessionServiceServer::new(Echo { answer }))
-            .serve_with_incoming(incoming)
-            .await?;
+        Server::builder().add_service(SessionServiceServer::new(Echo { answer })).serve_with_incoming(incoming).await?;
         Ok(())
     })
 }

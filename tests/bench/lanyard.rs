@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lanyard_proto::v1::create_session_request::Credential;
 use lanyard_proto::v1::{
-    ClientInfo, CreateSessionRequest, CreateSessionResponse, CreateUserRequest, CreateUserResponse,
-    PasswordCredential, User,
+    ClientInfo, CreateSessionRequest, CreateSessionResponse, CreateUserRequest, CreateUserResponse, PasswordCredential,
+    User,
 };
 use tempfile::TempDir;
 

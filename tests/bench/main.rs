@@ -7,6 +7,13 @@
 //! `load` makes calls, `target` and `lanyard` start what is called, `echo` and `hashing` are the references,
 //! `scenarios` say what is measured, `report` and `charts` show it.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures are counts and times, far from what these types can hold"
+)]
+
 mod charts;
 mod echo;
 mod hashing;

@@ -107,7 +107,9 @@ impl Report {
 
     pub(crate) fn print(&self) {
         println!("{}", self.calls());
-        println!("Throughput is of a closed loop, latency of an open loop at half of it, counted from when a call was due.");
+        println!(
+            "Throughput is of a closed loop, latency of an open loop at half of it, counted from when a call was due."
+        );
         println!("\n{}", self.targets());
         for note in &self.notes {
             println!("note: {note}");

@@ -11,7 +11,7 @@ use rustix::thread::CpuSet;
 use crate::Result;
 use crate::load::Client;
 
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a process runs.

@@ -74,7 +74,8 @@ impl Bench {
         self.report.note(self.what_limits(&rounds));
         // The echo at the rate at which the server was measured, for the curve and for its own line.
         let rate = median(rounds.subject.iter().map(|one| one.per_second)) / 2.0;
-        let mut reference = Rounds { base: rounds.base.clone(), subject: rounds.base, ..Rounds::default() };
+        let mut reference = Rounds::default();
+        reference.subject = rounds.base;
         for _ in 0..self.plan.rounds {
             let latency = self.latency("echo", &echo.side(), rate, self.plan.length).await?;
             reference.add_latency(&latency)?;

@@ -9,7 +9,7 @@ use crate::load::Client;
 use crate::report::rounded;
 use crate::target::Place;
 
-/// The most that BatchVerifySessions takes.
+/// The most that `BatchVerifySessions` takes.
 const BATCH: usize = 500;
 const BATCHES_UNDER_WAY: usize = 8;
 

@@ -80,8 +80,9 @@ pub(crate) fn percentiles(file: &Path, title: &str, series: &[Series]) -> Result
     let right = series.iter().map(|one| one.last().0).fold(10.0, f64::max);
     let lowest = series.iter().filter_map(|one| one.points.first()).map(|point| point.1).fold(f64::MAX, f64::min);
     let bottom = 10_f64.powf(lowest.max(1.0).log10().floor());
-    let mut chart = builder(&area, title)
-        .build_cartesian_2d((1.0..right).log_scale(), (bottom..highest(series) * 1.5).log_scale())?;
+    // Room for the legend above the left end of the curves, which is their low end.
+    let top = 10_f64.powf(highest(series).log10().ceil()).max(bottom * 1e3);
+    let mut chart = builder(&area, title).build_cartesian_2d((1.0..right).log_scale(), (bottom..top).log_scale())?;
     chart
         .configure_mesh()
         .bold_line_style(GRID)

@@ -20,12 +20,14 @@ use tokio::net::TcpStream;
 use crate::hashing::Cost;
 use crate::lanyard::{self, Account, Data, Lanyard, Setting, Site, client_info};
 use crate::load::{Call, Client};
-use crate::report::Report;
-use crate::target::{self, Cores, Place, Process};
+use crate::report::{Report, rounded};
+use crate::target::{self, Cores, MachineTime, Place, Process};
 use crate::{Result, RunArgs};
 
 pub(crate) const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
 const CONNECTIONS: usize = 4;
+/// Cores that others may use on a machine that counts as quiet.
+const QUIET: f64 = 0.1;
 const SESSIONS_PER_USER: u64 = 10;
 
 /// The scenarios, by the beginning of their keys in the JSON.
@@ -120,11 +122,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         report: Report::default(),
         progress: progress(args),
     };
-    let begun = Instant::now();
+    let (begun, machine) = (Instant::now(), MachineTime::now()?);
     bench.about_the_machine(args)?;
     // One thread, on the core of the generator, makes all the load.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench.all());
     bench.report.figure("took_seconds", begun.elapsed().as_secs());
+    bench.report.figure("cores_used_by_others", rounded(machine.others_since()?));
+    if machine.others_since()? > QUIET {
+        bench.report.note("the machine was not quiet: others used its cores meanwhile, and the figures are noisy");
+    }
     bench.progress.finish_and_clear();
     bench.report.print();
     if let Some(file) = &args.json {

@@ -11,5 +11,6 @@ pub(crate) async fn sessions(
     users: u64,
     sessions_per_user: u64,
 ) -> Result<Vec<String>> {
-    Ok(lanyard_server::seed::sessions(database_url, keys, users, sessions_per_user).await?)
+    let _ = (database_url, keys, users, sessions_per_user);
+    Err("no seed yet".into())
 }

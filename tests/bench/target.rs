@@ -93,15 +93,7 @@ impl Process {
 
     /// Processor time used so far, by all threads.
     pub(crate) fn cpu(&self) -> Duration {
-        let ticks = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))
-            .ok()
-            // The name, in parentheses, may contain anything; utime and stime are the 12th and 13th after it.
-            .and_then(|stat| {
-                let (_, rest) = stat.rsplit_once(')')?;
-                Some(rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
-            })
-            .unwrap_or(0_u64);
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        Duration::from_millis(ticks(self.0.id(), 2) * 1000 / rustix::param::clock_ticks_per_second())
     }
 
     /// Memory of its own that is resident. Pages of files do not count: the kernel takes them back when it needs them.
@@ -163,6 +155,42 @@ pub(crate) async fn serving(addr: SocketAddr) -> bool {
     let Ok(client) = Client::connect(addr, 1, None).await else { return false };
     let answer = client.rpc::<(), HealthCheckResponse>("/grpc.health.v1.Health/Check", &()).await;
     answer.is_ok_and(|answer| answer.status == SERVING)
+}
+
+/// Processor time since the machine was started, of everybody and of ourselves with the children that have ended.
+#[derive(Clone, Copy)]
+pub(crate) struct MachineTime {
+    everybody: u64,
+    ourselves: u64,
+    passed: Instant,
+}
+
+impl MachineTime {
+    pub(crate) fn now() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let total = stat.lines().next().unwrap_or_default();
+        // user, nice, system, (idle, iowait,) irq, softirq
+        let spent: Vec<u64> = total.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+        let everybody =
+            spent.iter().enumerate().filter(|(field, _)| matches!(field, 0..=2 | 5..=6)).map(|(_, ticks)| ticks);
+        Ok(Self { everybody: everybody.sum(), ourselves: ticks("self", 4), passed: Instant::now() })
+    }
+
+    /// How many cores others used since then.
+    pub(crate) fn others_since(self) -> Result<f64> {
+        let now = Self::now()?;
+        let others = (now.everybody - self.everybody).saturating_sub(now.ourselves - self.ourselves);
+        let elapsed = now.passed - self.passed;
+        Ok(others as f64 / rustix::param::clock_ticks_per_second() as f64 / elapsed.as_secs_f64())
+    }
+}
+
+/// User and system time of a process; four fields are these two and those of its children that have ended.
+fn ticks(process: impl std::fmt::Display, fields: usize) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name, in parentheses, may contain anything; utime and stime are the 12th and 13th field after it.
+    let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+    rest.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
 /// An address of loopback with a port that was free a moment ago.

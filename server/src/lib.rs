@@ -4,5 +4,8 @@
 //! `grpc -> app -> store`. `id`, `clock`, `crypto` and `error` are leaves that all may use.
 
 pub mod clock;
+pub mod crypto;
+pub mod config;
 pub mod error;
 pub mod id;
+pub mod store;

@@ -1,0 +1,426 @@
+//! The configuration: `config.default.toml` is its documentation and its lowest layer, then the operator's file, then
+//! the environment. What [`Config::load`] returns has been validated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+mod env;
+mod validate;
+
+/// The text of the default configuration: every key, explained.
+pub const DEFAULT: &str = include_str!("../config.default.toml");
+
+/// The app of those who name none.
+pub const DEFAULT_APP: &str = "default";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file is missing or no TOML, a key is unknown or has a value of the wrong kind.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A value is not allowed.
+    #[error("{key}: {problem}")]
+    Invalid { key: String, problem: String },
+}
+
+/// Everything that can be configured; one field for each section of `config.default.toml`, where they are explained.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub database: Database,
+    pub keys: Keys,
+    pub session: Session,
+    pub apps: BTreeMap<String, App>,
+    pub password: Password,
+    pub throttle: Throttle,
+    pub cache: Cache,
+    pub audit: Audit,
+    pub purge: Purge,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub workers: usize,
+    pub plaintext_behind_proxy: bool,
+    pub reflection: bool,
+    #[serde(with = "humantime_serde")]
+    pub drain_delay: Duration,
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+    pub max_in_flight: u32,
+    pub max_in_flight_per_caller: u32,
+    #[serde(with = "humantime_serde")]
+    pub max_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_connection_age: Duration,
+    pub max_request_bytes: usize,
+    pub max_header_bytes: u32,
+    pub max_concurrent_streams: u32,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// The files of TLS; without `cert` there is none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: DatabaseUrl,
+    pub max_connections: u32,
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
+}
+
+/// The URL of the database, which may contain a password: printing and serialising it leave that out.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    pub file: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+    #[serde(with = "humantime_serde")]
+    pub absolute: Duration,
+    #[serde(with = "humantime_serde")]
+    pub rotation_grace: Duration,
+    #[serde(with = "humantime_serde")]
+    pub activity_granularity: Duration,
+    #[serde(with = "humantime_serde")]
+    pub activity_flush: Duration,
+    #[serde(with = "humantime_serde")]
+    pub cache_for: Duration,
+    pub quota: u32,
+    pub quota_policy: QuotaPolicy,
+    pub address_binding: AddressBinding,
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+}
+
+/// What an app has of its own; `None` is as in `[session]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    #[serde(default = "yes")]
+    pub login: bool,
+    #[serde(default, with = "humantime_serde")]
+    pub idle: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub absolute: Option<Duration>,
+    pub quota: Option<u32>,
+    pub quota_policy: Option<QuotaPolicy>,
+    pub address_binding: Option<AddressBinding>,
+}
+
+/// The rules of one app: its own and, where it has none, those of `[session]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub login: bool,
+    pub idle: Duration,
+    pub absolute: Duration,
+    pub quota: u32,
+    pub quota_policy: QuotaPolicy,
+    pub address_binding: AddressBinding,
+}
+
+/// What happens to a login beyond the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaPolicy {
+    DropOldest,
+    Deny,
+}
+
+/// What a change of the user's address means to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressBinding {
+    Off,
+    Record,
+    Prefix,
+    Exact,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Password {
+    pub min_length: usize,
+    pub max_length: usize,
+    #[serde(default, with = "humantime_serde")]
+    pub max_age: Option<Duration>,
+    #[serde(with = "humantime_serde")]
+    pub warn_before: Duration,
+    pub memory_kib: u32,
+    pub iterations: u32,
+    pub parallelism: u32,
+    pub hash_threads: usize,
+    pub hash_queue: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    pub free_failures: u32,
+    #[serde(with = "humantime_serde")]
+    pub base_delay: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+    pub address_free_failures: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub mode: CacheMode,
+    pub capacity: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheMode {
+    Auto,
+    On,
+    Off,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    pub reads: AuditReads,
+}
+
+/// Which reads of personal data are audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditReads {
+    Others,
+    All,
+    None,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    pub batch: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Pretty,
+}
+
+impl Config {
+    /// The defaults, then the file at `path`, then those of the variables that begin with `LANYARD__`.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = config::Config::builder().add_source(toml_layer(DEFAULT));
+        if let Some(path) = path {
+            layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
+        }
+        let below: Self = read(layers.clone())?;
+        let environment = env::layer(environment, &below.apps)?;
+        let loaded: Self = read(layers.add_source(toml_layer(&environment)))?;
+        loaded.validate()?;
+        Ok(loaded)
+    }
+
+    /// The configuration of `serve --dev`: everything below `data_dir`, on loopback, with the apps `default` and `CRM`.
+    pub fn dev(data_dir: &Path) -> Self {
+        let mut config = Self::default();
+        config.database.url = DatabaseUrl::sqlite(&data_dir.join("lanyard.db"));
+        config.keys.file = data_dir.join("keys.json");
+        config.apps.insert("CRM".to_owned(), App::default());
+        config
+    }
+
+    /// What is in effect, as TOML, without the password of the database.
+    pub fn show(&self) -> String {
+        toml::to_string_pretty(self).expect("every section is a table of plain values")
+    }
+
+    /// The rules of an app; `None` if there is no such app.
+    pub fn policy(&self, app: &str) -> Option<Policy> {
+        let own = self.apps.get(app)?;
+        let session = &self.session;
+        let absolute = own.absolute.unwrap_or(session.absolute);
+        Some(Policy {
+            login: own.login,
+            // An app that shortens `absolute` alone shortens `idle` with it.
+            idle: own.idle.unwrap_or(session.idle).min(absolute),
+            absolute,
+            quota: own.quota.unwrap_or(session.quota),
+            quota_policy: own.quota_policy.unwrap_or(session.quota_policy),
+            address_binding: own.address_binding.unwrap_or(session.address_binding),
+        })
+    }
+
+    /// Are rows of sessions kept in memory?
+    pub fn cache_is_on(&self) -> bool {
+        match self.cache.mode {
+            CacheMode::On => true,
+            CacheMode::Off => false,
+            CacheMode::Auto => self.database.url.is_exclusive(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::load(None, []).expect("the embedded configuration is valid: a test loads it")
+    }
+}
+
+impl Server {
+    /// How many threads serve connections.
+    pub fn worker_count(&self) -> usize {
+        or_cores(self.workers)
+    }
+}
+
+impl Password {
+    /// How many threads hash passwords.
+    pub fn hash_thread_count(&self) -> usize {
+        or_cores(self.hash_threads)
+    }
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self { login: true, idle: None, absolute: None, quota: None, quota_policy: None, address_binding: None }
+    }
+}
+
+impl DatabaseUrl {
+    /// The URL of a file of SQLite.
+    pub fn sqlite(path: &Path) -> Self {
+        let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+        Self(format!("sqlite://{path}"))
+    }
+
+    /// Any URL; it is checked by [`Config::load`] only.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL, for those who connect.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.0.starts_with("sqlite:")
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.0.starts_with("postgres:") || self.0.starts_with("postgresql:")
+    }
+
+    /// Is this server the only one on its database? It is on SQLite.
+    pub fn is_exclusive(&self) -> bool {
+        self.is_sqlite()
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, query) = self.0.split_once('?').map_or((self.0.as_str(), None), |(p, q)| (p, Some(q)));
+        match split_userinfo(place) {
+            Some((scheme, user, rest)) => write!(f, "{scheme}://{user}:[redacted]@{rest}")?,
+            None => f.write_str(place)?,
+        }
+        for (i, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+            let shown = if pair.starts_with("password=") { "password=[redacted]" } else { pair };
+            write!(f, "{}{shown}", if i == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+/// Scheme, user, and what follows the password, if there is one. The last `@` ends it, whatever it contains.
+fn split_userinfo(place: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = place.split_once("://")?;
+    let (userinfo, rest) = rest.rsplit_once('@')?;
+    let (user, _password) = userinfo.split_once(':')?;
+    Some((scheme, user, rest))
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DatabaseUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn toml_layer(text: &str) -> impl config::Source + Send + Sync + 'static + use<> {
+    config::File::from_str(text, config::FileFormat::Toml)
+}
+
+fn read(layers: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Config, ConfigError> {
+    layers.build().and_then(config::Config::try_deserialize).map_err(|error| ConfigError::Unreadable(error.to_string()))
+}
+
+fn or_cores(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        set => set,
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests;

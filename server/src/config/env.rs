@@ -1,0 +1,55 @@
+//! The layer of the environment: `LANYARD__SECTION__KEY=value`.
+
+use std::collections::BTreeMap;
+
+use super::{App, ConfigError};
+
+const PREFIX: &str = "LANYARD__";
+
+/// The variables with our prefix, as TOML. Their names have no case, the names of apps have: an app is found without
+/// regard to case among `apps`, and one that is not there is refused rather than invented.
+pub(super) fn layer(
+    environment: impl IntoIterator<Item = (String, String)>,
+    apps: &BTreeMap<String, App>,
+) -> Result<String, ConfigError> {
+    let mut layer = toml::Table::new();
+    for (name, value) in environment {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        if value.is_empty() {
+            continue;
+        }
+        let keys = keys(path, apps).map_err(|problem| invalid(&name, problem))?;
+        insert(&mut layer, &keys, value).map_err(|problem| invalid(&name, problem))?;
+    }
+    Ok(layer.to_string())
+}
+
+fn keys(path: &str, apps: &BTreeMap<String, App>) -> Result<Vec<String>, &'static str> {
+    let mut keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+    if keys.len() < 2 || keys.iter().any(String::is_empty) {
+        return Err("the name must be LANYARD__SECTION__KEY");
+    }
+    if keys[0] == "apps" {
+        let app = apps.keys().find(|app| app.eq_ignore_ascii_case(&keys[1]));
+        keys[1].clone_from(app.ok_or("no such app: an app must stand in the configuration file")?);
+    }
+    Ok(keys)
+}
+
+fn insert(table: &mut toml::Table, keys: &[String], value: String) -> Result<(), &'static str> {
+    const CLASH: &str = "another variable sets a part or the whole of this";
+    let Some((last, sections)) = keys.split_last() else { return Err(CLASH) };
+    let mut table = table;
+    for section in sections {
+        let inner = table.entry(section).or_insert_with(|| toml::Table::new().into());
+        table = inner.as_table_mut().ok_or(CLASH)?;
+    }
+    match table.insert(last.clone(), value.into()) {
+        None => Ok(()),
+        Some(_) => Err(CLASH),
+    }
+}
+
+fn invalid(name: &str, problem: &str) -> ConfigError {
+    ConfigError::Invalid { key: name.to_owned(), problem: problem.to_owned() }
+}

@@ -1,0 +1,197 @@
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+
+/// The defaults with `text` as the file and `variables` as the environment.
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("lanyard.toml");
+    fs::write(&path, text).expect("the file is written");
+    Config::load(Some(&path), variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+#[test]
+fn the_defaults_are_valid_and_safe() {
+    let config = Config::default();
+    assert!(config.server.listen.ip().is_loopback());
+    assert!(config.cache_is_on(), "SQLite is the default and has one server");
+    let policy = config.policy(DEFAULT_APP).expect("the app `default`");
+    assert_eq!((policy.idle, policy.absolute), (Duration::from_secs(1800), Duration::from_secs(43200)));
+    assert_eq!(config.policy("no-such-app"), None);
+    let shorter = load("[apps.CRM]\nabsolute = '5m'", &[]).expect("valid").policy("CRM").expect("the app");
+    assert_eq!((shorter.idle, shorter.absolute), (Duration::from_secs(300), Duration::from_secs(300)));
+    Config::dev(Path::new("elsewhere")).validate().expect("`--dev` is valid too");
+}
+
+/// Every key of the structs stands in the documentation, set or commented out.
+#[test]
+fn every_key_is_documented() {
+    let full = "
+        [server]\nlisten = '0.0.0.0:1'\n[server.tls]\ncert = 'c'\nkey = 'k'\nclient_ca = 'a'\n
+        [admin]\nlisten = '127.0.0.1:2'\n[password]\nmax_age = '90d'\n
+        [apps.default]\nidle = '1m'\nabsolute = '1h'\nquota = 1\nquota_policy = 'deny'\naddress_binding = 'exact'";
+    let shown: toml::Table = load(full, &[]).expect("valid").show().parse().expect("TOML");
+    let documented = |key: &str| {
+        let is_key = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        DEFAULT.lines().any(is_key)
+    };
+    for (section, table) in &shown {
+        for (key, value) in table.as_table().expect("sections are tables") {
+            let inner = value.as_table().into_iter().flat_map(|table| table.keys());
+            let keys: Vec<&String> = if value.is_table() { inner.collect() } else { vec![key] };
+            for key in keys {
+                assert!(documented(key), "{section}.{key} is not in config.default.toml");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same() {
+    let config = Config::dev(Path::new("data"));
+    let shown = config.show();
+    assert_eq!(load(&shown, &[]).expect("valid").show(), shown);
+}
+
+#[test]
+fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
+    let file = "[server]\nworkers = 3\nmax_deadline = '1s'\n[apps.CRM]\nidle = '10m'\n[apps.'shop.eu']";
+    let variables = [
+        ("LANYARD__SERVER__WORKERS", "5"),
+        ("LANYARD__APPS__CRM__IDLE", "2m"),
+        ("LANYARD__APPS__DEFAULT__LOGIN", "false"),
+        ("LANYARD__SERVER__MAX_DEADLINE", ""),
+        ("LANYARD__SERVER__TLS__CERT", "c.pem"),
+        ("LANYARD__SERVER__TLS__KEY", "k.pem"),
+        ("PATH", "/bin"),
+    ];
+    let config = load(file, &variables).expect("valid");
+    assert_eq!(config.server.workers, 5);
+    assert_eq!(config.server.max_deadline, Duration::from_secs(1));
+    assert_eq!(config.server.tls.cert, Some("c.pem".into()));
+    assert_eq!(config.policy("CRM").map(|policy| policy.idle), Some(Duration::from_secs(120)));
+    assert_eq!(config.policy(DEFAULT_APP).map(|policy| policy.login), Some(false));
+    assert_eq!(config.apps.keys().collect::<Vec<_>>(), ["CRM", "default", "shop.eu"]);
+}
+
+#[test]
+fn the_password_of_the_database_is_never_shown() {
+    for (url, shown) in [
+        ("postgres://u:se:cr@et/s@db:5432/lanyard", "postgres://u:[redacted]@db:5432/lanyard"),
+        ("postgres://db/lanyard?user=u&password=secret", "postgres://db/lanyard?user=u&password=[redacted]"),
+        ("postgres://u@db/lanyard", "postgres://u@db/lanyard"),
+        ("sqlite://lanyard.db", "sqlite://lanyard.db"),
+    ] {
+        let config = load("", &[("LANYARD__DATABASE__URL", url)]).expect("valid");
+        assert_eq!(config.database.url.to_string(), shown);
+        assert_eq!(config.database.url.expose(), url);
+        assert!(config.show().contains(shown) && format!("{config:?}").contains(shown));
+        let everything = format!("{config:?}{}", config.show());
+        assert!(!everything.contains("secret") && !everything.contains("cr@et"), "{everything}");
+    }
+}
+
+#[test]
+fn a_path_with_odd_characters_is_one_path_in_the_url() {
+    assert_eq!(DatabaseUrl::sqlite(Path::new("/a b/50%?#/x.db")).expose(), "sqlite:///a b/50%25%3F%23/x.db");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
+    for (file, said) in [
+        ("[server]\nlisten = '0.0.0.0:50051'", "server.listen: listens beyond loopback without TLS"),
+        ("[server.tls]\ncert = 'c'", "server.tls.key: `cert` and `key` go together"),
+        ("[server.tls]\nclient_ca = 'c'", "server.tls.client_ca: needs"),
+        ("[server]\nworkers = 1025", "server.workers: at most"),
+        ("[server]\nmax_in_flight = 0", "server.max_in_flight: must be more than 0"),
+        ("[server]\nmax_in_flight_per_caller = 0", "server.max_in_flight_per_caller: must be more than 0"),
+        ("[server]\nmax_deadline = '0s'", "server.max_deadline: must be more than 0"),
+        ("[server]\nmax_connection_age = '1ms'", "server.max_connection_age: at least 1s"),
+        ("[server]\nmax_request_bytes = 10", "server.max_request_bytes: between"),
+        ("[server]\nmax_header_bytes = 10", "server.max_header_bytes: between"),
+        ("[server]\nmax_concurrent_streams = 0", "server.max_concurrent_streams: must be more than 0"),
+        ("[database]\nurl = 'mysql://x'", "database.url: must begin with"),
+        ("[database]\nmax_connections = 0", "database.max_connections: must be more than 0"),
+        ("[database]\nacquire_timeout = '0s'", "database.acquire_timeout: must be more than 0"),
+        ("[database]\nstatement_timeout = '0s'", "database.statement_timeout: must be more than 0"),
+        ("[keys]\nfile = ''", "keys.file: must name a file"),
+        ("[session]\nabsolute = '0s'", "session.absolute: must be more than 0"),
+        ("[session]\nabsolute = '31d'", "session.absolute: at most 30d"),
+        ("[session]\nidle = '0s'", "session.idle: must be more than 0"),
+        ("[session]\nidle = '13h'", "session.idle: must not be more than `absolute`"),
+        ("[session]\nrotation_grace = '61s'", "session.rotation_grace: at most 60s"),
+        ("[session]\nactivity_granularity = '0s'", "session.activity_granularity: must be more than 0"),
+        ("[apps.CRM]\nidle = '5s'", "session.activity_granularity: must be less than every `idle`"),
+        ("[session]\nactivity_flush = '0s'", "session.activity_flush: must be more than 0"),
+        ("[session]\ncache_for = '30m'", "session.cache_for: must be less than `session.idle`"),
+        ("[session]\nquota = 0", "session.quota: must be more than 0"),
+        ("[session]\nretention = '0s'", "session.retention: must be more than 0"),
+        ("[apps.'a b']", "apps.a b: the name must be"),
+        ("[apps.CRM]\nidle = '31m'", "apps.CRM.idle: an app can only shorten `session.idle`"),
+        ("[apps.CRM]\nabsolute = '13h'", "apps.CRM.absolute: an app can only shorten `session.absolute`"),
+        ("[apps.CRM]\nabsolute = '0s'", "apps.CRM.absolute: must be more than 0"),
+        ("[apps.CRM]\nidle = '10m'\nabsolute = '5m'", "apps.CRM.idle: must not be more than `absolute`"),
+        ("[apps.CRM]\nquota = 21", "apps.CRM.quota: an app can only lower `session.quota`"),
+        ("[apps.CRM]\nquota = 0", "apps.CRM.quota: must be more than 0"),
+        ("[password]\nmin_length = 0", "password.min_length: must be more than 0"),
+        ("[password]\nmax_length = 63", "password.max_length: at least 64"),
+        ("[password]\nmax_age = '0s'", "password.max_age: must be more than 0"),
+        ("[password]\nmax_age = '14d'", "password.warn_before: must be less than"),
+        ("[password]\nmemory_kib = 7", "password.memory_kib: at least 8"),
+        ("[password]\niterations = 0", "password.iterations: must be more than 0"),
+        ("[password]\nparallelism = 0", "password.parallelism: between"),
+        ("[password]\nhash_threads = 1025", "password.hash_threads: at most"),
+        ("[password]\nhash_queue = 0", "password.hash_queue: must be more than 0"),
+        ("[throttle]\nfree_failures = 0", "throttle.free_failures: must be more than 0"),
+        ("[throttle]\nbase_delay = '0s'", "throttle.base_delay: must be more than 0"),
+        ("[throttle]\nmax_delay = '1ms'", "throttle.max_delay: at least"),
+        ("[throttle]\naddress_free_failures = 1", "throttle.address_free_failures: at least"),
+        ("[cache]\ncapacity = 0", "cache.capacity: must be more than 0"),
+        ("[purge]\ninterval = '0s'", "purge.interval: must be more than 0"),
+        ("[purge]\nbatch = 0", "purge.batch: between"),
+        ("[log]\nlevel = 'lanyard=loud'", "log.level: is neither"),
+    ] {
+        let error = load(file, &[]).expect_err(file).to_string();
+        assert!(error.starts_with(said), "{file:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_the_key() {
+    for (file, said) in [
+        ("[server]\nlissten = '127.0.0.1:1'", "lissten"),
+        ("[sever]", "sever"),
+        ("[apps.CRM]\nidel = '5m'", "idel"),
+        ("[server]\nlisten = 'here'", "server.listen"),
+        ("[server]\nworkers = -1", "server.workers"),
+        ("[session]\nidle = '15'", "session.idle"),
+        ("[session]\nquota_policy = 'maybe'", "session.quota_policy"),
+        ("[session]\naddress_binding = 'loose'", "session.address_binding"),
+        ("[cache]\nmode = 'maybe'", "cache.mode"),
+        ("[audit]\nreads = 'some'", "audit.reads"),
+        ("[log]\nformat = 'xml'", "log.format"),
+        ("not toml", "TOML"),
+    ] {
+        let error = load(file, &[]).expect_err(file).to_string();
+        assert!(error.contains(said), "{file:?} gave {error:?}");
+    }
+    let error = Config::load(Some(Path::new("no/such/file.toml")), []).expect_err("no file").to_string();
+    assert!(error.contains("no/such/file.toml"), "{error}");
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_refused_with_its_name() {
+    for (name, said) in [
+        ("LANYARD__SERVER", "LANYARD__SERVER: the name must be"),
+        ("LANYARD____X", "LANYARD____X: the name must be"),
+        ("LANYARD__APPS__CRM__IDLE", "LANYARD__APPS__CRM__IDLE: no such app"),
+        ("LANYARD__SERVER__LISSTEN", "lissten"),
+    ] {
+        let error = load("", &[(name, "1m")]).expect_err(name).to_string();
+        assert!(error.contains(said), "{name} gave {error:?}");
+    }
+    let twice = [("LANYARD__LOG__LEVEL", "info"), ("LANYARD__Log__level", "debug")];
+    let error = load("", &twice).expect_err("said twice").to_string();
+    assert!(error.contains("another variable"), "{error}");
+}

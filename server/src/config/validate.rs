@@ -1,0 +1,161 @@
+//! What a configuration may not say.
+
+use std::time::Duration;
+
+use super::{Config, ConfigError, DEFAULT_APP, Session};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Valid = Result<(), ConfigError>;
+
+impl Config {
+    /// Refuses what cannot work or would not be safe, naming the key.
+    pub fn validate(&self) -> Valid {
+        self.validate_server()?;
+        self.validate_limits()?;
+        self.validate_database()?;
+        self.validate_session()?;
+        self.validate_apps()?;
+        self.validate_password()?;
+        self.validate_throttle()?;
+        self.validate_upkeep()
+    }
+
+    fn validate_server(&self) -> Valid {
+        let (server, tls) = (&self.server, &self.server.tls);
+        ensure("server.tls.key", tls.key.is_some() == tls.cert.is_some(), "`cert` and `key` go together")?;
+        ensure("server.tls.client_ca", tls.client_ca.is_none() || tls.cert.is_some(), "needs `cert` and `key`")?;
+        let sheltered = server.listen.ip().is_loopback() || tls.cert.is_some() || server.plaintext_behind_proxy;
+        ensure(
+            "server.listen",
+            sheltered,
+            "listens beyond loopback without TLS: set `server.tls.cert` and `server.tls.key`, or \
+             `server.plaintext_behind_proxy = true` if a proxy ends TLS before it",
+        )
+    }
+
+    fn validate_limits(&self) -> Valid {
+        let server = &self.server;
+        ensure("server.workers", server.workers <= 1024, "at most 1024")?;
+        ensure("server.max_in_flight", server.max_in_flight > 0, MORE_THAN_0)?;
+        ensure("server.max_in_flight_per_caller", server.max_in_flight_per_caller > 0, MORE_THAN_0)?;
+        positive("server.max_deadline", server.max_deadline)?;
+        let age = server.max_connection_age;
+        let lives = age.is_zero() || age >= Duration::from_secs(1);
+        ensure("server.max_connection_age", lives, "at least 1s, or 0s for never")?;
+        let request = 1024..=64 * 1024 * 1024;
+        ensure("server.max_request_bytes", request.contains(&server.max_request_bytes), "between 1 KiB and 64 MiB")?;
+        let headers = 1024..=1024 * 1024;
+        ensure("server.max_header_bytes", headers.contains(&server.max_header_bytes), "between 1 KiB and 1 MiB")?;
+        ensure("server.max_concurrent_streams", server.max_concurrent_streams > 0, MORE_THAN_0)
+    }
+
+    fn validate_database(&self) -> Valid {
+        let database = &self.database;
+        let known = database.url.is_sqlite() || database.url.is_postgres();
+        ensure("database.url", known, "must begin with `sqlite:` or `postgres:`")?;
+        ensure("database.max_connections", database.max_connections > 0, MORE_THAN_0)?;
+        positive("database.acquire_timeout", database.acquire_timeout)?;
+        positive("database.statement_timeout", database.statement_timeout)?;
+        ensure("keys.file", !self.keys.file.as_os_str().is_empty(), "must name a file")
+    }
+
+    fn validate_session(&self) -> Valid {
+        let Session { idle, absolute, .. } = self.session;
+        lifetimes("session", idle, absolute)?;
+        let session = &self.session;
+        let grace = Duration::from_secs(60);
+        ensure("session.rotation_grace", session.rotation_grace <= grace, "at most 60s")?;
+        positive("session.activity_granularity", session.activity_granularity)?;
+        let below_idle = self.apps.values().filter_map(|app| app.idle).all(|own| session.activity_granularity < own)
+            && session.activity_granularity < idle;
+        ensure("session.activity_granularity", below_idle, "must be less than every `idle`")?;
+        positive("session.activity_flush", session.activity_flush)?;
+        ensure("session.cache_for", session.cache_for < idle, "must be less than `session.idle`")?;
+        ensure("session.quota", session.quota > 0, MORE_THAN_0)?;
+        positive("session.retention", session.retention)
+    }
+
+    fn validate_apps(&self) -> Valid {
+        let session = &self.session;
+        ensure("apps.default", self.apps.contains_key(DEFAULT_APP), "must be there")?;
+        for (name, app) in &self.apps {
+            let section = format!("apps.{name}");
+            ensure(&section, is_app_name(name), "the name must be 1 to 64 letters, digits, `.`, `_` or `-`")?;
+            let key = |key: &str| format!("{section}.{key}");
+            let no_more = |own: Option<Duration>, limit| own.is_none_or(|own| own <= limit);
+            ensure(&key("idle"), no_more(app.idle, session.idle), "an app can only shorten `session.idle`")?;
+            let shortens = no_more(app.absolute, session.absolute);
+            ensure(&key("absolute"), shortens, "an app can only shorten `session.absolute`")?;
+            let narrows = app.quota.is_none_or(|own| own <= session.quota);
+            ensure(&key("quota"), narrows, "an app can only lower `session.quota`")?;
+            ensure(&key("quota"), app.quota != Some(0), MORE_THAN_0)?;
+            let absolute = app.absolute.unwrap_or(session.absolute);
+            lifetimes(&section, app.idle.unwrap_or(session.idle.min(absolute)), absolute)?;
+        }
+        Ok(())
+    }
+
+    fn validate_password(&self) -> Valid {
+        let password = &self.password;
+        ensure("password.min_length", password.min_length > 0, MORE_THAN_0)?;
+        let in_order = (password.min_length.max(64)..=65536).contains(&password.max_length);
+        ensure("password.max_length", in_order, "at least 64 and `password.min_length`, at most 65536")?;
+        if let Some(max_age) = password.max_age {
+            positive("password.max_age", max_age)?;
+            ensure("password.warn_before", password.warn_before < max_age, "must be less than `password.max_age`")?;
+        }
+        ensure("password.iterations", password.iterations > 0, MORE_THAN_0)?;
+        ensure("password.parallelism", (1..=64).contains(&password.parallelism), "between 1 and 64")?;
+        let memory = 8 * password.parallelism..=4 * 1024 * 1024;
+        let fits = memory.contains(&password.memory_kib);
+        ensure("password.memory_kib", fits, "at least 8 for each lane of `password.parallelism`, at most 4194304")?;
+        ensure("password.hash_threads", password.hash_threads <= 1024, "at most 1024")?;
+        ensure("password.hash_queue", password.hash_queue > 0, MORE_THAN_0)
+    }
+
+    fn validate_throttle(&self) -> Valid {
+        let throttle = &self.throttle;
+        ensure("throttle.free_failures", throttle.free_failures > 0, MORE_THAN_0)?;
+        positive("throttle.base_delay", throttle.base_delay)?;
+        let in_order = (throttle.base_delay..=DAY).contains(&throttle.max_delay);
+        ensure("throttle.max_delay", in_order, "at least `throttle.base_delay`, at most 1d")?;
+        let wider = throttle.address_free_failures >= throttle.free_failures;
+        ensure("throttle.address_free_failures", wider, "at least `throttle.free_failures`")
+    }
+
+    fn validate_upkeep(&self) -> Valid {
+        ensure("cache.capacity", self.cache.capacity > 0, MORE_THAN_0)?;
+        positive("purge.interval", self.purge.interval)?;
+        ensure("purge.batch", (1..=10_000).contains(&self.purge.batch), "between 1 and 10000")?;
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
+        ensure("log.level", !self.log.level.is_empty() && filter.is_ok(), "is neither a level nor a filter")
+    }
+}
+
+const MORE_THAN_0: &str = "must be more than 0";
+
+/// A session without an end must not be possible to write down.
+fn lifetimes(section: &str, idle: Duration, absolute: Duration) -> Valid {
+    let absolute_key = format!("{section}.absolute");
+    positive(&absolute_key, absolute)?;
+    ensure(&absolute_key, absolute <= 30 * DAY, "at most 30d")?;
+    let idle_key = format!("{section}.idle");
+    positive(&idle_key, idle)?;
+    ensure(&idle_key, idle <= absolute, "must not be more than `absolute`")
+}
+
+fn is_app_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn positive(key: &str, duration: Duration) -> Valid {
+    ensure(key, !duration.is_zero(), MORE_THAN_0)
+}
+
+fn ensure(key: &str, holds: bool, problem: &str) -> Valid {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid { key: key.to_owned(), problem: problem.to_owned() })
+}

@@ -1,0 +1,264 @@
+//! Passwords: argon2id in a pool of its own.
+//!
+//! The pool has a fixed number of threads with memory blocks that are used again, a queue of fixed length, and a low
+//! priority: a flood of logins takes the processor time that is left over, and verification goes first.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::random_bytes;
+use crate::error::{Error, Result};
+
+const OUTPUT_LEN: usize = 32;
+const SALT_LEN: usize = 16;
+/// Nice value of the hashing threads: they run when nobody else wants to.
+const HASHING_NICE: i32 = 19;
+
+/// The cost of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordParams {
+    pub memory_kib: u32,
+    pub iterations: u32,
+    pub parallelism: u32,
+}
+
+impl PasswordParams {
+    fn argon2(self) -> std::result::Result<Params, argon2::Error> {
+        Params::new(self.memory_kib, self.iterations, self.parallelism, Some(OUTPUT_LEN))
+    }
+}
+
+/// A password at rest, as a PHC string.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash([redacted])")
+    }
+}
+
+/// What came of checking a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordMatch {
+    Wrong,
+    Right,
+    /// Right, but hashed at another cost than today's: store this one instead.
+    RightRehashed(PasswordHash),
+}
+
+type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+
+/// The pool. Cloning shares it.
+#[derive(Clone)]
+pub struct PasswordHasher {
+    queue: SyncSender<Job>,
+    queued: Arc<AtomicUsize>,
+    params: PasswordParams,
+    /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
+    decoy: Arc<PasswordHash>,
+}
+
+impl fmt::Debug for PasswordHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordHasher").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+impl PasswordHasher {
+    /// Starts `threads` threads that take from a queue of `queue` places; they end when the last clone is gone.
+    pub fn start(params: PasswordParams, threads: usize, queue: usize) -> Result<Self> {
+        params.argon2().map_err(|problem| Error::internal(format!("argon2 parameters: {problem}")))?;
+        let (sender, receiver) = sync_channel::<Job>(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..threads {
+            let receiver = Arc::clone(&receiver);
+            std::thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work(&receiver))
+                .map_err(Error::internal)?;
+        }
+        let decoy = hash(b"", params, &mut Vec::new())?;
+        Ok(Self { queue: sender, queued: Arc::default(), params, decoy: Arc::new(decoy) })
+    }
+
+    /// Jobs that wait or run.
+    pub fn depth(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Hashes a new password.
+    pub async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash> {
+        let params = self.params;
+        self.run(move |memory| hash(password.as_bytes(), params, memory)).await?
+    }
+
+    /// Checks a password; `None` (no such user, or no password) takes as long as a wrong one and is wrong.
+    pub async fn check(&self, password: Zeroizing<String>, stored: Option<PasswordHash>) -> Result<PasswordMatch> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| (*self.decoy).clone());
+        let params = self.params;
+        let outcome = self.run(move |memory| check(password.as_bytes(), &stored, params, memory)).await??;
+        Ok(if exists { outcome } else { PasswordMatch::Wrong })
+    }
+
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let queued = Arc::clone(&self.queued);
+        let job: Job = Box::new(move |memory| {
+            // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
+            let answer = (!sender.is_closed()).then(|| job(memory));
+            queued.fetch_sub(1, Ordering::Relaxed);
+            if let Some(answer) = answer {
+                let _ = sender.send(answer);
+            }
+        });
+        if let Err(refused) = self.queue.try_send(job) {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            return Err(match refused {
+                TrySendError::Full(_) => Error::Overloaded { retry_after: Duration::from_secs(1) },
+                TrySendError::Disconnected(_) => Error::internal("the hashing threads are gone"),
+            });
+        }
+        receiver.await.map_err(|_| Error::internal("a hashing thread gave no answer"))
+    }
+}
+
+fn work(receiver: &Mutex<Receiver<Job>>) {
+    // On Linux priorities belong to threads. Where it cannot be set, hashing only competes on equal terms.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), HASHING_NICE);
+    let mut memory = Vec::new();
+    loop {
+        let job = receiver.lock().recv();
+        let Ok(job) = job else { return };
+        job(&mut memory);
+    }
+}
+
+fn hash(password: &[u8], params: PasswordParams, memory: &mut Vec<Block>) -> Result<PasswordHash> {
+    let salt: [u8; SALT_LEN] = random_bytes();
+    let params = params.argon2().map_err(Error::internal)?;
+    let output = derive(password, &salt, &params, memory)?;
+    let phc = phc::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: phc::ParamsString::try_from(&params).map_err(Error::internal)?,
+        salt: Some(phc::Salt::new(&salt).map_err(Error::internal)?),
+        hash: Some(phc::Output::new(&*output).map_err(Error::internal)?),
+    };
+    Ok(PasswordHash(phc.to_string()))
+}
+
+fn check(
+    password: &[u8],
+    stored: &PasswordHash,
+    today: PasswordParams,
+    memory: &mut Vec<Block>,
+) -> Result<PasswordMatch> {
+    let unreadable = |_| Error::internal("a stored password hash is unreadable");
+    let phc = phc::PasswordHash::new(&stored.0).map_err(unreadable)?;
+    let (Some(salt), Some(expected)) = (&phc.salt, &phc.hash) else {
+        return Err(Error::internal("a stored password hash is incomplete"));
+    };
+    let params = Params::try_from(&phc).map_err(|_| Error::internal("a stored password hash has bad parameters"))?;
+    let output = derive(password, salt.as_ref(), &params, memory)?;
+    if !bool::from(output.as_slice().ct_eq(expected.as_bytes())) {
+        return Ok(PasswordMatch::Wrong);
+    }
+    let cost =
+        PasswordParams { memory_kib: params.m_cost(), iterations: params.t_cost(), parallelism: params.p_cost() };
+    if cost == today {
+        Ok(PasswordMatch::Right)
+    } else {
+        hash(password, today, memory).map(PasswordMatch::RightRehashed)
+    }
+}
+
+fn derive(
+    password: &[u8],
+    salt: &[u8],
+    params: &Params,
+    memory: &mut Vec<Block>,
+) -> Result<Zeroizing<[u8; OUTPUT_LEN]>> {
+    memory.resize(memory.len().max(params.block_count()), Block::default());
+    let mut output = Zeroizing::new([0; OUTPUT_LEN]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password, salt, &mut *output, memory)
+        .map_err(Error::internal)?;
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: PasswordParams = PasswordParams { memory_kib: 64, iterations: 1, parallelism: 1 };
+
+    fn text(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_and_no_other() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let stored = hasher.hash(text("correct")).await.unwrap();
+        assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "the stored form is a PHC string");
+        assert_ne!(stored, hasher.hash(text("correct")).await.unwrap(), "each hash has a salt of its own");
+        assert_eq!(hasher.check(text("correct"), Some(stored.clone())).await.unwrap(), PasswordMatch::Right);
+        assert_eq!(hasher.check(text("wrong"), Some(stored)).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn no_password_is_wrong_even_where_the_decoy_would_match() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        assert_eq!(hasher.check(text(""), None).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_is_replaced_at_the_next_login() {
+        let before = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let stored = before.hash(text("p")).await.unwrap();
+        let dearer = PasswordHasher::start(PasswordParams { iterations: 2, ..CHEAP }, 1, 4).unwrap();
+        let PasswordMatch::RightRehashed(new) = dearer.check(text("p"), Some(stored)).await.unwrap() else {
+            panic!("the cost differs");
+        };
+        assert_eq!(dearer.check(text("p"), Some(new)).await.unwrap(), PasswordMatch::Right);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_refused_at_once_and_works_again_when_it_has_room() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 1).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (started, running) = oneshot::channel();
+        let first = tokio::spawn({
+            let hasher = hasher.clone();
+            async move {
+                hasher
+                    .run(move |_| {
+                        let _ = started.send(());
+                        let _ = held.recv();
+                    })
+                    .await
+            }
+        });
+        running.await.unwrap();
+        let mut second = Box::pin(hasher.hash(text("waits")));
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(matches!(hasher.hash(text("too many")).await, Err(Error::Overloaded { .. })));
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        second.await.unwrap();
+        assert_eq!(hasher.depth(), 0);
+    }
+}

@@ -1,0 +1,76 @@
+//! Attributes of users and sessions. An owner's ID says whose they are; users' and sessions' IDs never coincide.
+
+use sea_orm::sea_query::{ExprTrait, OnConflict};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::audit::ChangeKind;
+use super::entity::attribute;
+use super::{AttributeRow, Store, Tx, fault};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::id::{SessionId, UserId};
+
+/// An attribute to be stored; whatever has its name is replaced.
+pub type NewAttribute = AttributeRow;
+
+fn live_of(owner: Uuid, now: Time) -> Condition {
+    use attribute::Column;
+
+    let live = Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.micros()));
+    Condition::all().add(Column::OwnerId.eq(owner)).add(live)
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// Attributes that have not expired, in the order of their names, behind `after`. No names: all.
+    pub async fn attributes(&self, owner: Uuid, names: &[String], after: Option<&str>, now: Time, limit: u64) -> Result<Vec<AttributeRow>> {
+        use attribute::Column;
+
+        let named = (!names.is_empty()).then(|| Column::Name.is_in(names));
+        attribute::Entity::find()
+            .filter(live_of(owner, now).add_option(named).add_option(after.map(|after| Column::Name.gt(after))))
+            .order_by(Column::Name, Order::Asc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)
+    }
+}
+
+impl Tx {
+    /// How many attributes of an owner have not expired.
+    pub async fn attribute_count(&self, owner: Uuid, now: Time) -> Result<u64> {
+        attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(fault)
+    }
+
+    /// Stores an attribute in the place of the one with its name, expired or not.
+    pub async fn put_attribute(&self, row: NewAttribute) -> Result<()> {
+        use attribute::Column;
+
+        let replace = OnConflict::columns([Column::OwnerId, Column::Name])
+            .update_columns([Column::Value, Column::IsSealed, Column::ExpiresAt, Column::CreatedAt, Column::UpdatedAt, Column::Version])
+            .to_owned();
+        attribute::Entity::insert(row.into_active_model())
+            .on_conflict(replace)
+            .exec_without_returning(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Removes those of the named attributes that have not expired; returns how many.
+    pub async fn delete_attributes(&self, owner: Uuid, names: &[String], now: Time) -> Result<u64> {
+        let done = attribute::Entity::delete_many()
+            .filter(live_of(owner, now).add(attribute::Column::Name.is_in(names)))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(done.rows_affected)
+    }
+
+    pub async fn attributes_changed(&self, user: Option<UserId>, session: Option<SessionId>) -> Result<()> {
+        self.feed(ChangeKind::AttributesChanged, user, session).await
+    }
+}

@@ -1,0 +1,99 @@
+//! Callers: the services that call us, and their keys.
+
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder};
+use uuid::Uuid;
+
+use super::audit::ChangeKind;
+use super::entity::{caller, caller_key};
+use super::error::is_unique_violation;
+use super::{CallerRow, Store, Tx, fault};
+use crate::clock::Time;
+use crate::crypto::TokenHash;
+use crate::error::{Error, Result};
+use crate::id::{CallerId, Id};
+
+/// A key of a caller, as it is stored.
+pub struct NewCaller {
+    pub hash: TokenHash,
+    pub key_id: u16,
+    pub created_at: Time,
+    pub expires_at: Time,
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// The caller that has a key, and until when the key is good.
+    pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
+        let key = caller_key::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        let Some(key) = key else { return Ok(None) };
+        let caller = self.caller(Id::from_uuid(key.caller_id)).await?;
+        Ok(caller.map(|caller| (caller, Time::from_micros(key.expires_at))))
+    }
+
+    pub async fn caller_by_spiffe_id(&self, spiffe_id: &str) -> Result<Option<CallerRow>> {
+        caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(fault)
+    }
+
+    pub async fn caller(&self, caller: CallerId) -> Result<Option<CallerRow>> {
+        caller::Entity::find_by_id(caller.uuid()).one(&self.conn).await.map_err(fault)
+    }
+
+    pub async fn caller_by_name(&self, name: &str) -> Result<Option<CallerRow>> {
+        caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
+    }
+
+    /// All callers in the order of their names, each with the times at which its keys expire.
+    pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
+        let callers = caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
+        let keys = caller_key::Entity::find().order_by(caller_key::Column::ExpiresAt, Order::Asc).all(&self.conn).await.map_err(fault)?;
+        let expiries = |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
+        Ok(callers.into_iter().map(|caller| (expiries(caller.caller_id).collect(), caller)).map(|(keys, caller)| (caller, keys)).collect())
+    }
+}
+
+impl Tx {
+    pub async fn insert_caller(&self, row: CallerRow) -> Result<()> {
+        match caller::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
+            Ok(_) => self.feed(ChangeKind::CallersChanged, None, None).await,
+            Err(error) if is_unique_violation(&error) => {
+                Err(Error::invalid("caller", "a caller of this name or with this SPIFFE ID is there already"))
+            }
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    pub async fn insert_caller_key(&self, caller: CallerId, key: NewCaller) -> Result<()> {
+        let row = caller_key::ActiveModel {
+            key_hash: Set(key.hash.0.to_vec()),
+            key_id: Set(i32::from(key.key_id)),
+            caller_id: Set(caller.uuid()),
+            created_at: Set(key.created_at.micros()),
+            expires_at: Set(key.expires_at.micros()),
+        };
+        caller_key::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
+        self.feed(ChangeKind::CallersChanged, None, None).await
+    }
+
+    /// Makes the keys that a caller has now expire at `time` at the latest.
+    pub async fn cut_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
+        use caller_key::Column;
+
+        caller_key::Entity::update_many()
+            .set(caller_key::ActiveModel { expires_at: Set(time.micros()), ..Default::default() })
+            .filter(Column::CallerId.eq(caller.uuid()).and(Column::ExpiresAt.gt(time.micros())))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        self.feed(ChangeKind::CallersChanged, None, None).await
+    }
+
+    pub async fn revoke_caller(&self, caller: CallerId, now: Time) -> Result<()> {
+        caller::Entity::update_many()
+            .set(caller::ActiveModel { revoked_at: Set(Some(now.micros())), ..Default::default() })
+            .filter(caller::Column::CallerId.eq(caller.uuid()))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        self.cut_caller_keys(caller, now).await
+    }
+}

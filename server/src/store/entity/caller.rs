@@ -1,0 +1,26 @@
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "caller")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub caller_id: Uuid,
+    pub name: String,
+    /// The SPIFFE ID of its client certificate, if it may use one.
+    pub spiffe_id: Option<String>,
+    /// Grants separated by commas.
+    pub grants: String,
+    /// Apps separated by commas; `*`: all.
+    pub apps: String,
+    /// Flags separated by commas.
+    pub flags: String,
+    /// Calls under way at once; none: the server's default.
+    pub max_in_flight: Option<i32>,
+    pub created_at: i64,
+    pub revoked_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

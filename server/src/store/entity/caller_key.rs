@@ -1,0 +1,21 @@
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "caller_key")]
+pub struct Model {
+    /// The keyed hash of the API key.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key_hash: Vec<u8>,
+    /// The number of the token key it was hashed with.
+    pub key_id: i32,
+    pub caller_id: Uuid,
+    pub created_at: i64,
+    pub expires_at: i64,
+}
+
+super::silent_debug!("caller_key");
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

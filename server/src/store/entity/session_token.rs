@@ -1,0 +1,24 @@
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "session_token")]
+pub struct Model {
+    /// The keyed hash of the token.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub token_hash: Vec<u8>,
+    /// The number of the token key it was hashed with.
+    pub key_id: i32,
+    pub session_id: Uuid,
+    pub generation: i32,
+    /// Until when a replaced token keeps working.
+    pub grace_until: Option<i64>,
+    /// The token that replaced this one, sealed, for as long as the grace lasts.
+    pub successor: Option<Vec<u8>>,
+}
+
+super::silent_debug!("session_token");
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

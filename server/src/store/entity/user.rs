@@ -1,0 +1,39 @@
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "user")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: Uuid,
+    pub username: String,
+    /// The username in lower case: the unique one.
+    pub username_key: String,
+    pub display_name: String,
+    pub email: String,
+    /// Username, display name and email in lower case, a line each: what a search looks in.
+    pub search_text: String,
+    pub is_super_user: bool,
+    pub is_locked: bool,
+    pub approval_status: i16,
+    /// A PHC string; none: no login with a password.
+    pub password_hash: Option<String>,
+    pub password_must_change: bool,
+    pub password_expires_at: Option<i64>,
+    /// Sealed; there from enrolment on.
+    pub totp_secret: Option<Vec<u8>>,
+    pub is_totp_enabled: bool,
+    /// The last time step whose code was used: each code works once.
+    pub totp_last_step: i64,
+    /// Networks separated by commas; empty: anywhere.
+    pub allowed_networks: String,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub version: i64,
+}
+
+super::silent_debug!("user");
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

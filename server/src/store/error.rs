@@ -1,0 +1,72 @@
+//! What the databases' errors mean.
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+use crate::error::Error;
+
+/// SQLSTATEs of PostgreSQL after which the whole transaction may succeed: serialization failure, deadlock.
+const POSTGRES_CONFLICTS: [&str; 2] = ["40001", "40P01"];
+/// Classes and codes of PostgreSQL that mean it is away, going away, full or too slow: connection, resources, operator
+/// intervention (which covers the statement timeout).
+const POSTGRES_UNAVAILABLE: [&str; 3] = ["08", "53", "57"];
+/// Primary result codes of SQLite: BUSY, LOCKED.
+const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
+/// Primary result codes of SQLite: READONLY, IOERR, FULL, CANTOPEN.
+const SQLITE_UNAVAILABLE: [i32; 4] = [8, 10, 13, 14];
+
+/// The situation that an error of the database is. Taken by value: it is what `map_err` hands over.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn fault(error: DbErr) -> Error {
+    match &error {
+        DbErr::Conn(source) => Error::store_unavailable(describe(source)),
+        DbErr::ConnectionAcquire(source) => Error::store_unavailable(source),
+        DbErr::Exec(source) | DbErr::Query(source) => runtime_fault(source),
+        // Its Display repeats its source and no statement.
+        other => Error::internal(other),
+    }
+}
+
+/// True if a row with that key is there already.
+pub(super) fn is_unique_violation(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+fn runtime_fault(error: &RuntimeErr) -> Error {
+    use sea_orm::sqlx::Error as Sqlx;
+
+    let RuntimeErr::SqlxError(source) = error else { return Error::internal(error) };
+    match source.as_ref() {
+        Sqlx::Io(_) | Sqlx::Tls(_) | Sqlx::Protocol(_) | Sqlx::PoolTimedOut | Sqlx::PoolClosed | Sqlx::WorkerCrashed => {
+            Error::store_unavailable(describe(error))
+        }
+        Sqlx::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            let sqlite_code = database.try_downcast_ref::<sea_orm::SqlxSqliteError>().and_then(|_| code.parse::<i32>().ok());
+            match (sqlite_code.map(|code| code & 0xff), code.as_ref()) {
+                (Some(code), _) if SQLITE_CONFLICTS.contains(&code) => Error::WriteConflict,
+                (Some(code), _) if SQLITE_UNAVAILABLE.contains(&code) => Error::store_unavailable(describe(error)),
+                (None, code) if POSTGRES_CONFLICTS.contains(&code) => Error::WriteConflict,
+                (None, code) if POSTGRES_UNAVAILABLE.iter().any(|class| code.starts_with(class)) => {
+                    Error::store_unavailable(describe(error))
+                }
+                _ => Error::internal(describe(error)),
+            }
+        }
+        _ => Error::internal(describe(error)),
+    }
+}
+
+/// Code and message of the database, which name objects but no values and no statement.
+fn describe(error: &RuntimeErr) -> String {
+    use sea_orm::sqlx::Error as Sqlx;
+
+    match error {
+        RuntimeErr::SqlxError(source) => match source.as_ref() {
+            Sqlx::Database(database) => format!("{}: {}", database.code().unwrap_or_default(), database.message()),
+            Sqlx::Io(problem) => format!("connection: {}", problem.kind()),
+            Sqlx::PoolTimedOut => "no connection became free in time".to_owned(),
+            other => other.to_string(),
+        },
+        RuntimeErr::Internal(problem) => problem.clone(),
+    }
+}

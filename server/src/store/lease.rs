@@ -1,0 +1,40 @@
+//! Leases: what only one replica at a time may do.
+
+use std::time::Duration;
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, EntityTrait, TryInsertResult};
+use sea_orm::{ColumnTrait, ExprTrait, QueryFilter};
+use uuid::Uuid;
+
+use super::entity::lease;
+use super::{Store, fault};
+use crate::error::Result;
+
+impl Store {
+    /// Takes or extends a lease; false if another holds it.
+    pub async fn take_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
+        use lease::Column;
+
+        let now = self.clock().now();
+        let until = (now + duration).micros();
+        let conn = self.shared.writer.conn();
+        let row = lease::ActiveModel { name: Set(name.to_owned()), holder: Set(holder), expires_at: Set(until) };
+        let inserted = lease::Entity::insert(row)
+            .on_conflict(OnConflict::column(Column::Name).do_nothing().to_owned())
+            .do_nothing()
+            .exec_without_returning(conn)
+            .await
+            .map_err(fault)?;
+        if matches!(inserted, TryInsertResult::Inserted(1..)) {
+            return Ok(true);
+        }
+        let taken = lease::Entity::update_many()
+            .set(lease::ActiveModel { holder: Set(holder), expires_at: Set(until), ..Default::default() })
+            .filter(Column::Name.eq(name).and(Column::Holder.eq(holder).or(Column::ExpiresAt.lte(now.micros()))))
+            .exec(conn)
+            .await
+            .map_err(fault)?;
+        Ok(taken.rows_affected == 1)
+    }
+}

@@ -1,0 +1,240 @@
+//! Remembers: the only room that speaks SQL. SQLite and PostgreSQL, the same migrations and the same queries.
+//!
+//! - [`Store`] reads from the pool, [`Tx`] reads and writes in a transaction; what can be read is the same in both.
+//! - [`Store::write`] is the one way to change anything: it retries whole transactions, writes the audit events and the
+//!   change feed with the change, and takes what changed out of the cache before anybody hears of the change.
+//! - Rows stay here or are turned into types without secrets in `app`.
+
+mod activity;
+mod attribute;
+mod audit;
+mod cache;
+mod caller;
+mod entity;
+mod error;
+mod lease;
+mod migration;
+mod purge;
+pub mod seed;
+mod session;
+mod user;
+mod write;
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::crypto::Keyring;
+use crate::error::{Error, Result};
+
+pub use activity::Activity;
+pub use attribute::NewAttribute;
+pub use audit::{AuditEvent, AuditFilter, AuditPosition, AuditProblem, Outcome, StoredAuditEvent};
+pub use cache::CacheStats;
+pub use caller::NewCaller;
+pub use entity::attribute::Model as AttributeRow;
+pub use entity::caller::Model as CallerRow;
+pub use entity::session::Model as SessionRow;
+pub use entity::session_token::Model as SessionTokenRow;
+pub use entity::user::Model as UserRow;
+use error::fault;
+pub use purge::Purged;
+pub use session::{NewSession, SessionEntry, SessionFilter};
+pub use user::UserFilter;
+pub use write::Operation;
+
+/// How long a connection of PostgreSQL may stand unused before it is tried first.
+const PING_AFTER: Duration = Duration::from_secs(5);
+
+/// Where the database is and how to treat it.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    pub database: crate::config::Database,
+    pub cache_capacity: Option<usize>,
+}
+
+impl StoreConfig {
+    pub fn of(config: &Config) -> Self {
+        let cache_capacity = config.cache_is_on().then_some(config.cache.capacity);
+        Self { database: config.database.clone(), cache_capacity }
+    }
+
+    fn connect_options(&self) -> ConnectOptions {
+        let mut options = ConnectOptions::new(self.database.url.expose());
+        options
+            .max_connections(self.database.max_connections)
+            .acquire_timeout(self.database.acquire_timeout)
+            .connect_timeout(self.database.acquire_timeout)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false);
+        if self.database.url.is_postgres() {
+            options
+                .set_application_name("lanyard")
+                .statement_timeout(self.database.statement_timeout)
+                .test_before_acquire(false)
+                .test_before_acquire_if_idle_for(PING_AFTER)
+                // A replica that hangs in a transaction must not hold locks for ever.
+                .map_sqlx_postgres_opts(|postgres| postgres.options([("idle_in_transaction_session_timeout", "15s")]));
+        }
+        options
+    }
+
+    /// The file of the database; none if it is in memory or no SQLite.
+    fn sqlite_path(&self) -> Option<PathBuf> {
+        let path = self.database.url.expose().strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        (path != ":memory:" && !path.is_empty()).then(|| PathBuf::from(path))
+    }
+
+    /// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
+    fn sqlite_options(&self, max_connections: u32, query_only: bool) -> ConnectOptions {
+        use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+
+        let mut options = self.connect_options();
+        let busy_timeout = self.database.statement_timeout;
+        options.max_connections(max_connections).test_before_acquire(false).map_sqlx_sqlite_opts(move |sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(busy_timeout)
+                .pragma("query_only", if query_only { "ON" } else { "OFF" })
+        });
+        options
+    }
+}
+
+/// What the pool and all transactions share.
+struct Shared {
+    config: StoreConfig,
+    backend: DbBackend,
+    clock: Clock,
+    keyring: Arc<Keyring>,
+    cache: cache::SessionCache,
+    activity: Activity,
+    writer: write::Writer,
+}
+
+/// The database, through a pool of connections or, in a [`Tx`], through one of them.
+pub struct Store<C = DatabaseConnection> {
+    conn: C,
+    shared: Arc<Shared>,
+}
+
+impl<C: Clone> Clone for Store<C> {
+    fn clone(&self) -> Self {
+        Self { conn: self.conn.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<C> std::fmt::Debug for Store<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("backend", &self.shared.backend).finish_non_exhaustive()
+    }
+}
+
+/// A transaction that changes something; it is committed by [`Store::write`] or not at all.
+pub struct Tx {
+    store: Store<DatabaseTransaction>,
+    events: Mutex<Vec<AuditEvent>>,
+    touched: Mutex<cache::Touched>,
+}
+
+impl Deref for Tx {
+    type Target = Store<DatabaseTransaction>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.store
+    }
+}
+
+impl Store {
+    /// Connects; the schema is looked at by [`Self::migrate`] and [`Self::pending_migrations`] only.
+    pub async fn connect(config: StoreConfig, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
+        if let Some(directory) = config.sqlite_path().as_deref().and_then(std::path::Path::parent) {
+            std::fs::create_dir_all(directory)
+                .map_err(|problem| Error::store_unavailable(format!("directory of the database: {problem}")))?;
+        }
+        let (reader, writer) = if config.database.url.is_sqlite() {
+            // The writer first: it makes the file, which a reader may not.
+            let writer = Database::connect(config.sqlite_options(1, false)).await.map_err(fault)?;
+            // What is in memory belongs to its one connection.
+            let in_memory = config.sqlite_path().is_none();
+            let options = config.sqlite_options(config.database.max_connections, true);
+            (if in_memory { writer.clone() } else { Database::connect(options).await.map_err(fault)? }, writer)
+        } else {
+            let pool = Database::connect(config.connect_options()).await.map_err(fault)?;
+            (pool.clone(), pool)
+        };
+        let backend = reader.get_database_backend();
+        let shared = Shared {
+            backend,
+            clock,
+            keyring,
+            cache: cache::SessionCache::new(config.cache_capacity),
+            activity: Activity::default(),
+            writer: write::Writer::new(writer, &config),
+            config,
+        };
+        let store = Self { conn: reader, shared: Arc::new(shared) };
+        if backend == DbBackend::Sqlite {
+            store.start_group_commit();
+        }
+        Ok(store)
+    }
+
+    /// How many migrations the schema lacks.
+    pub async fn pending_migrations(&self) -> Result<usize> {
+        migration::pending(&self.conn).await
+    }
+
+    /// Brings the schema up to date; `progress` hears how many of how many migrations are done.
+    pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
+        migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
+    }
+
+    /// Is the database there?
+    pub async fn ping(&self) -> Result<()> {
+        self.conn.ping().await.map_err(fault)
+    }
+
+    /// Closes all connections; SQLite's log is folded into its file first.
+    pub async fn close(&self) -> Result<()> {
+        if self.shared.backend == DbBackend::Sqlite {
+            let _ = self.shared.writer.conn().execute_unprepared("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)").await;
+        }
+        self.conn.clone().close().await.map_err(fault)?;
+        self.shared.writer.conn().clone().close().await.map_err(fault)
+    }
+
+    pub fn cache_stats(&self) -> CacheStats {
+        self.shared.cache.stats()
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.shared.backend == DbBackend::Postgres
+    }
+}
+
+impl<C> Store<C> {
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    pub fn keyring(&self) -> &Keyring {
+        &self.shared.keyring
+    }
+
+    /// Activity that has not been written yet.
+    pub fn activity(&self) -> &Activity {
+        &self.shared.activity
+    }
+}

@@ -1,0 +1,68 @@
+//! Many sessions at once, for benchmarks and for trying things out with a full database. Not part of any RPC.
+
+use sea_orm::{EntityTrait, IntoActiveModel};
+
+use super::entity::{session, session_token};
+use super::{SessionRow, Store, UserRow, fault};
+use crate::crypto::{Token, TokenKind};
+use crate::error::Result;
+use crate::id::{SessionId, UserId};
+
+/// Rows of one statement: SQLite takes up to 32,766 values.
+const BATCH: u64 = 1_000;
+
+impl Store {
+    /// Adds `users` users like `user`, each with `sessions` live sessions like `session`, and returns the tokens of all.
+    pub async fn seed(&self, users: u64, sessions: u64, user: &UserRow, session: &SessionRow, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Token>> {
+        let conn = self.shared.writer.conn();
+        let now = self.clock().now();
+        let mut tokens = Vec::new();
+        let mut user_rows = Vec::new();
+        for number in 0..users {
+            let name = format!("{}{number}", user.username);
+            let user_id = UserId::new(now).uuid();
+            user_rows.push(UserRow { user_id, username_key: name.clone(), search_text: name.clone(), username: name, ..user.clone() });
+        }
+        for batch in user_rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
+            let rows = batch.iter().map(|row| row.clone().into_active_model());
+            super::entity::user::Entity::insert_many(rows).exec_without_returning(conn).await.map_err(fault)?;
+        }
+        let mut pending = (Vec::new(), Vec::new());
+        for user in &user_rows {
+            for _ in 0..sessions {
+                let session_id = SessionId::new(now).uuid();
+                let token = Token::generate(TokenKind::Ust);
+                let (hash, key_id) = self.keyring().hash_token(token.as_ref());
+                pending.0.push(SessionRow { session_id, user_id: user.user_id, username: user.username.clone(), ..session.clone() }.into_active_model());
+                pending.1.push(
+                    session_token::Model {
+                        token_hash: hash.0.to_vec(),
+                        key_id: i32::from(key_id),
+                        session_id,
+                        generation: 0,
+                        grace_until: None,
+                        successor: None,
+                    }
+                    .into_active_model(),
+                );
+                tokens.push(token);
+                if pending.0.len() as u64 == BATCH {
+                    insert(conn, std::mem::take(&mut pending)).await?;
+                    progress(tokens.len() as u64);
+                }
+            }
+        }
+        insert(conn, pending).await?;
+        progress(tokens.len() as u64);
+        Ok(tokens)
+    }
+}
+
+async fn insert(conn: &sea_orm::DatabaseConnection, rows: (Vec<session::ActiveModel>, Vec<session_token::ActiveModel>)) -> Result<()> {
+    if rows.0.is_empty() {
+        return Ok(());
+    }
+    session::Entity::insert_many(rows.0).exec_without_returning(conn).await.map_err(fault)?;
+    session_token::Entity::insert_many(rows.1).exec_without_returning(conn).await.map_err(fault)?;
+    Ok(())
+}

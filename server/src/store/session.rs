@@ -1,0 +1,431 @@
+//! Sessions and their tokens.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use ipnet::IpNet;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+};
+use uuid::Uuid;
+
+use super::audit::ChangeKind;
+use super::entity::{attribute, session, session_token};
+use super::{SessionRow, SessionTokenRow, Store, Tx, fault, user};
+use crate::clock::Time;
+use crate::crypto::TokenHash;
+use crate::error::{Error, Result};
+use crate::id::{Id, SessionId, UserId};
+
+/// What verification needs of a session, by one of its tokens: this is what the cache holds, a million times.
+#[derive(Debug)]
+pub struct SessionEntry {
+    pub token_hash: TokenHash,
+    pub session_id: SessionId,
+    pub user_id: UserId,
+    pub username: Box<str>,
+    pub app: Arc<str>,
+    /// Where the user may come from; empty: anywhere.
+    pub allowed_networks: Box<[IpNet]>,
+    pub remote_addr: Option<IpAddr>,
+    pub created_at: Time,
+    pub absolute_expires_at: Time,
+    pub idle_micros: i64,
+    last_active_at: AtomicI64,
+    pub revoked_at: Option<Time>,
+    /// Until when this token works although it was replaced.
+    pub grace_until: Option<Time>,
+    /// How many newer tokens the session has.
+    pub generations_behind: u32,
+    pub revoke_reason: i16,
+    pub auth_type: i16,
+    pub address_binding: i16,
+    pub is_super_user: bool,
+}
+
+impl SessionEntry {
+    pub fn last_active_at(&self) -> Time {
+        Time::from_micros(self.last_active_at.load(Ordering::Relaxed))
+    }
+
+    /// Moves the last activity forward, never back.
+    pub fn touch(&self, now: Time) {
+        self.last_active_at.fetch_max(now.micros(), Ordering::Relaxed);
+    }
+}
+
+/// A session as it begins.
+pub struct NewSession {
+    pub row: SessionRow,
+    pub token: TokenHash,
+    pub key_id: u16,
+}
+
+/// Which sessions; all that are set must match.
+#[derive(Clone, Debug, Default)]
+pub struct SessionFilter {
+    pub user: Option<UserId>,
+    pub app: Option<String>,
+    pub auth_type: Option<i16>,
+    /// Revoked or not.
+    pub revoked: Option<bool>,
+    /// Expired at this time or not.
+    pub expired: Option<(bool, Time)>,
+}
+
+impl SessionFilter {
+    fn condition(&self) -> Condition {
+        use session::Column;
+
+        let revoked = |revoked| if revoked { Column::RevokedAt.is_not_null() } else { Column::RevokedAt.is_null() };
+        let expired = |(expired, now): (bool, Time)| match expired {
+            true => Column::ExpiresAt.lte(now.micros()),
+            false => Column::ExpiresAt.gt(now.micros()),
+        };
+        Condition::all()
+            .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
+            .add_option(self.app.as_ref().map(|app| Column::App.eq(app.as_str())))
+            .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
+            .add_option(self.revoked.map(revoked))
+            .add_option(self.expired.map(expired))
+    }
+}
+
+/// The columns of one look-up by token. Parameters follow as `$1, $2, ...`.
+const ENTRY_BY_TOKEN: &str = r#"
+SELECT t.token_hash, t.generation AS token_generation, t.grace_until, s.session_id, s.user_id, s.username, s.auth_type, s.app, s.remote_addr,
+       s.address_binding, s.idle_micros, s.created_at, s.last_active_at, s.absolute_expires_at, s.revoked_at, s.revoke_reason, s.generation,
+       u.username AS current_username, u.is_super_user, u.allowed_networks
+FROM session_token t
+JOIN session s ON s.session_id = t.session_id
+LEFT JOIN "user" u ON u.user_id = s.user_id
+WHERE t.token_hash IN "#;
+
+#[derive(FromQueryResult)]
+struct EntryRow {
+    token_hash: Vec<u8>,
+    token_generation: i32,
+    grace_until: Option<i64>,
+    session_id: Uuid,
+    user_id: Uuid,
+    username: String,
+    auth_type: i16,
+    app: String,
+    remote_addr: Option<String>,
+    address_binding: i16,
+    idle_micros: i64,
+    created_at: i64,
+    last_active_at: i64,
+    absolute_expires_at: i64,
+    revoked_at: Option<i64>,
+    revoke_reason: Option<i16>,
+    generation: i32,
+    current_username: Option<String>,
+    is_super_user: Option<bool>,
+    allowed_networks: Option<String>,
+}
+
+impl EntryRow {
+    fn into_entry(self, noted: Option<Time>) -> Result<SessionEntry> {
+        let last_active_at = noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
+        Ok(SessionEntry {
+            token_hash: token_hash(self.token_hash)?,
+            session_id: Id::from_uuid(self.session_id),
+            user_id: Id::from_uuid(self.user_id),
+            username: self.current_username.unwrap_or(self.username).into(),
+            app: intern(&self.app),
+            allowed_networks: user::parse_networks(self.allowed_networks.as_deref().unwrap_or_default())?,
+            remote_addr: self.remote_addr.and_then(|address| address.parse().ok()),
+            created_at: Time::from_micros(self.created_at),
+            absolute_expires_at: Time::from_micros(self.absolute_expires_at),
+            idle_micros: self.idle_micros,
+            last_active_at: AtomicI64::new(last_active_at),
+            revoked_at: self.revoked_at.map(Time::from_micros),
+            grace_until: self.grace_until.map(Time::from_micros),
+            generations_behind: u32::try_from(self.generation - self.token_generation).unwrap_or(0),
+            revoke_reason: self.revoke_reason.unwrap_or(0),
+            auth_type: self.auth_type,
+            address_binding: self.address_binding,
+            is_super_user: self.is_super_user.unwrap_or(false),
+        })
+    }
+}
+
+/// One copy of each app's name: there are few apps and many sessions.
+fn intern(app: &str) -> Arc<str> {
+    static NAMES: parking_lot::Mutex<Vec<Arc<str>>> = parking_lot::Mutex::new(Vec::new());
+    let mut names = NAMES.lock();
+    if let Some(known) = names.iter().find(|known| known.as_ref() == app) {
+        return Arc::clone(known);
+    }
+    names.push(app.into());
+    Arc::clone(&names[names.len() - 1])
+}
+
+fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
+    bytes.try_into().map(TokenHash).map_err(|_| Error::internal("a stored token hash is not 32 bytes long"))
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// Up to a few hundred sessions by the hashes of their tokens, in any order; a hash that nobody has is left out.
+    async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<SessionEntry>> {
+        // A few lengths only, so that prepared statements are found again.
+        let places = hashes.len().next_power_of_two();
+        let last = hashes.last().into_iter().cycle();
+        let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(hash.0.to_vec()));
+        let list: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
+        let sql = format!("{ENTRY_BY_TOKEN}({})", list.join(", "));
+        let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
+        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
+        rows.into_iter()
+            .map(|row| {
+                let noted = self.activity().of(Id::from_uuid(row.session_id));
+                row.into_entry(noted)
+            })
+            .collect()
+    }
+
+    pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
+        session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
+    }
+
+    /// Sessions that match, newest first, older than `after`.
+    pub async fn sessions(&self, filter: &SessionFilter, after: Option<SessionId>, limit: u64) -> Result<Vec<SessionRow>> {
+        session::Entity::find()
+            .filter(filter.condition().add_option(after.map(|after| session::Column::SessionId.lt(after.uuid()))))
+            .order_by(session::Column::SessionId, Order::Desc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)
+    }
+}
+
+impl Store {
+    /// The session of a token if it is in memory: no waiting, no database.
+    pub fn cached_session(&self, hash: &TokenHash) -> Option<Arc<SessionEntry>> {
+        self.shared.cache.get(hash)
+    }
+
+    /// The session of a token, from memory or from the database.
+    pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
+        let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop()) };
+        self.shared.cache.get_or_read(hash, read).await
+    }
+
+    /// The sessions of many tokens that are not in memory.
+    pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
+        let mut found = HashMap::with_capacity(hashes.len());
+        if !hashes.is_empty() {
+            let entries = self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?;
+            found.extend(entries.into_iter().map(|entry| (entry.token_hash, entry)));
+        }
+        Ok(found)
+    }
+}
+
+impl Tx {
+    /// The token and its session, which is locked until the transaction ends.
+    pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
+        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        let Some(token) = token else { return Ok(None) };
+        let session = self.lock_session(Id::from_uuid(token.session_id)).await?;
+        // Read again under the lock: a rotation may have changed it meanwhile.
+        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        Ok(token.zip(session))
+    }
+
+    /// The session, locked until the transaction ends, with the activity that is not written yet.
+    pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
+        let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
+        let noted = self.activity().of(session);
+        Ok(row.map(|row| with_activity(row, noted)))
+    }
+
+    /// A user's live sessions in an app, oldest first.
+    pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
+        use session::Column;
+
+        let rows = session::Entity::find()
+            .filter(Column::UserId.eq(user.uuid()).and(Column::App.eq(app)).and(Column::RevokedAt.is_null()))
+            .filter(Column::AbsoluteExpiresAt.gt(now.micros()))
+            .order_by(Column::SessionId, Order::Asc)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        // Which have not been idle for too long is known with the activity in memory only.
+        let with_noted = rows.into_iter().map(|row| {
+            let noted = self.activity().of(Id::from_uuid(row.session_id));
+            with_activity(row, noted)
+        });
+        Ok(with_noted.filter(|row| row.expires_at > now.micros()).collect())
+    }
+
+    pub async fn insert_session(&self, new: NewSession) -> Result<()> {
+        let (session, user) = (Id::from_uuid(new.row.session_id), Id::from_uuid(new.row.user_id));
+        let token = session_token::Model {
+            token_hash: new.token.0.to_vec(),
+            key_id: i32::from(new.key_id),
+            session_id: new.row.session_id,
+            generation: new.row.generation,
+            grace_until: None,
+            successor: None,
+        };
+        let row: session::ActiveModel = new.row.into();
+        session::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
+        self.insert_token(token).await?;
+        self.feed(ChangeKind::SessionCreated, Some(user), Some(session)).await
+    }
+
+    pub async fn insert_token(&self, token: SessionTokenRow) -> Result<()> {
+        let row: session_token::ActiveModel = token.into();
+        session_token::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
+        Ok(())
+    }
+
+    /// Gives a replaced token its grace and what it yields in that time.
+    pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
+        session_token::Entity::update_many()
+            .set(session_token::ActiveModel {
+                grace_until: Set(Some(grace_until.micros())),
+                successor: Set(Some(successor)),
+                ..Default::default()
+            })
+            .filter(session_token::Column::TokenHash.eq(token.token_hash.clone()))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        // The one before it has had its time.
+        session_token::Entity::update_many()
+            .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
+            .filter(session_token::Column::SessionId.eq(token.session_id))
+            .filter(session_token::Column::Generation.lt(token.generation))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Stores a session's new times and generation.
+    pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
+        session::Entity::update_many()
+            .set(session::ActiveModel {
+                last_active_at: Set(row.last_active_at),
+                expires_at: Set(row.expires_at),
+                generation: Set(row.generation),
+                ..Default::default()
+            })
+            .filter(session::Column::SessionId.eq(row.session_id))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        let (session, user) = (Id::from_uuid(row.session_id), Id::from_uuid(row.user_id));
+        self.forget_session(session).await?;
+        self.feed(ChangeKind::SessionRenewed, Some(user), Some(session)).await
+    }
+
+    /// Ends one session that is not revoked yet.
+    pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
+        let session = Id::from_uuid(row.session_id);
+        self.forget_session(session).await?;
+        self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
+        self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session)).await
+    }
+
+    /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
+    pub async fn revoke_sessions_of_user(&self, user: UserId, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+        let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
+        self.forget_user(user).await?;
+        let ended = self.revoke_all(&filter, except, reason, now).await?;
+        self.feed(ChangeKind::SessionsRevoked, Some(user), None).await?;
+        Ok(ended)
+    }
+
+    /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
+    pub async fn revoke_sessions_of_app(&self, app: Option<&str>, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+        let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
+        self.touched.lock().add_everything();
+        let ended = self.revoke_all(&filter, except, reason, now).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        Ok(ended)
+    }
+
+    /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
+    /// not), but are not counted.
+    async fn revoke_all(&self, filter: &SessionFilter, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+        let others = except.map(|except| session::Column::SessionId.ne(except.uuid()));
+        let condition = filter.condition().add_option(others);
+        let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
+        let ended = self.revoke_where(live, reason, now).await?;
+        self.revoke_where(condition, reason, now).await?;
+        Ok(ended)
+    }
+
+    async fn revoke_where(&self, condition: Condition, reason: i16, now: Time) -> Result<u64> {
+        let done = session::Entity::update_many()
+            .set(session::ActiveModel { revoked_at: Set(Some(now.micros())), revoke_reason: Set(Some(reason)), ..Default::default() })
+            .filter(condition.add(session::Column::RevokedAt.is_null()))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(done.rows_affected)
+    }
+
+    /// Removes the attributes of all sessions of a user.
+    pub(super) async fn delete_session_attributes_of_user(&self, user: UserId) -> Result<()> {
+        let sessions = Query::select()
+            .column(session::Column::SessionId)
+            .from(session::Entity)
+            .and_where(Expr::col(session::Column::UserId).eq(user.uuid()))
+            .to_owned();
+        attribute::Entity::delete_many()
+            .filter(attribute::Column::OwnerId.in_subquery(sessions))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
+    /// Takes a session out of the cache when this transaction ends.
+    async fn forget_session(&self, session: SessionId) -> Result<()> {
+        let condition = Condition::all().add(session_token::Column::SessionId.eq(session.uuid()));
+        self.forget_tokens(condition).await
+    }
+
+    /// Takes all sessions of a user out of the cache when this transaction ends.
+    pub(super) async fn forget_user(&self, user: UserId) -> Result<()> {
+        let sessions = Query::select()
+            .column(session::Column::SessionId)
+            .from(session::Entity)
+            .and_where(Expr::col(session::Column::UserId).eq(user.uuid()))
+            .and_where(Expr::col(session::Column::RevokedAt).is_null())
+            .to_owned();
+        self.forget_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
+    }
+
+    async fn forget_tokens(&self, condition: Condition) -> Result<()> {
+        let hashes: Vec<Vec<u8>> = session_token::Entity::find()
+            .select_only()
+            .column(session_token::Column::TokenHash)
+            .filter(condition)
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let hashes = hashes.into_iter().map(token_hash).collect::<Result<Vec<_>>>()?;
+        self.touched.lock().add(hashes);
+        Ok(())
+    }
+}
+
+/// The row as it would be if the activity in memory were written.
+fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
+    if let Some(noted) = noted.map(Time::micros).filter(|noted| *noted > row.last_active_at) {
+        row.last_active_at = noted;
+        row.expires_at = std::cmp::min(noted.saturating_add(row.idle_micros), row.absolute_expires_at);
+    }
+    row
+}

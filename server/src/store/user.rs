@@ -1,0 +1,103 @@
+//! Users.
+
+use ipnet::IpNet;
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect};
+
+use super::audit::ChangeKind;
+use super::entity::{attribute, user};
+use super::error::is_unique_violation;
+use super::{Store, Tx, UserRow, fault};
+use crate::error::{Error, Result};
+use crate::id::{Id, UserId};
+
+/// Which users; all that are set must match.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// In lower case; stands in username, display name or email.
+    pub search: Option<String>,
+    pub approval_status: Option<i16>,
+    pub is_locked: Option<bool>,
+    pub is_super_user: Option<bool>,
+}
+
+impl UserFilter {
+    fn condition(&self) -> Condition {
+        use user::Column;
+
+        let search = |text: &String| Column::SearchText.contains(text.as_str());
+        Condition::all()
+            .add_option(self.search.as_ref().map(search))
+            .add_option(self.approval_status.map(|status| Column::ApprovalStatus.eq(status)))
+            .add_option(self.is_locked.map(|locked| Column::IsLocked.eq(locked)))
+            .add_option(self.is_super_user.map(|super_user| Column::IsSuperUser.eq(super_user)))
+    }
+}
+
+/// Networks as they are stored, separated by commas.
+pub(super) fn parse_networks(text: &str) -> Result<Box<[IpNet]>> {
+    let networks = text.split(',').filter(|network| !network.is_empty());
+    networks.map(|network| network.parse().map_err(|_| Error::internal("a stored network is unreadable"))).collect()
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    pub async fn user(&self, user: UserId) -> Result<Option<UserRow>> {
+        user::Entity::find_by_id(user.uuid()).one(&self.conn).await.map_err(fault)
+    }
+
+    /// By the username in lower case.
+    pub async fn user_by_name(&self, username_key: &str) -> Result<Option<UserRow>> {
+        let found = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)).one(&self.conn).await;
+        found.map_err(fault)
+    }
+
+    /// Users that match, oldest first, younger than `after`.
+    pub async fn users(&self, filter: &UserFilter, after: Option<UserId>, limit: u64) -> Result<Vec<UserRow>> {
+        user::Entity::find()
+            .filter(filter.condition().add_option(after.map(|after| user::Column::UserId.gt(after.uuid()))))
+            .order_by(user::Column::UserId, Order::Asc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)
+    }
+}
+
+impl Tx {
+    /// The user, locked until the transaction ends: whatever changes a user or begins a session of theirs waits.
+    pub async fn lock_user(&self, user: UserId) -> Result<Option<UserRow>> {
+        user::Entity::find_by_id(user.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)
+    }
+
+    pub async fn insert_user(&self, row: UserRow) -> Result<()> {
+        let user = Id::from_uuid(row.user_id);
+        match user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
+            Ok(_) => self.feed(ChangeKind::UserChanged, Some(user), None).await,
+            Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Stores the whole row, and lets the cache forget the user's sessions, which show parts of it.
+    pub async fn update_user(&self, row: UserRow) -> Result<()> {
+        let user = Id::from_uuid(row.user_id);
+        self.forget_user(user).await?;
+        match user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await {
+            Ok(_) => self.feed(ChangeKind::UserChanged, Some(user), None).await,
+            Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Removes the user with all attributes, those of the sessions too. The sessions are to be revoked before.
+    pub async fn delete_user(&self, user: UserId) -> Result<()> {
+        self.forget_user(user).await?;
+        self.delete_session_attributes_of_user(user).await?;
+        attribute::Entity::delete_many()
+            .filter(attribute::Column::OwnerId.eq(user.uuid()))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        user::Entity::delete_by_id(user.uuid()).exec(&self.conn).await.map_err(fault)?;
+        self.feed(ChangeKind::UserDeleted, Some(user), None).await
+    }
+}

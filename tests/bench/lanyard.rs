@@ -113,6 +113,7 @@ fn configuration(data: &Data, setting: &Setting, addr: SocketAddr) -> Result<Str
     writeln!(toml, "[database]\nurl = \"{}\"", data.database)?;
     writeln!(toml, "[keys]\nfile = \"{}\"", data.keys().display())?;
     writeln!(toml, "[password]\nmemory_kib = {}\niterations = {}", setting.cost.memory_kib, setting.cost.iterations)?;
+    writeln!(toml, "[session]\nidle = \"{}s\"", seed::IDLE.as_secs())?;
     let mode = if setting.cached { "on" } else { "off" };
     writeln!(toml, "[cache]\nmode = \"{mode}\"\ncapacity = {}", setting.cache_capacity)?;
     Ok(toml)

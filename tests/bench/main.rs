@@ -75,9 +75,6 @@ pub(crate) struct RunArgs {
     /// The server to measure. Default: the one of this workspace, built now in the profile of this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) lanyard: Option<PathBuf>,
-    /// A PostgreSQL database that may be emptied. Default: a server of our own, if PostgreSQL is installed.
-    #[arg(long, value_name = "URL", env = "LANYARD_TEST_POSTGRES_URL", hide_env_values = true)]
-    pub(crate) postgres: Option<String>,
 }
 
 fn main() -> ExitCode {

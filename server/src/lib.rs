@@ -1,11 +1,20 @@
 //! Lanyard's server.
 //!
 //! `grpc` speaks, `app` decides, `store` remembers; each noun has one file in each, and arrows go one way:
-//! `grpc -> app -> store`. `id`, `clock`, `crypto` and `error` are leaves that all may use.
+//! `grpc -> app -> store`. `id`, `clock`, `crypto`, `error`, `config`, `correlation`, `metrics` and `stop` are leaves that all may
+//! use. `serve` puts the rooms together.
 
+pub mod admin;
+pub mod app;
 pub mod clock;
-pub mod crypto;
 pub mod config;
+pub mod correlation;
+pub mod crypto;
 pub mod error;
+pub mod grpc;
 pub mod id;
+pub mod metrics;
+pub mod serve;
+pub mod stop;
 pub mod store;
+pub mod telemetry;

@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -25,7 +26,15 @@ fn live_of(owner: Uuid, now: Time) -> Condition {
 
 impl<C: ConnectionTrait> Store<C> {
     /// Attributes that have not expired, in the order of their names, behind `after`. No names: all.
-    pub async fn attributes(&self, owner: Uuid, names: &[String], after: Option<&str>, now: Time, limit: u64) -> Result<Vec<AttributeRow>> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn attributes(
+        &self,
+        owner: Uuid,
+        names: &[String],
+        after: Option<&str>,
+        now: Time,
+        limit: u64,
+    ) -> Result<Vec<AttributeRow>> {
         use attribute::Column;
 
         let named = (!names.is_empty()).then(|| Column::Name.is_in(names));
@@ -41,16 +50,25 @@ impl<C: ConnectionTrait> Store<C> {
 
 impl Tx {
     /// How many attributes of an owner have not expired.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attribute_count(&self, owner: Uuid, now: Time) -> Result<u64> {
         attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(fault)
     }
 
     /// Stores an attribute in the place of the one with its name, expired or not.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn put_attribute(&self, row: NewAttribute) -> Result<()> {
         use attribute::Column;
 
         let replace = OnConflict::columns([Column::OwnerId, Column::Name])
-            .update_columns([Column::Value, Column::IsSealed, Column::ExpiresAt, Column::CreatedAt, Column::UpdatedAt, Column::Version])
+            .update_columns([
+                Column::Value,
+                Column::IsSealed,
+                Column::ExpiresAt,
+                Column::CreatedAt,
+                Column::UpdatedAt,
+                Column::Version,
+            ])
             .to_owned();
         attribute::Entity::insert(row.into_active_model())
             .on_conflict(replace)
@@ -61,6 +79,7 @@ impl Tx {
     }
 
     /// Removes those of the named attributes that have not expired; returns how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_attributes(&self, owner: Uuid, names: &[String], now: Time) -> Result<u64> {
         let done = attribute::Entity::delete_many()
             .filter(live_of(owner, now).add(attribute::Column::Name.is_in(names)))
@@ -70,6 +89,7 @@ impl Tx {
         Ok(done.rows_affected)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attributes_changed(&self, user: Option<UserId>, session: Option<SessionId>) -> Result<()> {
         self.feed(ChangeKind::AttributesChanged, user, session).await
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -175,6 +177,11 @@ impl Chains {
         Mark(self.free.lock().clone())
     }
 
+    /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
+    pub(super) fn abandon(&self) {
+        self.free.lock().clear();
+    }
+
     pub(super) fn back_to(&self, mark: Mark) {
         *self.free.lock() = mark.0;
     }
@@ -184,7 +191,7 @@ pub(super) struct Mark(Vec<Head>);
 
 impl Tx {
     /// Notes an event; it is written with the commit.
-    pub fn audit(&self, event: AuditEvent) {
+    pub fn note_event(&self, event: AuditEvent) {
         self.events.lock().push(event);
     }
 
@@ -312,11 +319,22 @@ impl Canonical {
 }
 
 fn first_mac(keyring: &Keyring, key_id: u16, number: i64, id: Uuid, created: Time, previous: &[u8]) -> Result<Vec<u8>> {
-    Canonical::default().with(b"chain").number(number).with(id.as_bytes()).number(created.micros()).with(previous).mac(keyring, key_id)
+    Canonical::default()
+        .with(b"chain")
+        .number(number)
+        .with(id.as_bytes())
+        .number(created.micros())
+        .with(previous)
+        .mac(keyring, key_id)
 }
 
 fn head_mac(keyring: &Keyring, head: &Head) -> Result<Vec<u8>> {
-    Canonical::default().with(b"head").number(head.number).number(head.length).with(&head.last_mac).mac(keyring, head.key_id)
+    Canonical::default()
+        .with(b"head")
+        .number(head.number)
+        .number(head.length)
+        .with(&head.last_mac)
+        .mac(keyring, head.key_id)
 }
 
 fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::Model) -> Result<Vec<u8>> {
@@ -342,7 +360,13 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
 
 impl<C: ConnectionTrait> Store<C> {
     /// Events, newest first, after `after`.
-    pub async fn audit_events(&self, filter: &AuditFilter, after: Option<AuditPosition>, limit: u64) -> Result<Vec<StoredAuditEvent>> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn audit_events(
+        &self,
+        filter: &AuditFilter,
+        after: Option<AuditPosition>,
+        limit: u64,
+    ) -> Result<Vec<StoredAuditEvent>> {
         use audit_event::Column;
 
         let mut query = audit_event::Entity::find().filter(condition(filter));
@@ -374,7 +398,9 @@ fn condition(filter: &AuditFilter) -> Cond {
     };
     Cond::all()
         .add_option(filter.correlation_id.as_ref().map(|id| Column::CorrelationId.eq(id.as_str())))
-        .add_option(filter.user.map(|user| Column::SubjectUserId.eq(user.uuid()).or(Column::TargetUserId.eq(user.uuid()))))
+        .add_option(
+            filter.user.map(|user| Column::SubjectUserId.eq(user.uuid()).or(Column::TargetUserId.eq(user.uuid()))),
+        )
         .add_option(filter.session.map(|session| Column::SessionId.eq(session.uuid())))
         .add_option(filter.operation.as_ref().map(operation))
         .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome.number())))
@@ -409,6 +435,7 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
 impl Store {
     /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
     /// of how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
         let chains = audit_chain::Entity::find()
             .order_by(audit_chain::Column::Number, Order::Asc)
@@ -452,7 +479,8 @@ impl Store {
         }
         // After a missing chain the hash it was linked to is gone; its absence has been told.
         let follows_known = number == 1 || !previous.is_empty();
-        let first = first_mac(self.keyring(), key_id, number, chain.chain_id, Time::from_micros(chain.created_at), previous)?;
+        let first =
+            first_mac(self.keyring(), key_id, number, chain.chain_id, Time::from_micros(chain.created_at), previous)?;
         if follows_known && first != chain.first_mac {
             problems.push(AuditProblem::ChainChanged { chain: number });
         }

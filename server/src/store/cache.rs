@@ -97,7 +97,11 @@ impl SessionCache {
     }
 
     /// A fill for many at once: the placeholders first, then the rows.
-    pub(super) async fn fill_many<F>(&self, hashes: &[TokenHash], read: impl FnOnce() -> F) -> Result<Vec<Arc<SessionEntry>>>
+    pub(super) async fn fill_many<F>(
+        &self,
+        hashes: &[TokenHash],
+        read: impl FnOnce() -> F,
+    ) -> Result<Vec<Arc<SessionEntry>>>
     where
         F: Future<Output = Result<Vec<SessionEntry>>>,
     {

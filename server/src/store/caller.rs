@@ -1,7 +1,9 @@
 //! Callers: the services that call us, and their keys.
 
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder,
+};
 use uuid::Uuid;
 
 use super::audit::ChangeKind;
@@ -14,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::id::{CallerId, Id};
 
 /// A key of a caller, as it is stored.
+#[derive(Clone, Copy)]
 pub struct NewCaller {
     pub hash: TokenHash,
     pub key_id: u16,
@@ -23,6 +26,7 @@ pub struct NewCaller {
 
 impl<C: ConnectionTrait> Store<C> {
     /// The caller that has a key, and until when the key is good.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
         let key = caller_key::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
         let Some(key) = key else { return Ok(None) };
@@ -30,28 +34,60 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(caller.map(|caller| (caller, Time::from_micros(key.expires_at))))
     }
 
+    /// All callers that are not revoked, each with its keys and until when they are good.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<(TokenHash, Time)>)>> {
+        let callers = caller::Entity::find()
+            .filter(caller::Column::RevokedAt.is_null())
+            .find_with_related(caller_key::Entity)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let key =
+            |key: caller_key::Model| Ok((super::session::token_hash(key.key_hash)?, Time::from_micros(key.expires_at)));
+        callers
+            .into_iter()
+            .map(|(caller, keys)| Ok((caller, keys.into_iter().map(key).collect::<Result<_>>()?)))
+            .collect()
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_spiffe_id(&self, spiffe_id: &str) -> Result<Option<CallerRow>> {
         caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(fault)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller(&self, caller: CallerId) -> Result<Option<CallerRow>> {
         caller::Entity::find_by_id(caller.uuid()).one(&self.conn).await.map_err(fault)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_name(&self, name: &str) -> Result<Option<CallerRow>> {
         caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
     }
 
     /// All callers in the order of their names, each with the times at which its keys expire.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
-        let callers = caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
-        let keys = caller_key::Entity::find().order_by(caller_key::Column::ExpiresAt, Order::Asc).all(&self.conn).await.map_err(fault)?;
-        let expiries = |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
-        Ok(callers.into_iter().map(|caller| (expiries(caller.caller_id).collect(), caller)).map(|(keys, caller)| (caller, keys)).collect())
+        let callers =
+            caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
+        let keys = caller_key::Entity::find()
+            .order_by(caller_key::Column::ExpiresAt, Order::Asc)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let expiries =
+            |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
+        Ok(callers
+            .into_iter()
+            .map(|caller| (expiries(caller.caller_id).collect(), caller))
+            .map(|(keys, caller)| (caller, keys))
+            .collect())
     }
 }
 
 impl Tx {
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller(&self, row: CallerRow) -> Result<()> {
         match caller::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
             Ok(_) => self.feed(ChangeKind::CallersChanged, None, None).await,
@@ -62,6 +98,7 @@ impl Tx {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller_key(&self, caller: CallerId, key: NewCaller) -> Result<()> {
         let row = caller_key::ActiveModel {
             key_hash: Set(key.hash.0.to_vec()),
@@ -75,6 +112,7 @@ impl Tx {
     }
 
     /// Makes the keys that a caller has now expire at `time` at the latest.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn cut_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
         use caller_key::Column;
 
@@ -87,6 +125,7 @@ impl Tx {
         self.feed(ChangeKind::CallersChanged, None, None).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, caller: CallerId, now: Time) -> Result<()> {
         caller::Entity::update_many()
             .set(caller::ActiveModel { revoked_at: Set(Some(now.micros())), ..Default::default() })

@@ -36,12 +36,16 @@ fn runtime_fault(error: &RuntimeErr) -> Error {
 
     let RuntimeErr::SqlxError(source) = error else { return Error::internal(error) };
     match source.as_ref() {
-        Sqlx::Io(_) | Sqlx::Tls(_) | Sqlx::Protocol(_) | Sqlx::PoolTimedOut | Sqlx::PoolClosed | Sqlx::WorkerCrashed => {
-            Error::store_unavailable(describe(error))
-        }
+        Sqlx::Io(_)
+        | Sqlx::Tls(_)
+        | Sqlx::Protocol(_)
+        | Sqlx::PoolTimedOut
+        | Sqlx::PoolClosed
+        | Sqlx::WorkerCrashed => Error::store_unavailable(describe(error)),
         Sqlx::Database(database) => {
             let code = database.code().unwrap_or_default();
-            let sqlite_code = database.try_downcast_ref::<sea_orm::SqlxSqliteError>().and_then(|_| code.parse::<i32>().ok());
+            let sqlite_code =
+                database.try_downcast_ref::<sea_orm::SqlxSqliteError>().and_then(|_| code.parse::<i32>().ok());
             match (sqlite_code.map(|code| code & 0xff), code.as_ref()) {
                 (Some(code), _) if SQLITE_CONFLICTS.contains(&code) => Error::WriteConflict,
                 (Some(code), _) if SQLITE_UNAVAILABLE.contains(&code) => Error::store_unavailable(describe(error)),

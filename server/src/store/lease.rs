@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, EntityTrait, TryInsertResult};
 use sea_orm::{ColumnTrait, ExprTrait, QueryFilter};
 use uuid::Uuid;
@@ -13,6 +12,7 @@ use crate::error::Result;
 
 impl Store {
     /// Takes or extends a lease; false if another holds it.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn take_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
         use lease::Column;
 
@@ -21,8 +21,7 @@ impl Store {
         let conn = self.shared.writer.conn();
         let row = lease::ActiveModel { name: Set(name.to_owned()), holder: Set(holder), expires_at: Set(until) };
         let inserted = lease::Entity::insert(row)
-            .on_conflict(OnConflict::column(Column::Name).do_nothing().to_owned())
-            .do_nothing()
+            .on_conflict_do_nothing_on([Column::Name])
             .exec_without_returning(conn)
             .await
             .map_err(fault)?;

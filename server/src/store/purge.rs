@@ -24,9 +24,20 @@ impl Purged {
     }
 }
 
+impl std::ops::AddAssign for Purged {
+    fn add_assign(&mut self, more: Self) {
+        self.sessions += more.sessions;
+        self.attributes += more.attributes;
+        self.changes += more.changes;
+        self.successors += more.successors;
+        self.caller_keys += more.caller_keys;
+    }
+}
+
 impl Store {
     /// Purges one batch of each kind: sessions that ended before `ended_before` with their attributes, expired attributes, the
     /// change feed before `fed_before`, sealed successors whose grace is over, expired caller keys.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
         Ok(Purged {
@@ -58,7 +69,14 @@ impl Store {
         Ok(done)
     }
 
-    async fn purge_rows(&self, table: impl EntityName, key: &[&'static str], column: &'static str, before: Time, batch: u64) -> Result<u64> {
+    async fn purge_rows(
+        &self,
+        table: impl EntityName,
+        key: &[&'static str],
+        column: &'static str,
+        before: Time,
+        batch: u64,
+    ) -> Result<u64> {
         let old = old_rows(table.table_name(), key, column, before, batch);
         let columns = key.iter().map(|column| Expr::col(Alias::new(*column)));
         let delete = Query::delete()

@@ -13,7 +13,14 @@ const BATCH: u64 = 1_000;
 
 impl Store {
     /// Adds `users` users like `user`, each with `sessions` live sessions like `session`, and returns the tokens of all.
-    pub async fn seed(&self, users: u64, sessions: u64, user: &UserRow, session: &SessionRow, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Token>> {
+    pub async fn seed(
+        &self,
+        users: u64,
+        sessions: u64,
+        user: &UserRow,
+        session: &SessionRow,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Token>> {
         let conn = self.shared.writer.conn();
         let now = self.clock().now();
         let mut tokens = Vec::new();
@@ -21,7 +28,13 @@ impl Store {
         for number in 0..users {
             let name = format!("{}{number}", user.username);
             let user_id = UserId::new(now).uuid();
-            user_rows.push(UserRow { user_id, username_key: name.clone(), search_text: name.clone(), username: name, ..user.clone() });
+            user_rows.push(UserRow {
+                user_id,
+                username_key: name.clone(),
+                search_text: name.clone(),
+                username: name,
+                ..user.clone()
+            });
         }
         for batch in user_rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
             let rows = batch.iter().map(|row| row.clone().into_active_model());
@@ -33,7 +46,15 @@ impl Store {
                 let session_id = SessionId::new(now).uuid();
                 let token = Token::generate(TokenKind::Ust);
                 let (hash, key_id) = self.keyring().hash_token(token.as_ref());
-                pending.0.push(SessionRow { session_id, user_id: user.user_id, username: user.username.clone(), ..session.clone() }.into_active_model());
+                pending.0.push(
+                    SessionRow {
+                        session_id,
+                        user_id: user.user_id,
+                        username: user.username.clone(),
+                        ..session.clone()
+                    }
+                    .into_active_model(),
+                );
                 pending.1.push(
                     session_token::Model {
                         token_hash: hash.0.to_vec(),
@@ -58,7 +79,10 @@ impl Store {
     }
 }
 
-async fn insert(conn: &sea_orm::DatabaseConnection, rows: (Vec<session::ActiveModel>, Vec<session_token::ActiveModel>)) -> Result<()> {
+async fn insert(
+    conn: &sea_orm::DatabaseConnection,
+    rows: (Vec<session::ActiveModel>, Vec<session_token::ActiveModel>),
+) -> Result<()> {
     if rows.0.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ipnet::IpNet;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter,
+    QueryOrder, QuerySelect, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -130,7 +131,8 @@ struct EntryRow {
 
 impl EntryRow {
     fn into_entry(self, noted: Option<Time>) -> Result<SessionEntry> {
-        let last_active_at = noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
+        let last_active_at =
+            noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
         Ok(SessionEntry {
             token_hash: token_hash(self.token_hash)?,
             session_id: Id::from_uuid(self.session_id),
@@ -165,7 +167,7 @@ fn intern(app: &str) -> Arc<str> {
     Arc::clone(&names[names.len() - 1])
 }
 
-fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
+pub(super) fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
     bytes.try_into().map(TokenHash).map_err(|_| Error::internal("a stored token hash is not 32 bytes long"))
 }
 
@@ -188,12 +190,19 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
     }
 
     /// Sessions that match, newest first, older than `after`.
-    pub async fn sessions(&self, filter: &SessionFilter, after: Option<SessionId>, limit: u64) -> Result<Vec<SessionRow>> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        after: Option<SessionId>,
+        limit: u64,
+    ) -> Result<Vec<SessionRow>> {
         session::Entity::find()
             .filter(filter.condition().add_option(after.map(|after| session::Column::SessionId.lt(after.uuid()))))
             .order_by(session::Column::SessionId, Order::Desc)
@@ -211,12 +220,14 @@ impl Store {
     }
 
     /// The session of a token, from memory or from the database.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
         let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop()) };
         self.shared.cache.get_or_read(hash, read).await
     }
 
     /// The sessions of many tokens that are not in memory.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
         if !hashes.is_empty() {
@@ -228,7 +239,15 @@ impl Store {
 }
 
 impl Tx {
+    /// What verification would see of a token's session, in this transaction.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
+        let hash = token_hash(token.token_hash.clone())?;
+        Ok(self.read_entries(&[hash]).await?.pop())
+    }
+
     /// The token and its session, which is locked until the transaction ends.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
         let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
         let Some(token) = token else { return Ok(None) };
@@ -239,6 +258,7 @@ impl Tx {
     }
 
     /// The session, locked until the transaction ends, with the activity that is not written yet.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
         let noted = self.activity().of(session);
@@ -246,6 +266,7 @@ impl Tx {
     }
 
     /// A user's live sessions in an app, oldest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
         use session::Column;
 
@@ -264,6 +285,7 @@ impl Tx {
         Ok(with_noted.filter(|row| row.expires_at > now.micros()).collect())
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_session(&self, new: NewSession) -> Result<()> {
         let (session, user) = (Id::from_uuid(new.row.session_id), Id::from_uuid(new.row.user_id));
         let token = session_token::Model {
@@ -280,6 +302,7 @@ impl Tx {
         self.feed(ChangeKind::SessionCreated, Some(user), Some(session)).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_token(&self, token: SessionTokenRow) -> Result<()> {
         let row: session_token::ActiveModel = token.into();
         session_token::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
@@ -287,6 +310,7 @@ impl Tx {
     }
 
     /// Gives a replaced token its grace and what it yields in that time.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
         session_token::Entity::update_many()
             .set(session_token::ActiveModel {
@@ -310,6 +334,7 @@ impl Tx {
     }
 
     /// Stores a session's new times and generation.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
         session::Entity::update_many()
             .set(session::ActiveModel {
@@ -328,6 +353,7 @@ impl Tx {
     }
 
     /// Ends one session that is not revoked yet.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
         let session = Id::from_uuid(row.session_id);
         self.forget_session(session).await?;
@@ -336,7 +362,14 @@ impl Tx {
     }
 
     /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
-    pub async fn revoke_sessions_of_user(&self, user: UserId, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_sessions_of_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
         self.forget_user(user).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
@@ -345,7 +378,14 @@ impl Tx {
     }
 
     /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
-    pub async fn revoke_sessions_of_app(&self, app: Option<&str>, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_sessions_of_app(
+        &self,
+        app: Option<&str>,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
         self.touched.lock().add_everything();
         let ended = self.revoke_all(&filter, except, reason, now).await?;
@@ -355,7 +395,13 @@ impl Tx {
 
     /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
     /// not), but are not counted.
-    async fn revoke_all(&self, filter: &SessionFilter, except: Option<SessionId>, reason: i16, now: Time) -> Result<u64> {
+    async fn revoke_all(
+        &self,
+        filter: &SessionFilter,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let others = except.map(|except| session::Column::SessionId.ne(except.uuid()));
         let condition = filter.condition().add_option(others);
         let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
@@ -366,7 +412,11 @@ impl Tx {
 
     async fn revoke_where(&self, condition: Condition, reason: i16, now: Time) -> Result<u64> {
         let done = session::Entity::update_many()
-            .set(session::ActiveModel { revoked_at: Set(Some(now.micros())), revoke_reason: Set(Some(reason)), ..Default::default() })
+            .set(session::ActiveModel {
+                revoked_at: Set(Some(now.micros())),
+                revoke_reason: Set(Some(reason)),
+                ..Default::default()
+            })
             .filter(condition.add(session::Column::RevokedAt.is_null()))
             .exec(&self.conn)
             .await

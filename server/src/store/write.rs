@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Chains;
@@ -64,6 +66,7 @@ impl Store {
     ///
     /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
     /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let store = self.clone();
         let running = tokio::spawn(async move { store.write_with_retries(operation).await });
@@ -145,15 +148,10 @@ impl Store {
 async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
         Ok(outer) => outer,
-        Err(_) if group.len() > 1 => {
-            // Nothing was begun: each hears of it on its own, and may be tried again.
-            return group.into_iter().for_each(|job| drop(job.done.send(Err(Error::WriteConflict))));
-        }
         Err(error) => return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error))))),
     };
     let mut touched = Vec::new();
     let mut good = Vec::new();
-    let before = shared.writer.chains.mark();
     for job in group {
         match run_in_savepoint(shared, &outer, &job).await {
             Ok(changed) => {
@@ -165,7 +163,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
     let committed = outer.commit().await.map_err(fault);
     if committed.is_err() {
-        shared.writer.chains.back_to(before);
+        shared.writer.chains.abandon();
     }
     for changed in &touched {
         shared.cache.take_out(changed);
@@ -210,7 +208,8 @@ fn again(error: &Error) -> Error {
 async fn begin(conn: &DatabaseConnection) -> Result<DatabaseTransaction> {
     let options = TransactionOptions {
         // SQLite: take the write lock now, not in the middle, where it could not be waited for.
-        sqlite_transaction_mode: (conn.get_database_backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate),
+        sqlite_transaction_mode: (conn.get_database_backend() == DbBackend::Sqlite)
+            .then_some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
     conn.begin_with_options(options).await.map_err(fault)

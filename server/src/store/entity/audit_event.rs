@@ -27,7 +27,11 @@ pub struct Model {
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    #[sea_orm(belongs_to = "super::audit_chain::Entity", from = "Column::ChainNumber", to = "super::audit_chain::Column::Number")]
+    #[sea_orm(
+        belongs_to = "super::audit_chain::Entity",
+        from = "Column::ChainNumber",
+        to = "super::audit_chain::Column::Number"
+    )]
     Chain,
 }
 

@@ -16,6 +16,15 @@ pub struct Model {
 super::silent_debug!("caller_key");
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(belongs_to = "super::caller::Entity", from = "Column::CallerId", to = "super::caller::Column::CallerId")]
+    Caller,
+}
+
+impl Related<super::caller::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Caller.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

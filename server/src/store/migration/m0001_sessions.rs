@@ -1,7 +1,10 @@
 //! Users, sessions and their tokens, attributes, callers, the audit trail, the change feed.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, big_integer_null, boolean, integer, integer_null, small_integer, small_integer_null, string, string_null, text, text_null, uuid, uuid_null};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, boolean, integer, integer_null, small_integer, small_integer_null, string,
+    string_null, text, text_null, uuid, uuid_null,
+};
 
 pub(super) struct Migration;
 
@@ -140,7 +143,13 @@ fn tables() -> Vec<TableCreateStatement> {
         ),
         table(
             "caller_key",
-            vec![blob("key_hash"), integer("key_id"), uuid("caller_id"), big_integer("created_at"), big_integer("expires_at")],
+            vec![
+                blob("key_hash"),
+                integer("key_id"),
+                uuid("caller_id"),
+                big_integer("created_at"),
+                big_integer("expires_at"),
+            ],
             &["key_hash"],
         )
         .foreign_key(
@@ -222,9 +231,10 @@ fn indexes() -> Vec<IndexCreateStatement> {
     ]
 }
 
+#[expect(elided_lifetimes_in_paths, reason = "as the trait of sea-orm-migration has it")]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in tables() {
             manager.create_table(table).await?;
         }

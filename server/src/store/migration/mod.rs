@@ -28,7 +28,11 @@ pub(super) async fn pending(conn: &DatabaseConnection) -> Result<usize> {
 }
 
 /// Brings the schema up to date, telling `progress` how many are done of how many. Others that try at the same time wait, then find nothing to do.
-pub(super) async fn migrate(config: &StoreConfig, conn: &DatabaseConnection, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
+pub(super) async fn migrate(
+    config: &StoreConfig,
+    conn: &DatabaseConnection,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<usize> {
     let _lock = Lock::take(config, conn).await?;
     let total = pending(conn).await?;
     for done in 0..total {
@@ -65,7 +69,10 @@ impl Lock {
             file.lock()?;
             Ok::<_, std::io::Error>(file)
         });
-        let file = file.await.map_err(Error::internal)?.map_err(|problem| Error::internal(format!("migration lock: {problem}")))?;
+        let file = file
+            .await
+            .map_err(Error::internal)?
+            .map_err(|problem| Error::internal(format!("migration lock: {problem}")))?;
         Ok(Self::Sqlite(Some(file)))
     }
 }

@@ -1,0 +1,307 @@
+//! Attributes: small named values of users and sessions.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::App;
+use super::audit::Event;
+use super::client::Acting;
+use super::page::{Page, PageRequest, Query};
+use crate::clock::Time;
+use crate::crypto::Keyring;
+use crate::error::{Error, Result};
+use crate::id::{Id, SessionId, UserId};
+use crate::store::{AttributeRow, Tx};
+
+/// Attributes of one user or session.
+const MAX_ATTRIBUTES: u32 = 256;
+/// Attributes of one call.
+const MAX_AT_ONCE: usize = 64;
+const MAX_NAME: usize = 128;
+const MAX_VALUE: usize = 16 * 1024;
+
+/// What an attribute belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    User(UserId),
+    Session(SessionId),
+}
+
+impl Owner {
+    const fn uuid(self) -> Uuid {
+        match self {
+            Self::User(user) => user.uuid(),
+            Self::Session(session) => session.uuid(),
+        }
+    }
+}
+
+/// An attribute as it should become.
+#[derive(Clone)]
+pub struct AttributeToSet {
+    pub name: String,
+    pub value: String,
+    pub seal: bool,
+    /// `None`: as long as its owner.
+    pub ttl: Option<Duration>,
+    /// Not empty: it must be there with this etag.
+    pub etag: String,
+}
+
+/// An attribute.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attribute {
+    pub name: String,
+    pub value: String,
+    pub is_sealed: bool,
+    pub expires_at: Option<Time>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub etag: String,
+}
+
+impl std::fmt::Debug for Attribute {
+    /// Without the value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attribute").field("name", &self.name).field("etag", &self.etag).finish_non_exhaustive()
+    }
+}
+
+/// The names of attributes are for logs and listings: they have no surprising characters.
+fn check_name(name: &str) -> Result<()> {
+    let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"._-:/".contains(&b);
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_legal) {
+        return Err(Error::invalid("name", "must be 1 to 128 of letters, digits and . _ - : /"));
+    }
+    Ok(())
+}
+
+fn check(attributes: &[AttributeToSet]) -> Result<()> {
+    check_count(attributes.len(), "attributes")?;
+    for (position, attribute) in attributes.iter().enumerate() {
+        check_name(&attribute.name)?;
+        if attribute.value.len() > MAX_VALUE {
+            return Err(Error::invalid(format!("attributes[{position}].value"), "is longer than 16 KiB"));
+        }
+        if attribute.ttl.is_some_and(|ttl| ttl.is_zero()) {
+            return Err(Error::invalid(
+                format!("attributes[{position}].ttl"),
+                "must be positive: leave it out for no expiry",
+            ));
+        }
+        if attributes[..position].iter().any(|earlier| earlier.name == attribute.name) {
+            return Err(Error::invalid(format!("attributes[{position}].name"), "is there twice"));
+        }
+    }
+    Ok(())
+}
+
+fn check_count(count: usize, field: &'static str) -> Result<()> {
+    if count == 0 || count > MAX_AT_ONCE {
+        return Err(Error::invalid(field, "must have 1 to 64 entries"));
+    }
+    Ok(())
+}
+
+fn place<'a>(owner: &'a Uuid, name: &'a str) -> [&'a [u8]; 4] {
+    [b"attribute", owner.as_bytes(), name.as_bytes(), b"value"]
+}
+
+fn read(row: AttributeRow, keyring: &Keyring) -> Result<Attribute> {
+    let value = if row.is_sealed {
+        keyring.open(&place(&row.owner_id, &row.name), &row.value).map_err(Error::internal)?
+    } else {
+        row.value
+    };
+    Ok(Attribute {
+        name: row.name,
+        value: String::from_utf8(value).map_err(|_| Error::internal("a stored attribute is not UTF-8"))?,
+        is_sealed: row.is_sealed,
+        expires_at: row.expires_at.map(Time::from_micros),
+        created_at: Time::from_micros(row.created_at),
+        updated_at: Time::from_micros(row.updated_at),
+        etag: row.version.to_string(),
+    })
+}
+
+impl App {
+    /// Whose attributes, if the acting user may; `None`: their own.
+    async fn owner(&self, acting: &Acting<'_>, operation: &'static str, owner: Option<Owner>) -> Result<Owner> {
+        let owner = owner.unwrap_or(Owner::User(acting.user()));
+        match owner {
+            Owner::User(user) if user == acting.user() => {}
+            Owner::User(user) => self.require_super_user(acting, operation, Some(user), None).await?,
+            Owner::Session(session) if session == acting.session.session_id || acting.is_super_user() => {}
+            Owner::Session(session) => {
+                let row = self.parts.store.session(session).await?;
+                // Another's session and none at all are the same to a regular user.
+                if row.is_none_or(|row| row.user_id != acting.user().uuid()) {
+                    self.require_super_user(acting, operation, None, Some(session)).await?;
+                }
+            }
+        }
+        Ok(owner)
+    }
+
+    /// Creates or replaces attributes, all or none.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn set_attributes(
+        &self,
+        acting: &Acting<'_>,
+        owner: Option<Owner>,
+        attributes: Vec<AttributeToSet>,
+    ) -> Result<Vec<Attribute>> {
+        check(&attributes)?;
+        let owner = self.owner(acting, "attribute.set", owner).await?;
+        let names: Vec<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        let event = event(acting, "attribute.set", owner).detail(serde_json::json!({ "names": names }));
+        let attributes = std::sync::Arc::new(attributes);
+        let rows = self.parts.store.write(move |tx| {
+            let (event, attributes) = (event.clone(), std::sync::Arc::clone(&attributes));
+            Box::pin(async move {
+                let now = tx.clock().now();
+                let user = lock_owner(tx, owner, now).await?;
+                let rows = put(tx, owner, &attributes, now).await?;
+                if tx.attribute_count(owner.uuid(), now).await? > u64::from(MAX_ATTRIBUTES) {
+                    return Err(Error::AttributeQuotaReached { limit: MAX_ATTRIBUTES });
+                }
+                finish(tx, event, owner, user).await?;
+                Ok(rows)
+            })
+        });
+        rows.await?.into_iter().map(|row| read(row, &self.parts.keyring)).collect()
+    }
+
+    /// One page of attributes that have not expired.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_attributes(
+        &self,
+        acting: &Acting<'_>,
+        owner: Option<Owner>,
+        names: Vec<String>,
+        page: PageRequest<'_>,
+    ) -> Result<Page<Attribute>> {
+        if names.len() > MAX_AT_ONCE {
+            return Err(Error::invalid("names", "has more than 64 entries"));
+        }
+        names.iter().try_for_each(|name| check_name(name))?;
+        let owner = self.owner(acting, "attribute.list", owner).await?;
+        let now = self.parts.clock.now();
+        let query = Query::new("attributes", acting.user(), &format!("{owner:?}{names:?}"));
+        let after = page.cursor(&self.parts.keyring, &query, now)?;
+        let after = after.map(|bytes| String::from_utf8(bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
+        let rows = self.parts.store.attributes(owner.uuid(), &names, after.as_deref(), now, page.limit() + 1).await?;
+        if rows.is_empty() {
+            self.must_exist(owner).await?;
+        }
+        match owner {
+            Owner::User(user) if user != acting.user() => {
+                self.audit_read(acting, "attribute.list", Some(user), None).await?
+            }
+            Owner::Session(session) if session != acting.session.session_id => {
+                self.audit_read(acting, "attribute.list", None, Some(session)).await?;
+            }
+            _ => self.audit_own_read(acting, "attribute.list", None).await?,
+        }
+        let page = page.take(rows, |row| row.name.clone().into_bytes(), &self.parts.keyring, &query, now);
+        let items = page.items.into_iter().map(|row| read(row, &self.parts.keyring)).collect::<Result<_>>()?;
+        Ok(Page { items, next_page_token: page.next_page_token })
+    }
+
+    /// Removes attributes, all or none; returns how many.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_attributes(
+        &self,
+        acting: &Acting<'_>,
+        owner: Option<Owner>,
+        mut names: Vec<String>,
+    ) -> Result<u64> {
+        check_count(names.len(), "names")?;
+        names.iter().try_for_each(|name| check_name(name))?;
+        names.sort_unstable();
+        names.dedup();
+        let owner = self.owner(acting, "attribute.delete", owner).await?;
+        let event = event(acting, "attribute.delete", owner).detail(serde_json::json!({ "names": names }));
+        self.parts
+            .store
+            .write(move |tx| {
+                let (event, names) = (event.clone(), names.clone());
+                Box::pin(async move {
+                    let now = tx.clock().now();
+                    let user = lock_owner(tx, owner, now).await?;
+                    let deleted = tx.delete_attributes(owner.uuid(), &names, now).await?;
+                    if deleted != names.len() as u64 {
+                        return Err(Error::AttributeNotFound);
+                    }
+                    finish(tx, event, owner, user).await?;
+                    Ok(deleted)
+                })
+            })
+            .await
+    }
+
+    async fn must_exist(&self, owner: Owner) -> Result<()> {
+        match owner {
+            Owner::User(user) => self.parts.store.user(user).await?.map(drop).ok_or(Error::UserNotFound),
+            Owner::Session(session) => self.parts.store.session(session).await?.map(drop).ok_or(Error::SessionNotFound),
+        }
+    }
+}
+
+fn event(acting: &Acting<'_>, operation: &'static str, owner: Owner) -> Event {
+    let event = Event::by(acting, operation);
+    match owner {
+        Owner::User(user) => event.target(user),
+        Owner::Session(session) => event.session(session),
+    }
+}
+
+/// The owner must be there, and a session live; returns whose it is.
+async fn lock_owner(tx: &Tx, owner: Owner, now: Time) -> Result<UserId> {
+    match owner {
+        Owner::User(user) => tx.lock_user(user).await?.map(|_| user).ok_or(Error::UserNotFound),
+        Owner::Session(session) => {
+            let row = tx.lock_session(session).await?;
+            let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
+            live.map(|row| Id::from_uuid(row.user_id)).ok_or(Error::SessionNotFound)
+        }
+    }
+}
+
+async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) -> Result<Vec<AttributeRow>> {
+    let names: Vec<String> = attributes.iter().map(|attribute| attribute.name.clone()).collect();
+    let there = tx.attributes(owner.uuid(), &names, None, now, names.len() as u64).await?;
+    let mut rows = Vec::with_capacity(attributes.len());
+    for attribute in attributes {
+        let before = there.iter().find(|row| row.name == attribute.name);
+        if !attribute.etag.is_empty() && before.is_none_or(|row| row.version.to_string() != attribute.etag) {
+            return Err(Error::EtagMismatch);
+        }
+        let owner_id = owner.uuid();
+        let value = match attribute.seal {
+            true => tx.keyring().seal(&place(&owner_id, &attribute.name), attribute.value.as_bytes()),
+            false => attribute.value.clone().into_bytes(),
+        };
+        let row = AttributeRow {
+            owner_id,
+            name: attribute.name.clone(),
+            value,
+            is_sealed: attribute.seal,
+            expires_at: attribute.ttl.map(|ttl| (now + ttl).micros()),
+            created_at: before.map_or(now.micros(), |row| row.created_at),
+            updated_at: now.micros(),
+            version: before.map_or(1, |row| row.version + 1),
+        };
+        tx.put_attribute(row.clone()).await?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+async fn finish(tx: &Tx, event: Event, owner: Owner, user: UserId) -> Result<()> {
+    let session = if let Owner::Session(session) = owner { Some(session) } else { None };
+    tx.attributes_changed(Some(user), session).await?;
+    tx.audit(event.target(user).done());
+    Ok(())
+}

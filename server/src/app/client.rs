@@ -1,0 +1,143 @@
+//! Where the user is, and who acts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::verify::Verdict;
+use super::{App, AppPolicy, Context};
+use crate::config::DEFAULT_APP;
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::store::SessionEntry;
+
+/// The longest name of an app, in bytes.
+const MAX_APP: usize = 64;
+/// How much is kept of a user agent, in bytes.
+const MAX_USER_AGENT: usize = 1024;
+
+/// What a request says of where the user is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientInput<'a> {
+    pub current_app: &'a str,
+    pub remote_addr: &'a str,
+    pub user_agent: &'a str,
+}
+
+/// Where the user is, as far as it is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    pub context: &'a Context,
+    pub app: &'a AppPolicy,
+    pub remote_addr: IpAddr,
+    pub user_agent: &'a str,
+}
+
+/// The token of the acting user and where they are, as they come in.
+#[derive(Clone, Copy)]
+pub struct ActingInput<'a> {
+    pub ust: &'a str,
+    pub client: ClientInput<'a>,
+}
+
+/// The acting user, proved by a good token.
+#[derive(Clone)]
+pub struct Acting<'a> {
+    pub session: Arc<SessionEntry>,
+    pub client: Client<'a>,
+}
+
+impl Acting<'_> {
+    pub fn user(&self) -> UserId {
+        self.session.user_id
+    }
+
+    pub fn is_super_user(&self) -> bool {
+        self.session.is_super_user
+    }
+}
+
+impl App {
+    /// Checks and believes, or not, what a request says of where the user is.
+    pub fn client<'a>(&'a self, context: &'a Context, input: ClientInput<'a>) -> Result<Client<'a>> {
+        let app = if input.current_app.is_empty() { DEFAULT_APP } else { input.current_app };
+        if app.len() > MAX_APP {
+            return Err(Error::invalid("client.current_app", format!("is longer than {MAX_APP} bytes")));
+        }
+        if !context.caller.apps.contain(app) {
+            return Err(Error::CallerForbidden { what: "act in this app".into() });
+        }
+        let app = self.parts.apps.get(app).ok_or(Error::AppUnknown)?;
+        let asserted = match input.remote_addr {
+            "" => None,
+            text => Some(parse_address(text).ok_or_else(|| {
+                Error::invalid("client.remote_addr", "is no IPv4 or IPv6 address: send one, or leave it empty")
+            })?),
+        };
+        let believed = asserted.filter(|_| context.caller.flags.may_assert_client_address);
+        let remote_addr = believed.unwrap_or_else(|| context.peer.to_canonical());
+        Ok(Client { context, app, remote_addr, user_agent: input.user_agent })
+    }
+
+    /// The acting user; counts as their activity.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn acting<'a>(&'a self, context: &'a Context, input: ActingInput<'a>) -> Result<Acting<'a>> {
+        let client = self.client(context, input.client)?;
+        let Verdict::Active(active) = self.verify(&client, input.ust, false).await? else {
+            return Err(Error::SessionInvalid);
+        };
+        let acting = Acting { session: active.session, client };
+        if acting.is_super_user() && !context.caller.flags.may_relay_super_users {
+            return Err(Error::CallerForbidden {
+                what: "act for super-users: it lacks the flag may_relay_super_users".into(),
+            });
+        }
+        Ok(acting)
+    }
+}
+
+/// An address with or without port, brackets or zone; IPv4 in IPv6 is IPv4.
+pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.parse().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let without_zone = || {
+        let (address, _zone) = text.split_once('%')?;
+        address.trim_start_matches('[').parse().ok()
+    };
+    bare.or_else(with_port).or_else(in_brackets).or_else(without_zone).map(|address: IpAddr| address.to_canonical())
+}
+
+/// What is kept of a user agent: its first bytes, without characters that could forge a log line.
+pub(super) fn clean_user_agent(text: &str) -> String {
+    let cut = text.floor_char_boundary(MAX_USER_AGENT);
+    text[..cut].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_the_forms_that_services_have_them_in() {
+        let v4: IpAddr = "192.0.2.7".parse().unwrap();
+        let v6: IpAddr = "2001:db8::7".parse().unwrap();
+        for text in ["192.0.2.7", " 192.0.2.7 ", "192.0.2.7:443", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]:443"] {
+            assert_eq!(parse_address(text), Some(v4), "{text}");
+        }
+        for text in ["2001:db8::7", "[2001:db8::7]", "[2001:db8::7]:443", "2001:db8::7%eth0", "[2001:db8::7%2]:443"] {
+            assert_eq!(parse_address(text), Some(v6), "{text}");
+        }
+        for text in ["localhost", "192.0.2.7, 192.0.2.8", "999.0.0.1", "192.0.2.7/24", "%", "[]"] {
+            assert_eq!(parse_address(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_agent_is_cut_at_a_character_and_cannot_forge_a_line() {
+        assert_eq!(clean_user_agent("a\nb"), "a\u{fffd}b");
+        let long = "é".repeat(MAX_USER_AGENT);
+        assert_eq!(clean_user_agent(&long).len(), MAX_USER_AGENT);
+        assert_eq!(clean_user_agent(&format!("x{long}")).len(), MAX_USER_AGENT - 1);
+    }
+}

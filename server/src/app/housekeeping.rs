@@ -1,0 +1,80 @@
+//! What runs beside the calls: writing activity, purging, reading callers anew.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::App;
+use super::callers::REFRESH;
+use crate::error::Result;
+use crate::id::CallerId;
+use crate::store::Purged;
+
+/// How long the change feed is kept: followers that are away longer start anew.
+const FEED_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl App {
+    /// Runs until `stop`, then writes the activity that is left.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn keep_house(&self, stop: CancellationToken) {
+        tokio::join!(self.flush_regularly(&stop), self.purge_regularly(&stop), self.reload_regularly(&stop));
+        if let Err(error) = self.parts.store.flush_activity().await {
+            tracing::error!(%error, "activity was not written before the stop");
+        }
+    }
+
+    async fn flush_regularly(&self, stop: &CancellationToken) {
+        while wait(stop, self.parts.session.activity_flush).await {
+            if let Err(error) = self.parts.store.flush_activity().await {
+                tracing::warn!(%error, "activity was not written; it is kept and tried again");
+            }
+        }
+    }
+
+    async fn purge_regularly(&self, stop: &CancellationToken) {
+        let holder = CallerId::new(self.parts.clock.now()).uuid();
+        while wait(stop, self.parts.purge.interval).await {
+            match self.purge(holder).await {
+                Ok(purged) if purged.total() > 0 => tracing::info!(?purged, "purged"),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "purging failed; it is tried again"),
+            }
+        }
+    }
+
+    /// Purges until nothing is left, if no other replica does; returns what it did.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn purge(&self, holder: Uuid) -> Result<Purged> {
+        let store = &self.parts.store;
+        let mut all = Purged::default();
+        loop {
+            if !store.take_lease("purge", holder, self.parts.purge.interval * 2).await? {
+                return Ok(all);
+            }
+            let now = self.parts.clock.now();
+            let batch = u64::from(self.parts.purge.batch);
+            let done = store.purge_batch(now - self.parts.session.retention, now - FEED_RETENTION, batch).await?;
+            all += done;
+            if done.total() == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn reload_regularly(&self, stop: &CancellationToken) {
+        while wait(stop, REFRESH).await {
+            if let Err(error) = self.reload_callers().await {
+                tracing::warn!(%error, "callers were not read anew; those known stay");
+            }
+        }
+    }
+}
+
+/// False: it is time to stop.
+async fn wait(stop: &CancellationToken, duration: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(duration) => true,
+    }
+}

@@ -1,0 +1,310 @@
+//! Logging in with a password.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::audit::Event;
+use super::client::{Client, ClientInput, clean_user_agent};
+use super::password::{Password, check_new, warns};
+use super::session::{AuthType, Login, RevokeReason, Session, in_networks, new_session};
+use super::throttle::Attempt;
+use super::user::{ApprovalStatus, networks_of, set_password, username_key};
+use super::{App, Context, totp};
+use crate::clock::Time;
+use crate::config::{self, Policy, QuotaPolicy};
+use crate::crypto::{PasswordHash, Token};
+use crate::error::{Error, Result};
+use crate::id::{Id, UserId};
+use crate::store::{SessionRow, Tx, UserRow};
+
+/// A login with username and password.
+pub struct PasswordLogin {
+    pub username: String,
+    pub password: Password,
+    /// Empty: none.
+    pub totp_code: Zeroizing<String>,
+    /// Empty: none.
+    pub new_password: Password,
+}
+
+/// A login that succeeded.
+#[derive(Debug)]
+pub struct NewLogin {
+    pub ust: Token,
+    pub session: Session,
+    /// When the password expires, if that is soon.
+    pub password_expires_soon: Option<Time>,
+}
+
+/// What was proved before the transaction, and must still hold in it.
+struct Proved {
+    user: UserRow,
+    rehashed: Option<PasswordHash>,
+    new_password: Option<PasswordHash>,
+    totp_step: Option<i64>,
+}
+
+/// Why a transaction did not log in.
+enum Refusal {
+    /// Audited; the caller hears LOGIN_FAILED.
+    Login,
+    Quota(u32),
+}
+
+impl App {
+    /// Logs a user in.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_session(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PasswordLogin,
+    ) -> Result<NewLogin> {
+        let client = self.client(context, client)?;
+        let key = username_key(&login.username);
+        let attempt = self.attempt(&key, client.remote_addr);
+        let user = self.parts.store.user_by_name(&key).await?;
+        let event = Event::new(&client, "session.create");
+        let event = match &user {
+            Some(user) => event.target(Id::from_uuid(user.user_id)),
+            None => event,
+        };
+        let checked = self.check_password(attempt, login.password.clone(), user.as_ref()).await;
+        let rehashed = match checked {
+            Ok(Ok(rehashed)) => rehashed,
+            Ok(Err(reason)) => return self.login_failed(event, reason).await,
+            Err(error) => return self.not_done(event, error).await,
+        };
+        let Some(user) = user else { return Err(Error::internal("the password of nobody was right")) };
+        if let Err(reason) = may_log_in(&user, &client) {
+            self.parts.throttle.failed(attempt, self.parts.clock.now());
+            return self.login_failed(event, reason).await;
+        }
+        let totp_step = match self.check_totp(&user, &login.totp_code, attempt) {
+            Ok(Some(step)) => step,
+            Ok(None) => return self.login_failed(event, "wrong_totp_code").await,
+            Err(error) => return self.not_done(event, error).await,
+        };
+        let new_password = match self.new_password(&user, &login).await {
+            Ok(new_password) => new_password,
+            Err(error) => return self.not_done(event, error).await,
+        };
+        let proved = Proved { user, rehashed, new_password, totp_step };
+        let done = self.log_in(&client, proved, event).await?;
+        self.parts.throttle.succeeded(attempt, self.parts.clock.now());
+        Ok(done)
+    }
+
+    /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
+    async fn not_done(&self, event: Event, error: Error) -> Result<NewLogin> {
+        let reason = match error {
+            Error::LoginThrottled { .. } => "throttled",
+            Error::TotpRequired => "totp_required",
+            Error::PasswordChangeRequired => "password_change_required",
+            Error::PasswordRefused { .. } => "new_password_refused",
+            fault => return Err(fault),
+        };
+        self.write_event(event.refused(reason)).await?;
+        Err(error)
+    }
+
+    /// `Some(None)`: no second factor. `Some(step)`: the step of a good code. `None`: a bad code.
+    #[expect(clippy::option_option, reason = "three answers, named above")]
+    fn check_totp(&self, user: &UserRow, code: &str, attempt: Attempt) -> Result<Option<Option<i64>>> {
+        if !user.is_totp_enabled {
+            return Ok(Some(None));
+        }
+        if code.is_empty() {
+            return Err(Error::TotpRequired);
+        }
+        let now = self.parts.clock.now();
+        let secret = self.open_totp_secret(user)?;
+        let step = totp::matching_step(&secret, code, user.totp_last_step, now)?;
+        if step.is_none() {
+            self.parts.throttle.failed(attempt, now);
+        }
+        Ok(step.map(Some))
+    }
+
+    /// The hash of the new password, if one was sent; refused if one was needed.
+    async fn new_password(&self, user: &UserRow, login: &PasswordLogin) -> Result<Option<PasswordHash>> {
+        let now = self.parts.clock.now().micros();
+        let has_expired = user.password_expires_at.is_some_and(|expires_at| expires_at <= now);
+        if login.new_password.is_empty() {
+            return if has_expired || user.password_must_change {
+                Err(Error::PasswordChangeRequired)
+            } else {
+                Ok(None)
+            };
+        }
+        check_new(&self.parts.password, "password.new_password", &login.new_password, &user.username)?;
+        if login.new_password == login.password {
+            let problem = "must not be the old password".to_owned();
+            return Err(Error::PasswordRefused { field: "password.new_password", problem });
+        }
+        self.parts.hasher.hash(login.new_password.clone()).await.map(Some)
+    }
+
+    async fn log_in(&self, client: &Client<'_>, proved: Proved, event: Event) -> Result<NewLogin> {
+        let work = Arc::new(Work {
+            proved,
+            event,
+            app: Arc::clone(&client.app.name),
+            policy: client.app.policy,
+            remote_addr: client.remote_addr,
+            user_agent: clean_user_agent(client.user_agent),
+            rules: self.parts.password.clone(),
+        });
+        let done = self.parts.store.write(move |tx| {
+            let work = Arc::clone(&work);
+            Box::pin(async move { work.run(tx).await })
+        });
+        match done.await? {
+            Ok(done) => {
+                let now = self.parts.clock.now();
+                Ok(NewLogin {
+                    ust: done.token,
+                    session: Session::from_row(done.row, done.user.is_super_user, now),
+                    password_expires_soon: warns(&self.parts.password, done.user.password_expires_at, now),
+                })
+            }
+            Err(Refusal::Login) => Err(Error::LoginFailed),
+            Err(Refusal::Quota(limit)) => Err(Error::SessionQuotaReached { limit }),
+        }
+    }
+}
+
+/// The transaction of a login.
+struct Work {
+    proved: Proved,
+    event: Event,
+    app: Arc<str>,
+    policy: Policy,
+    remote_addr: IpAddr,
+    user_agent: String,
+    rules: config::Password,
+}
+
+/// What the transaction leaves.
+struct Done {
+    token: Token,
+    row: SessionRow,
+    user: UserRow,
+}
+
+impl Work {
+    async fn run(&self, tx: &Tx) -> Result<std::result::Result<Done, Refusal>> {
+        let user_id: UserId = Id::from_uuid(self.proved.user.user_id);
+        let now = tx.clock().now();
+        let user = tx.lock_user(user_id).await?;
+        let mut user = match user.ok_or("deleted_meanwhile").and_then(|user| self.still_holds(user)) {
+            Ok(user) => user,
+            Err(reason) => {
+                tx.audit(self.event.clone().refused(reason));
+                return Ok(Err(Refusal::Login));
+            }
+        };
+        if let Some(limit) = self.make_room(tx, user_id, now).await? {
+            tx.audit(self.event.clone().refused("quota"));
+            return Ok(Err(Refusal::Quota(limit)));
+        }
+        self.update_user(tx, &mut user, now).await?;
+        let login = Login {
+            user: user_id,
+            username: user.username.clone(),
+            auth_type: AuthType::Password,
+            app: &self.app,
+            policy: self.policy,
+            remote_addr: self.remote_addr,
+            user_agent: self.user_agent.clone(),
+        };
+        let (token, new) = new_session(tx, &login, now);
+        let row = new.row.clone();
+        tx.insert_session(new).await?;
+        let event = self.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
+        tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })).done());
+        Ok(Ok(Done { token, row, user }))
+    }
+
+    /// What was proved a moment ago, on the row as it is now that nobody else can change it.
+    fn still_holds(&self, user: UserRow) -> std::result::Result<UserRow, &'static str> {
+        may_log_in_from(&user, self.policy, self.remote_addr)?;
+        if user.password_hash != self.proved.user.password_hash {
+            return Err("password_changed_meanwhile");
+        }
+        match self.proved.totp_step {
+            Some(step) if step <= user.totp_last_step => Err("totp_code_used"),
+            None if user.is_totp_enabled => Err("totp_enabled_meanwhile"),
+            _ => Ok(user),
+        }
+    }
+
+    /// Room for one more session in the app, by its policy; the limit if there is none.
+    async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
+        let live = tx.live_sessions(user, &self.app, now).await?;
+        let quota = self.policy.quota as usize;
+        if live.len() < quota {
+            return Ok(None);
+        }
+        if self.policy.quota_policy == QuotaPolicy::Deny {
+            return Ok(Some(self.policy.quota));
+        }
+        for oldest in &live[..=live.len() - quota] {
+            tx.revoke_session(oldest, RevokeReason::Quota.number(), now).await?;
+            tx.audit(
+                self.event
+                    .clone()
+                    .target(user)
+                    .session(Id::from_uuid(oldest.session_id))
+                    .named("session.revoke")
+                    .detail(serde_json::json!({ "cause": "quota" }))
+                    .done(),
+            );
+        }
+        Ok(None)
+    }
+
+    async fn update_user(&self, tx: &Tx, user: &mut UserRow, now: Time) -> Result<()> {
+        if let Some(step) = self.proved.totp_step {
+            user.totp_last_step = step;
+        }
+        if let Some(hash) = &self.proved.new_password {
+            set_password(user, hash, false, &self.rules, now);
+            let user_id = Id::from_uuid(user.user_id);
+            let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged.number(), now).await?;
+            let event = self.event.clone().named("user.change_password").subject(user_id);
+            tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
+        } else if let Some(hash) = &self.proved.rehashed {
+            user.password_hash = Some(hash.0.clone());
+        }
+        let changed =
+            self.proved.totp_step.is_some() || self.proved.new_password.is_some() || self.proved.rehashed.is_some();
+        if changed { tx.update_user(user.clone()).await } else { Ok(()) }
+    }
+}
+
+/// The user may log in to this app from here.
+fn may_log_in(user: &UserRow, client: &Client<'_>) -> std::result::Result<(), &'static str> {
+    may_log_in_from(user, client.app.policy, client.remote_addr)
+}
+
+fn may_log_in_from(user: &UserRow, policy: Policy, address: IpAddr) -> std::result::Result<(), &'static str> {
+    if user.is_locked {
+        return Err("user_locked");
+    }
+    match ApprovalStatus::from_number(user.approval_status) {
+        ApprovalStatus::Approved => {}
+        ApprovalStatus::Pending => return Err("user_not_approved"),
+        ApprovalStatus::Rejected => return Err("user_rejected"),
+    }
+    if !policy.login {
+        return Err("app_without_login");
+    }
+    let networks = networks_of(user).map_err(|_| "unreadable_networks")?;
+    if !in_networks(&networks, address) {
+        return Err("address_not_allowed");
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Decides: the rules, one file for each noun, with the verbs that a caller can ask for.
+//!
+//! A verb looks the same everywhere: who calls and where the user is ([`App::client`]), who acts ([`App::acting`]), may they
+//! (before anything is looked up), the rule, then one transaction that holds the change and its audit event.
+
+pub mod attribute;
+pub mod audit;
+pub mod caller;
+pub mod callers;
+pub mod client;
+pub mod housekeeping;
+pub mod login;
+pub mod page;
+mod password;
+pub mod revoke;
+pub mod session;
+mod throttle;
+mod totp;
+pub mod user;
+pub mod verify;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::{AuditReads, Config, Password, Policy, Session};
+use crate::correlation::CorrelationId;
+use crate::crypto::{Keyring, PasswordHasher, PasswordParams};
+use crate::error::Result;
+use crate::store::Store;
+
+use caller::Caller;
+
+/// What is known of a call before its request is read.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub correlation_id: CorrelationId,
+    pub caller: Arc<Caller>,
+    /// The address of the connection.
+    pub peer: IpAddr,
+}
+
+/// An app and its policy.
+#[derive(Debug)]
+pub struct AppPolicy {
+    pub name: Arc<str>,
+    pub policy: Policy,
+}
+
+/// The rules and all they need. Cloning shares it.
+#[derive(Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    store: Store,
+    clock: Clock,
+    keyring: Arc<Keyring>,
+    hasher: PasswordHasher,
+    throttle: throttle::Throttle,
+    callers: callers::Callers,
+    apps: HashMap<String, AppPolicy>,
+    session: Session,
+    password: Password,
+    audit_reads: AuditReads,
+    purge: crate::config::Purge,
+}
+
+impl App {
+    /// The rules of `config` on a store whose schema is up to date.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn new(config: &Config, store: Store, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
+        let params = PasswordParams {
+            memory_kib: config.password.memory_kib,
+            iterations: config.password.iterations,
+            parallelism: config.password.parallelism,
+        };
+        let hasher = PasswordHasher::start(params, config.password.hash_thread_count(), config.password.hash_queue)?;
+        let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
+        let parts = Parts {
+            throttle: throttle::Throttle::new(config.throttle.clone()),
+            callers: callers::Callers::new(config.server.max_in_flight_per_caller),
+            apps: config.apps.keys().filter_map(|name| Some((name.clone(), policy(name)?))).collect(),
+            session: config.session.clone(),
+            password: config.password.clone(),
+            audit_reads: config.audit.reads,
+            purge: config.purge.clone(),
+            store,
+            clock,
+            keyring,
+            hasher,
+        };
+        let app = Self { parts: Arc::new(parts) };
+        app.reload_callers().await?;
+        Ok(app)
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.parts.clock
+    }
+
+    /// Password hashes that wait or are being computed.
+    pub fn hashing_depth(&self) -> usize {
+        self.parts.hasher.depth()
+    }
+}

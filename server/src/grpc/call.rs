@@ -1,0 +1,234 @@
+//! The way of one call through the layers; their order and its reasons stand in [`super`].
+//!
+//! It is a future written by hand: a call that need not wait allocates nothing for its layers.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+
+use futures::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use lanyard_proto::CORRELATION_ID_HEADER;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tracing::Span;
+
+use super::answer::Answer;
+use super::caller::{Authenticate, Proof};
+use super::deadline::Deadline;
+use super::front::{Dispatch, Shared};
+use super::limits::CallerPermit;
+use super::method::Method;
+use super::observe::{self, Called};
+use super::open::OpenService;
+use super::status::{self, Refusal};
+use super::{Answering, Request};
+use crate::app::Context;
+use crate::app::caller::Caller;
+use crate::correlation::CorrelationId;
+use crate::error::Error;
+
+/// One call on its way.
+pub(super) struct Call<A: Authenticate, D: Dispatch> {
+    span: Span,
+    work: Work<A, D>,
+}
+
+struct Work<A: Authenticate, D: Dispatch> {
+    shared: Arc<Shared<A, D>>,
+    stage: Stage,
+    called: Called,
+    correlation_id: CorrelationId,
+    started: Instant,
+    deadline: Deadline,
+    /// Does this call count among those under way?
+    is_counted: bool,
+    permit: Option<CallerPermit>,
+    /// Streams are answered by open services only.
+    is_open: bool,
+    is_over: bool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
+enum Stage {
+    Arrived(Request, Option<OpenService>),
+    /// The caller is not in memory: `app` is asked, and goes on from there.
+    Proving(BoxFuture<'static, Admitted>),
+    Serving(Answering),
+    /// The answer was made.
+    Over,
+}
+
+/// A call that passed all layers.
+pub(super) type Admitted = Result<(CallerPermit, Answering), Error>;
+
+type Outcome = Result<Response<tonic::body::Body>, Refusal>;
+
+impl<A: Authenticate, D: Dispatch> Call<A, D> {
+    pub(super) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
+        let (front, headers) = (&shared.front, request.headers());
+        let sent = headers.get(CORRELATION_ID_HEADER).and_then(CorrelationId::from_header);
+        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(front.clock.now()));
+        let (called, open) = called(request.uri().path());
+        let span = observe::span(called, &correlation_id, headers);
+        let started = Instant::now();
+        let deadline = Deadline::new(started, headers, front.max_deadline);
+        let is_open = open.is_some();
+        let stage = Stage::Arrived(request, open);
+        let (is_counted, permit, is_over) = (false, None, false);
+        let work =
+            Work { shared, stage, called, correlation_id, started, deadline, is_counted, permit, is_open, is_over };
+        Self { span, work }
+    }
+}
+
+impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        let Self { span, work } = self.get_mut();
+        let _within = span.enter();
+        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+            Ok(Poll::Ready(outcome)) => outcome,
+            Ok(Poll::Pending) => {
+                ready!(work.deadline.poll(cx));
+                Err(Error::DeadlineExceeded.into())
+            }
+            Err(_) => Err(Error::internal("a handler panicked").into()),
+        };
+        Poll::Ready(Ok(work.answer(outcome)))
+    }
+}
+
+impl<A: Authenticate, D: Dispatch> Work<A, D> {
+    fn poll(&mut self, cx: &mut Task<'_>) -> Poll<Outcome> {
+        loop {
+            let next = match &mut self.stage {
+                Stage::Arrived(..) => self.start(),
+                Stage::Proving(proving) => {
+                    ready!(proving.as_mut().poll(cx)).map_err(Refusal::from).map(|a| self.serve(a))
+                }
+                Stage::Serving(serving) => {
+                    let Ok(response) = ready!(serving.as_mut().poll(cx));
+                    return Poll::Ready(Ok(response));
+                }
+                Stage::Over => return Poll::Pending,
+            };
+            match next {
+                Ok(stage) => self.stage = stage,
+                Err(refusal) => return Poll::Ready(Err(refusal)),
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<Stage, Refusal> {
+        let Stage::Arrived(mut request, open) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Err(Error::internal("a call starts once").into());
+        };
+        if !is_grpc(request.headers()) {
+            return Err(Refusal::NotGrpc);
+        }
+        let front = &self.shared.front;
+        if let Some(service) = open {
+            return front.open.call(&service, request).map(Stage::Serving).ok_or(Refusal::MethodUnknown);
+        }
+        // The contract is public: anybody may know that a method is not in it.
+        let Called::Method(_, method) = self.called else { return Err(Refusal::MethodUnknown) };
+        front.in_flight.enter()?;
+        self.is_counted = true;
+        let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
+        let Some(caller) = front.authenticate.authenticate_cached(proof.credential()?) else {
+            return Ok(Stage::Proving(self.prove(proof, method, request)));
+        };
+        let admitted = front.admit(self.context(caller), method, request)?;
+        Ok(self.serve(admitted))
+    }
+
+    fn prove(&self, proof: Proof, method: &'static Method, request: Request) -> BoxFuture<'static, Admitted> {
+        let (shared, correlation_id) = (self.shared.clone(), self.correlation_id.clone());
+        Box::pin(async move {
+            let caller = shared.front.authenticate.authenticate(proof.credential()?).await?;
+            let context = Context { correlation_id, caller, peer: shared.peer.ip };
+            shared.front.admit(context, method, request)
+        })
+    }
+
+    fn context(&self, caller: Arc<Caller>) -> Context {
+        Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip }
+    }
+
+    fn serve(&mut self, (permit, answering): (CallerPermit, Answering)) -> Stage {
+        self.permit = Some(permit);
+        Stage::Serving(answering)
+    }
+
+    /// Makes the answer of what came of the call.
+    fn answer(&mut self, outcome: Outcome) -> Response<Answer> {
+        let (id, method) = (self.correlation_id.clone(), self.called.name());
+        let (code, mut response) = match outcome {
+            Ok(mut response) => {
+                let answered = response.extensions_mut().remove::<Status>();
+                (status::complete(answered.as_ref(), &id, method, response.headers_mut()), response)
+            }
+            Err(refusal) => refused(&refusal, &id, method),
+        };
+        response.headers_mut().insert(CORRELATION_ID_HEADER, id.to_header());
+        let ending = self.is_open.then(|| Box::pin(self.shared.front.streams_end.clone().cancelled_owned()));
+        self.end(code);
+        response.map(|body| Answer::new(body, id, method, ending))
+    }
+
+    /// Lets go of all that the call holds, and counts it: once.
+    fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        // A handler that panicked may panic again when it is dropped; the connection must not pay for that.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
+        self.permit = None;
+        let front = &self.shared.front;
+        if self.is_counted {
+            front.in_flight.leave();
+        }
+        front.metrics.record(self.called, code, self.started.elapsed());
+    }
+}
+
+impl<A: Authenticate, D: Dispatch> Drop for Work<A, D> {
+    /// The client went away, or the server was stopped hard: nobody reads the answer.
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
+
+fn called(path: &str) -> (Called, Option<OpenService>) {
+    if let Some((row, method)) = Method::find(path) {
+        return (Called::Method(row, method), None);
+    }
+    match OpenService::find(path) {
+        Some(OpenService::Health) => (Called::Health, Some(OpenService::Health)),
+        Some(reflection) => (Called::Reflection, Some(reflection)),
+        None => (Called::Unknown, None),
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind =
+        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    matches!(kind, Some([] | [b'+' | b';', ..]))
+}
+
+fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Code, Response<tonic::body::Body>) {
+    let mut response = Response::new(tonic::body::Body::empty());
+    if matches!(refusal, Refusal::NotGrpc) {
+        // So that other clients than those of gRPC do not take the answer for success.
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    (status::write(refusal, id, method, headers), response)
+}

@@ -1,0 +1,100 @@
+//! What serves the calls of all connections: the way of one call is in [`super::call`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use super::answer::Answer;
+use super::call::{Admitted, Call};
+use super::caller::{Authenticate, authorize};
+use super::limits::{CallerPermit, InFlight};
+use super::method::Method;
+use super::observe::RpcMetrics;
+use super::open::Open;
+use super::peer::Peer;
+use super::{Answering, Health, Request};
+use crate::app::Context;
+use crate::clock::Clock;
+use crate::config;
+
+/// From a row of the table of methods to the service that answers it: [`super::routes`].
+pub trait Dispatch: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}
+
+impl<D> Dispatch for D where D: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}
+
+/// What every call needs.
+pub struct Front<A, D> {
+    pub(super) authenticate: A,
+    dispatch: D,
+    pub(super) open: Open,
+    pub(super) in_flight: InFlight,
+    pub(super) metrics: Arc<RpcMetrics>,
+    pub(super) clock: Clock,
+    pub(super) max_deadline: Duration,
+    pub(super) health: Health,
+    /// Ends what has no end of its own.
+    pub(super) streams_end: CancellationToken,
+}
+
+/// The parts of a [`Front`].
+pub struct Parts<A, D> {
+    pub authenticate: A,
+    pub dispatch: D,
+    pub health: Health,
+    pub metrics: Arc<RpcMetrics>,
+    pub clock: Clock,
+}
+
+impl<A: Authenticate, D: Dispatch> Front<A, D> {
+    pub fn new(parts: Parts<A, D>, config: &config::Server) -> Self {
+        Self {
+            open: Open::new(&parts.health, config.reflection),
+            authenticate: parts.authenticate,
+            dispatch: parts.dispatch,
+            in_flight: InFlight::new(config.max_in_flight),
+            metrics: parts.metrics,
+            clock: parts.clock,
+            max_deadline: config.max_deadline,
+            health: parts.health,
+            streams_end: CancellationToken::new(),
+        }
+    }
+
+    /// What remains once the caller is known: may they, are they too many, and on to the service.
+    pub(super) fn admit(&self, context: Context, method: &'static Method, mut request: Request) -> Admitted {
+        authorize(&context.caller, method)?;
+        Span::current().record("caller", context.caller.name.as_str());
+        let permit = CallerPermit::enter(context.caller.clone())?;
+        request.extensions_mut().insert(context);
+        Ok((permit, (self.dispatch)(method, request)))
+    }
+}
+
+/// The service of one connection.
+pub(super) struct Connection<A, D>(Arc<Shared<A, D>>);
+
+/// Shared by the calls of one connection only: counting its references disturbs no other thread.
+pub(super) struct Shared<A, D> {
+    pub(super) front: Arc<Front<A, D>>,
+    pub(super) peer: Peer,
+}
+
+impl<A, D> Connection<A, D> {
+    pub(super) fn new(front: Arc<Front<A, D>>, peer: Peer) -> Self {
+        Self(Arc::new(Shared { front, peer }))
+    }
+}
+
+impl<A: Authenticate, D: Dispatch> hyper::service::Service<Request> for Connection<A, D> {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Call<A, D>;
+
+    fn call(&self, request: Request) -> Call<A, D> {
+        Call::new(self.0.clone(), request)
+    }
+}

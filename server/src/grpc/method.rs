@@ -1,0 +1,128 @@
+//! The table of all methods: what there is to call, and the grant that it takes. What is not here is answered
+//! `METHOD_UNKNOWN`, and no method is without a grant.
+
+use crate::app::caller::Grant;
+
+/// The service a method belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Session,
+    User,
+    Attribute,
+    Audit,
+}
+
+/// One RPC.
+#[derive(Debug)]
+pub struct Method {
+    /// `/package.Service/Method`, as in the request.
+    pub path: &'static str,
+    pub service: Service,
+    pub grant: Grant,
+    /// Asked with every request of every user: worth a span only when somebody looks.
+    pub is_hot: bool,
+    /// Its requests may be several times as large.
+    pub is_batch: bool,
+}
+
+impl Method {
+    const fn new(service: Service, path: &'static str, grant: Grant) -> Self {
+        Self { path, service, grant, is_hot: false, is_batch: false }
+    }
+
+    const fn hot(self) -> Self {
+        Self { is_hot: true, ..self }
+    }
+
+    const fn batch(self) -> Self {
+        Self { is_batch: true, ..self }
+    }
+
+    /// `Service/Method`, for people.
+    pub fn name(&self) -> &'static str {
+        self.path.strip_prefix("/lanyard.v1.").unwrap_or(self.path)
+    }
+
+    /// Its place in [`METHODS`], and the method; the hot ones stand first.
+    pub(super) fn find(path: &str) -> Option<(usize, &'static Self)> {
+        METHODS.iter().enumerate().find(|(_, method)| method.path == path)
+    }
+}
+
+macro_rules! methods {
+    ($($service:ident / $name:ident: $grant:ident $(.$mark:ident())*;)*) => {
+        &[$(Method::new(
+            Service::$service,
+            concat!("/lanyard.v1.", stringify!($service), "Service/", stringify!($name)),
+            Grant::$grant,
+        )$(.$mark())*),*]
+    };
+}
+
+/// Every method and its grant.
+pub static METHODS: &[Method] = methods! {
+    Session/VerifySession: SessionVerify.hot();
+    Session/BatchVerifySessions: SessionVerify.hot().batch();
+    Session/CreateSession: SessionCreate;
+    Session/GetSession: SessionRead;
+    Session/ListSessions: SessionRead;
+    Session/RenewSession: SessionWrite;
+    Session/RevokeSession: SessionWrite;
+    Session/RevokeSessions: SessionWrite;
+    User/GetCurrentUser: UserSelf;
+    User/ChangePassword: UserSelf;
+    User/EnrollTotp: UserSelf;
+    User/ConfirmTotp: UserSelf;
+    User/GetUser: UserRead;
+    User/ListUsers: UserRead;
+    User/CreateUser: UserWrite;
+    User/UpdateUser: UserWrite;
+    User/DeleteUser: UserWrite;
+    User/LockUser: UserWrite;
+    User/UnlockUser: UserWrite;
+    User/ApproveUser: UserWrite;
+    User/RejectUser: UserWrite;
+    User/SetPassword: UserWrite;
+    User/DisableTotp: UserWrite;
+    Attribute/SetAttributes: AttributeWrite;
+    Attribute/DeleteAttributes: AttributeWrite;
+    Attribute/ListAttributes: AttributeRead;
+    Audit/ListAuditEvents: AuditRead;
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    /// A new RPC must get a grant before it can be called, and a removed one must not leave its grant behind.
+    #[test]
+    fn the_table_is_the_contract_row_for_row() {
+        let set = FileDescriptorSet::decode(lanyard_proto::FILE_DESCRIPTOR_SET).expect("descriptors");
+        let mut contract = BTreeSet::new();
+        for file in set.file.iter().filter(|file| file.package().starts_with("lanyard.")) {
+            for service in &file.service {
+                for method in &service.method {
+                    contract.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                }
+            }
+        }
+        let table: BTreeSet<String> = METHODS.iter().map(|method| method.path.to_owned()).collect();
+        assert_eq!(table, contract);
+        assert_eq!(table.len(), METHODS.len(), "a method stands here once");
+    }
+
+    #[test]
+    fn a_method_is_found_by_its_path_and_nothing_else() {
+        for (i, method) in METHODS.iter().enumerate() {
+            assert_eq!(Method::find(method.path).map(|(found, _)| found), Some(i));
+        }
+        for path in ["", "/", "/lanyard.v1.SessionService/", "/lanyard.v1.SessionService/verifysession"] {
+            assert!(Method::find(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What speaks gRPC: everything between a socket and `app`.
+//!
+//! One hand-written future, [`call`], carries each call through these steps, outermost first:
+//!
+//! 1. **correlation ID**: whatever happens after has one to be found by.
+//! 2. **panic catch**: a bug costs one call, answered INTERNAL, and is counted like every other answer.
+//! 3. **observe**: outside all refusals, so that they are counted and timed too.
+//! 4. **limit of all calls under way**: before any work is done for one too many.
+//! 5. **deadline**: it holds for everything below, proof of the caller included.
+//! 6. **caller**: who calls, may they call this method (deny by default), do they have too many calls under way.
+//! 7. **dispatch** to the generated services by the table of methods, without a router.
+//!
+//! A handler finds what the layers learnt as [`crate::app::Context`] in the extensions of its request, and answers an
+//! [`crate::error::Error`] with `?`. If it hands its work to another runtime, it must end that work when its own future is
+//! dropped: that is how a deadline and a client that went away are told.
+//!
+//! Health and reflection branch off before 4: a probe must be answered when the server is full, and knows no key.
+//!
+//! tonic generates the services and frames their messages; its transport is not used. [`listen`] serves connections with
+//! hyper, as tonic does, because tonic 0.14.9 answers a passed deadline with CANCELLED, kills calls when a connection
+//! reaches its age, and knows no end of draining.
+
+mod answer;
+mod attribute;
+mod audit;
+mod call;
+mod caller;
+mod convert;
+mod deadline;
+mod front;
+mod handler;
+mod limits;
+mod listen;
+mod method;
+mod observe;
+mod open;
+mod peer;
+mod routes;
+mod session;
+mod status;
+mod tls;
+mod user;
+
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+
+pub use caller::Authenticate;
+pub use front::{Dispatch, Front, Parts};
+pub use handler::Handler;
+pub use listen::{Ended, Listener, ServeError, serve};
+pub use method::{METHODS, Method, Service};
+pub use observe::RpcMetrics;
+pub use open::Health;
+pub use routes::routes;
+
+/// A request as it comes from the connection.
+pub type Request = http::Request<hyper::body::Incoming>;
+
+/// The future of a generated service.
+pub type Answering = tonic::codegen::BoxFuture<http::Response<tonic::body::Body>, Infallible>;

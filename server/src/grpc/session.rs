@@ -1,0 +1,251 @@
+//! `SessionService`.
+
+use std::time::Duration;
+
+use lanyard_proto::v1;
+use lanyard_proto::v1::session_service_server::SessionService;
+use tonic::{Request, Response};
+
+use super::convert;
+use super::handler::{self, Handler, Reply};
+use crate::app::login::PasswordLogin;
+use crate::app::revoke::RevokeTarget;
+use crate::app::session::{AuthType, ListSessions, Session, SessionState};
+use crate::app::verify::{Active, Inactive, Verdict};
+use crate::error::Error;
+
+#[tonic::async_trait]
+impl SessionService for Handler {
+    async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Reply<v1::CreateSessionResponse> {
+        self.run(request, |app, context, message| async move {
+            let Some(v1::create_session_request::Credential::Password(mut credential)) = message.credential else {
+                return Err(Error::invalid("credential", "is missing: send `password`"));
+            };
+            let login = PasswordLogin {
+                password: convert::secret(&mut credential.password),
+                totp_code: convert::secret(&mut credential.totp_code),
+                new_password: convert::secret(&mut credential.new_password),
+                username: credential.username,
+            };
+            let done = app.create_session(&context, convert::client(message.client.as_ref()), login).await?;
+            let warnings = done.password_expires_soon.map(|time| v1::Warning {
+                kind: v1::WarningKind::PasswordExpiresSoon.into(),
+                time: Some(convert::timestamp(time)),
+            });
+            Ok(v1::CreateSessionResponse {
+                ust: done.ust.expose().to_owned(),
+                session: Some(session(done.session)),
+                warnings: warnings.into_iter().collect(),
+            })
+        })
+        .await
+    }
+
+    /// The hot path: answered on the spot if the row is in memory.
+    async fn verify_session(&self, request: Request<v1::VerifySessionRequest>) -> Reply<v1::VerifySessionResponse> {
+        let (context, message) = handler::open(request)?;
+        let client = convert::client(message.client.as_ref());
+        if let Some(known) = self.app.verify_cached(&context, client, &message.ust, message.peek)? {
+            return Ok(Response::new(verdict(known)));
+        }
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(context);
+        self.run(request, |app, context, message| async move {
+            let client = convert::client(message.client.as_ref());
+            app.verify_session(&context, client, &message.ust, message.peek).await.map(verdict)
+        })
+        .await
+    }
+
+    async fn batch_verify_sessions(
+        &self,
+        request: Request<v1::BatchVerifySessionsRequest>,
+    ) -> Reply<v1::BatchVerifySessionsResponse> {
+        let (context, message) = handler::open(request)?;
+        let items: Vec<_> = message
+            .sessions
+            .iter()
+            .map(|item| (item.ust.as_str(), item.client.as_ref().map(|own| convert::client(Some(own)))))
+            .collect();
+        let common = convert::client(message.client.as_ref());
+        if let Some(known) = self.app.verify_cached_sessions(&context, &items, common, message.peek)? {
+            return Ok(Response::new(verdicts(known)));
+        }
+        drop(items);
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(context);
+        self.run(request, |app, context, message| async move {
+            let items: Vec<_> = message
+                .sessions
+                .iter()
+                .map(|item| (item.ust.as_str(), item.client.as_ref().map(|own| convert::client(Some(own)))))
+                .collect();
+            let common = convert::client(message.client.as_ref());
+            app.verify_sessions(&context, &items, common, message.peek).await.map(verdicts)
+        })
+        .await
+    }
+
+    async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Reply<v1::GetSessionResponse> {
+        self.run(request, |app, context, message| async move {
+            let wanted = convert::optional_id("session_id", &message.session_id)?;
+            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
+            let found = app.get_session(&acting, wanted).await?;
+            Ok(v1::GetSessionResponse { session: Some(session(found)) })
+        })
+        .await
+    }
+
+    async fn list_sessions(&self, request: Request<v1::ListSessionsRequest>) -> Reply<v1::ListSessionsResponse> {
+        self.run(request, |app, context, message| async move {
+            let page = convert::page(message.page_size, &message.page_token)?;
+            let list = ListSessions {
+                user: convert::optional_id("user_id", &message.user_id)?,
+                all_users: message.all_users,
+                state: convert::optional_enum("state", message.state, session_state)?,
+                app: (!message.app.is_empty()).then(|| message.app.clone()),
+                auth_type: convert::optional_enum("auth_type", message.auth_type, auth_type)?,
+            };
+            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
+            let page = app.list_sessions(&acting, list, page).await?;
+            Ok(v1::ListSessionsResponse {
+                sessions: page.items.into_iter().map(session).collect(),
+                next_page_token: page.next_page_token,
+            })
+        })
+        .await
+    }
+
+    async fn renew_session(&self, request: Request<v1::RenewSessionRequest>) -> Reply<v1::RenewSessionResponse> {
+        self.run(request, |app, context, message| async move {
+            let input = convert::acting(&message.ust, message.client.as_ref());
+            let renewed = app.renew_session(&context, input, message.rotate).await?;
+            let (ust, grace) = renewed.replaced.map(|(token, grace)| (token.expose().to_owned(), grace)).unzip();
+            Ok(v1::RenewSessionResponse {
+                session: Some(session(renewed.session)),
+                ust: ust.unwrap_or_default(),
+                grace_time: grace.map(convert::timestamp),
+            })
+        })
+        .await
+    }
+
+    async fn revoke_session(&self, request: Request<v1::RevokeSessionRequest>) -> Reply<v1::RevokeSessionResponse> {
+        self.run(request, |app, context, message| async move {
+            let wanted = convert::optional_id("session_id", &message.session_id)?;
+            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
+            let revoked = app.revoke_session(&acting, wanted).await?;
+            Ok(v1::RevokeSessionResponse { revoked })
+        })
+        .await
+    }
+
+    async fn revoke_sessions(&self, request: Request<v1::RevokeSessionsRequest>) -> Reply<v1::RevokeSessionsResponse> {
+        self.run(request, |app, context, message| async move {
+            let target = message.target.as_ref().map(revoke_target).transpose()?;
+            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
+            let revoked_count = app.revoke_sessions(&acting, target, message.keep_current).await?;
+            Ok(v1::RevokeSessionsResponse { revoked_count })
+        })
+        .await
+    }
+}
+
+fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeTarget, Error> {
+    use v1::revoke_sessions_request::Target;
+
+    match target {
+        Target::UserId(user) => convert::id("user_id", user).map(RevokeTarget::User),
+        Target::App(app) if app.is_empty() => Err(Error::invalid("app", "is empty")),
+        Target::App(app) => Ok(RevokeTarget::App(app.clone())),
+        Target::Everyone(true) => Ok(RevokeTarget::Everyone),
+        Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
+    }
+}
+
+fn session_state(state: v1::SessionState) -> Option<SessionState> {
+    match state {
+        v1::SessionState::Unspecified => None,
+        v1::SessionState::Active => Some(SessionState::Active),
+        v1::SessionState::Expired => Some(SessionState::Expired),
+        v1::SessionState::Revoked => Some(SessionState::Revoked),
+    }
+}
+
+fn auth_type(auth_type: v1::AuthType) -> Option<AuthType> {
+    match auth_type {
+        v1::AuthType::Unspecified => None,
+        v1::AuthType::Password => Some(AuthType::Password),
+    }
+}
+
+fn session(session: Session) -> v1::UserSession {
+    v1::UserSession {
+        logger_context: session.logger_context(),
+        session_id: session.session_id.to_string(),
+        user_id: session.user_id.to_string(),
+        username: session.username,
+        roles: convert::roles(session.is_super_user),
+        // The numbers of these enums are those of the contract.
+        auth_type: session.auth_type as i32,
+        state: session.state as i32,
+        revoke_reason: session.revoke_reason.map_or(0, |reason| reason as i32),
+        current_app: session.app,
+        remote_addr: session.remote_addr,
+        user_agent: session.user_agent,
+        creation_time: Some(convert::timestamp(session.created_at)),
+        last_active_time: Some(convert::timestamp(session.last_active_at)),
+        expire_time: Some(convert::timestamp(session.expires_at)),
+        absolute_expire_time: Some(convert::timestamp(session.absolute_expires_at)),
+        revoke_time: session.revoked_at.map(convert::timestamp),
+        rotation_count: session.rotation_count,
+    }
+}
+
+fn verdicts(verdicts: Vec<Verdict>) -> v1::BatchVerifySessionsResponse {
+    v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() }
+}
+
+fn verdict(verdict: Verdict) -> v1::VerifySessionResponse {
+    use v1::verify_session_response::Verdict as Answer;
+
+    match verdict {
+        Verdict::Active(active) => v1::VerifySessionResponse {
+            cache_for: (active.cache_for > Duration::ZERO).then(|| convert::proto_duration(active.cache_for)),
+            verdict: Some(Answer::Session(verified(&active))),
+        },
+        Verdict::Inactive(reason) => {
+            v1::VerifySessionResponse { cache_for: None, verdict: Some(Answer::Inactive(inactive(reason))) }
+        }
+    }
+}
+
+fn verified(active: &Active) -> v1::VerifiedSession {
+    let session = &active.session;
+    v1::VerifiedSession {
+        session_id: session.session_id.to_string(),
+        user_id: session.user_id.to_string(),
+        username: session.username.to_string(),
+        roles: convert::roles(session.is_super_user),
+        auth_type: session.auth_type.into(),
+        current_app: session.app.to_string(),
+        idle_expire_time: Some(convert::timestamp(active.limits.idle_expires_at)),
+        absolute_expire_time: Some(convert::timestamp(active.limits.absolute_expires_at)),
+    }
+}
+
+fn inactive(reason: Inactive) -> v1::InactiveSession {
+    use v1::InactiveReason as Reason;
+
+    let (reason, revoke_reason) = match reason {
+        Inactive::Malformed => (Reason::Malformed, 0),
+        Inactive::Unknown => (Reason::Unknown, 0),
+        Inactive::IdleExpired => (Reason::IdleExpired, 0),
+        Inactive::AbsoluteExpired => (Reason::AbsoluteExpired, 0),
+        Inactive::Revoked(why) => (Reason::Revoked, why as i32),
+        Inactive::Rotated { .. } => (Reason::Rotated, 0),
+        Inactive::AddressMismatch => (Reason::AddressMismatch, 0),
+        Inactive::AddressNotAllowed => (Reason::AddressNotAllowed, 0),
+    };
+    v1::InactiveSession { reason: reason.into(), revoke_reason }
+}

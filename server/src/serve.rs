@@ -1,0 +1,185 @@
+//! The composition root: configuration, keys, store, rules, front, listeners; and the order in which they end.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::crypto::{Keyring, KeyringError};
+use crate::error::Error;
+use crate::grpc::{Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, routes, serve};
+use crate::metrics::Metrics;
+use crate::stop::Stop;
+use crate::store::{Store, StoreConfig};
+
+/// Why the server could not start, or ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+    /// With its source: this is for the operator.
+    #[error("{cause}{}", source_of(cause))]
+    Lanyard {
+        #[from]
+        cause: Error,
+    },
+    #[error("the schema lacks {pending} migrations: run `lanyard migrate` first, or start with --dev")]
+    SchemaOutdated { pending: usize },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("admin.listen: {0}")]
+    Admin(std::io::Error),
+    #[error("cannot listen to signals: {0}")]
+    Signals(std::io::Error),
+}
+
+fn source_of(error: &Error) -> String {
+    std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// What happens to a schema that lacks migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// The server refuses to start.
+    Check,
+    /// It is brought up to date.
+    Migrate,
+}
+
+/// A server that listens but does not serve yet.
+pub struct Server {
+    config: Config,
+    app: App,
+    metrics: Metrics,
+    listener: Listener,
+    admin: Option<Admin>,
+}
+
+/// Opens the store of a configuration.
+pub async fn open_store(config: &Config, keyring: Arc<Keyring>, clock: Clock) -> Result<Store, StartError> {
+    Ok(Store::connect(StoreConfig::of(config), keyring, clock).await?)
+}
+
+impl Server {
+    /// Loads the keys, opens the store, checks or migrates the schema, and listens.
+    pub async fn bind(config: Config, clock: Clock, schema: Schema) -> Result<Self, StartError> {
+        config.validate()?;
+        let keyring = Arc::new(Keyring::load(&config.keys.file)?);
+        let store = open_store(&config, Arc::clone(&keyring), clock.clone()).await?;
+        match schema {
+            Schema::Migrate => drop(store.migrate(&|_, _| {}).await?),
+            Schema::Check => match store.pending_migrations().await? {
+                0 => {}
+                pending => return Err(StartError::SchemaOutdated { pending }),
+            },
+        }
+        let app = App::new(&config, store, keyring, clock).await?;
+        let listener = Listener::bind(&config.server).await?;
+        let admin = match config.admin.listen {
+            Some(listen) => Some(Admin::bind(listen).await.map_err(StartError::Admin)?),
+            None => None,
+        };
+        let metrics = Metrics::new();
+        metrics.register(|registry| registry.register_collector(Box::new(AppCollector(app.clone()))));
+        Ok(Self { config, app, metrics, listener, admin })
+    }
+
+    /// Where it listens; port 0 of the configuration is a real one here.
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.listener.addr()
+    }
+
+    /// Where `/metrics` and `/healthz` are.
+    pub fn admin_addr(&self) -> Option<std::net::SocketAddr> {
+        self.admin.as_ref().map(Admin::addr)
+    }
+
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Serves until `stop`, then ends in order: the front drains, activity is written, the store is closed.
+    pub async fn run(self, stop: Stop) -> Result<Ended, StartError> {
+        let health = Health::new().await;
+        let handler = Handler::new(self.app.clone(), tokio::runtime::Handle::current());
+        let parts = Parts {
+            authenticate: self.app.clone(),
+            dispatch: routes(
+                handler.clone(),
+                handler.clone(),
+                handler.clone(),
+                handler,
+                self.config.server.max_request_bytes,
+            ),
+            health: health.clone(),
+            metrics: RpcMetrics::register(&self.metrics),
+            clock: self.app.clock().clone(),
+        };
+        let front = Arc::new(Front::new(parts, &self.config.server));
+        let house = CancellationToken::new();
+        let keeper = tokio::spawn({
+            let (app, house) = (self.app.clone(), house.clone());
+            async move { app.keep_house(house).await }
+        });
+        let admin =
+            self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));
+        health.set_serving(true).await;
+        tracing::info!(addr = %self.listener.addr(), "serving");
+        let ended = serve(self.listener, front, &self.config.server, &stop).await;
+        house.cancel();
+        let _ = keeper.await;
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+        self.app.store().close().await?;
+        tracing::info!(?ended, "stopped");
+        Ok(ended?)
+    }
+}
+
+/// Figures that are read when they are asked for.
+struct AppCollector(App);
+
+impl std::fmt::Debug for AppCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppCollector")
+    }
+}
+
+impl Collector for AppCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let cache = self.0.store().cache_stats();
+        let mut gauge = |name, help, value: u64| {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        };
+        gauge("session_cache_entries", "Session rows in memory", cache.entries)?;
+        gauge("session_cache_capacity", "Session rows that memory may hold; 0: the cache is off", cache.capacity)?;
+        gauge(
+            "activity_pending",
+            "Sessions whose last activity is not written yet",
+            self.0.store().activity().len() as u64,
+        )?;
+        gauge(
+            "password_hashing_depth",
+            "Password hashes that wait or are being computed",
+            self.0.hashing_depth() as u64,
+        )?;
+        let mut counter = |name, help, value: u64| {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+        };
+        counter("session_cache_hits", "Look-ups by token answered from memory", cache.hits)?;
+        counter("session_cache_misses", "Look-ups by token that went to the database", cache.misses)
+    }
+}

@@ -1,0 +1,83 @@
+//! Stopping: softly (finish what is under way) and hard (now).
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The wish that the server stops; clones are the same wish.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+impl Stop {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens to SIGTERM and SIGINT: the first asks for a soft stop, the second for a hard one.
+    pub fn on_signals() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = Self::new();
+        let told = stop.clone();
+        tokio::spawn(async move {
+            for ask in [Self::softly, Self::hard as fn(&Self)] {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                tracing::info!(signal = name, again = told.is_soft(), "told to stop");
+                ask(&told);
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Asks to finish what is under way and stop.
+    pub fn softly(&self) {
+        self.soft.cancel();
+    }
+
+    /// Asks to stop now.
+    pub fn hard(&self) {
+        self.soft.cancel();
+        self.hard.cancel();
+    }
+
+    pub fn is_soft(&self) -> bool {
+        self.soft.is_cancelled()
+    }
+
+    pub fn is_hard(&self) -> bool {
+        self.hard.is_cancelled()
+    }
+
+    /// Waits until somebody asks, softly or hard.
+    pub async fn asked(&self) {
+        self.soft.cancelled().await;
+    }
+
+    /// Waits until somebody asks to stop now.
+    pub async fn asked_hard(&self) {
+        self.hard.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_asks_softly_and_the_second_hard() {
+        let stop = Stop::on_signals().expect("signals can be listened to");
+        assert!(!stop.is_soft());
+        kill_process(getpid(), Signal::TERM).expect("a signal to ourselves");
+        stop.asked().await;
+        assert!(!stop.is_hard());
+        kill_process(getpid(), Signal::INT).expect("a signal to ourselves");
+        stop.asked_hard().await;
+    }
+}

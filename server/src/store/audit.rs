@@ -153,8 +153,8 @@ pub(super) struct Chains {
 pub(super) struct ChainLease {
     head: Option<Head>,
     free: Arc<Mutex<Vec<Head>>>,
-    _slot: Option<OwnedSemaphorePermit>,
-    _opening: Option<OwnedMutexGuard<()>>,
+    slot: Option<OwnedSemaphorePermit>,
+    opening: Option<OwnedMutexGuard<()>>,
 }
 
 impl ChainLease {
@@ -199,18 +199,17 @@ impl Tx {
     pub(super) async fn write_events(&self) -> Result<ChainLease> {
         let chains = &self.shared.writer.chains;
         let events = std::mem::take(&mut *self.events.lock());
-        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), _slot: None, _opening: None };
+        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
             return Ok(lease);
         }
-        lease._slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
+        lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
         let free = chains.free.lock().pop();
-        let mut head = match free {
-            Some(head) => head,
-            None => {
-                lease._opening = Some(Arc::clone(&chains.opening).lock_owned().await);
-                self.open_chain().await?
-            }
+        let mut head = if let Some(head) = free {
+            head
+        } else {
+            lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
+            self.open_chain().await?
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
         audit_event::Entity::insert_many(rows).exec_without_returning(&self.conn).await.map_err(fault)?;

@@ -82,9 +82,8 @@ impl SessionFilter {
         use session::Column;
 
         let revoked = |revoked| if revoked { Column::RevokedAt.is_not_null() } else { Column::RevokedAt.is_null() };
-        let expired = |(expired, now): (bool, Time)| match expired {
-            true => Column::ExpiresAt.lte(now.micros()),
-            false => Column::ExpiresAt.gt(now.micros()),
+        let expired = |(expired, now): (bool, Time)| {
+            if expired { Column::ExpiresAt.lte(now.micros()) } else { Column::ExpiresAt.gt(now.micros()) }
         };
         Condition::all()
             .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
@@ -178,8 +177,8 @@ impl<C: ConnectionTrait> Store<C> {
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
         let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(hash.0.to_vec()));
-        let list: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
-        let sql = format!("{ENTRY_BY_TOKEN}({})", list.join(", "));
+        let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
+        let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
         rows.into_iter()

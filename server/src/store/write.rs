@@ -42,9 +42,12 @@ pub(super) struct Writer {
     waiting: Mutex<Option<mpsc::Receiver<Job>>>,
 }
 
+/// An operation that puts its value where its caller finds it.
+type BoxedOperation = Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
 /// A transaction that waits for SQLite's one writer.
 struct Job {
-    operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>,
+    operation: BoxedOperation,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -115,7 +118,7 @@ impl Store {
         let slot = Arc::new(Mutex::new(None));
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
-        let operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync> = Box::new(move |tx| {
+        let operation: BoxedOperation = Box::new(move |tx| {
             let slot = Arc::clone(&job_slot);
             let running = operation(tx);
             Box::pin(async move {

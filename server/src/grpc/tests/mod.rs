@@ -46,6 +46,8 @@ const BATCH: &str = "/lanyard.v1.SessionService/BatchVerifySessions";
 const VERIFY_NAME: &str = "SessionService/VerifySession";
 const KEY: (&str, &str) = ("authorization", "Bearer known");
 const LIMIT: usize = 4096;
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the service behind the layers does and has seen.
 #[derive(Clone)]
@@ -282,7 +284,7 @@ impl Server {
     }
 
     async fn ended(self) -> Ended {
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
+        let ended = tokio::time::timeout(PATIENCE, self.running).await;
         ended.expect("the server ends").expect("it does not panic").expect("it served")
     }
 }
@@ -321,9 +323,11 @@ impl Client {
     }
 
     async fn call(&self, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answered {
-        let response = self.open(path, headers, body).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the whole answer");
+        let answer = async {
+            let (parts, body) = self.open(path, headers, body).await.expect("an answer").into_parts();
+            (parts, body.collect().await.expect("the whole answer"))
+        };
+        let (parts, body) = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time");
         let trailers = body.trailers().cloned();
         Answered { http: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
     }
@@ -402,7 +406,7 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 async fn until_async<'a>(mut is_so: impl FnMut() -> BoxFuture<'a, bool>) {
-    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+    let waited = tokio::time::timeout(PATIENCE, async {
         while !is_so().await {
             tokio::task::yield_now().await;
         }

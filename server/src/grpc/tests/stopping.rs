@@ -66,7 +66,7 @@ async fn an_open_watch_is_told_that_the_server_stops_and_does_not_hold_it() {
     told.extend(first.into_data().ok().and_then(|data| data.last().copied()));
     server.stop.softly();
     let mut trailers = None;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = tokio::time::timeout(PATIENCE, body.frame()).await.expect("an end") {
         match frame.expect("a frame").into_data() {
             Ok(data) => told.extend(data.last().copied()),
             Err(frame) => trailers = frame.into_trailers().ok(),

@@ -153,8 +153,8 @@ pub(super) struct Chains {
 pub(super) struct ChainLease {
     head: Option<Head>,
     free: Arc<Mutex<Vec<Head>>>,
-    _slot: Option<OwnedSemaphorePermit>,
-    _opening: Option<OwnedMutexGuard<()>>,
+    slot: Option<OwnedSemaphorePermit>,
+    opening: Option<OwnedMutexGuard<()>>,
 }
 
 impl ChainLease {
@@ -177,6 +177,11 @@ impl Chains {
         Mark(self.free.lock().clone())
     }
 
+    /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
+    pub(super) fn abandon(&self) {
+        self.free.lock().clear();
+    }
+
     pub(super) fn back_to(&self, mark: Mark) {
         *self.free.lock() = mark.0;
     }
@@ -194,18 +199,17 @@ impl Tx {
     pub(super) async fn write_events(&self) -> Result<ChainLease> {
         let chains = &self.shared.writer.chains;
         let events = std::mem::take(&mut *self.events.lock());
-        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), _slot: None, _opening: None };
+        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
             return Ok(lease);
         }
-        lease._slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
+        lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
         let free = chains.free.lock().pop();
-        let mut head = match free {
-            Some(head) => head,
-            None => {
-                lease._opening = Some(Arc::clone(&chains.opening).lock_owned().await);
-                self.open_chain().await?
-            }
+        let mut head = if let Some(head) = free {
+            head
+        } else {
+            lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
+            self.open_chain().await?
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
         audit_event::Entity::insert_many(rows).exec_without_returning(&self.conn).await.map_err(fault)?;
@@ -355,6 +359,7 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
 
 impl<C: ConnectionTrait> Store<C> {
     /// Events, newest first, after `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn audit_events(
         &self,
         filter: &AuditFilter,
@@ -429,6 +434,7 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
 impl Store {
     /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
     /// of how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
         let chains = audit_chain::Entity::find()
             .order_by(audit_chain::Column::Number, Order::Asc)

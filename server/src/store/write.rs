@@ -42,9 +42,12 @@ pub(super) struct Writer {
     waiting: Mutex<Option<mpsc::Receiver<Job>>>,
 }
 
+/// An operation that puts its value where its caller finds it.
+type BoxedOperation = Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
 /// A transaction that waits for SQLite's one writer.
 struct Job {
-    operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>,
+    operation: BoxedOperation,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -66,6 +69,7 @@ impl Store {
     ///
     /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
     /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let store = self.clone();
         let running = tokio::spawn(async move { store.write_with_retries(operation).await });
@@ -114,7 +118,7 @@ impl Store {
         let slot = Arc::new(Mutex::new(None));
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
-        let operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync> = Box::new(move |tx| {
+        let operation: BoxedOperation = Box::new(move |tx| {
             let slot = Arc::clone(&job_slot);
             let running = operation(tx);
             Box::pin(async move {
@@ -147,15 +151,10 @@ impl Store {
 async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
         Ok(outer) => outer,
-        Err(_) if group.len() > 1 => {
-            // Nothing was begun: each hears of it on its own, and may be tried again.
-            return group.into_iter().for_each(|job| drop(job.done.send(Err(Error::WriteConflict))));
-        }
         Err(error) => return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error))))),
     };
     let mut touched = Vec::new();
     let mut good = Vec::new();
-    let before = shared.writer.chains.mark();
     for job in group {
         match run_in_savepoint(shared, &outer, &job).await {
             Ok(changed) => {
@@ -167,7 +166,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
     let committed = outer.commit().await.map_err(fault);
     if committed.is_err() {
-        shared.writer.chains.back_to(before);
+        shared.writer.chains.abandon();
     }
     for changed in &touched {
         shared.cache.take_out(changed);

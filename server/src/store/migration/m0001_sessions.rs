@@ -27,7 +27,7 @@ fn table(name: &'static str, columns: Vec<ColumnDef>, primary_key: &[&'static st
     for column in columns {
         table.col(column);
     }
-    let mut key = Index::create().to_owned();
+    let mut key = Index::create();
     for column in primary_key {
         key.col(*column);
     }
@@ -42,6 +42,7 @@ fn index(table: &'static str, name: &'static str, columns: &[&'static str]) -> I
     index
 }
 
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn tables() -> Vec<TableCreateStatement> {
     let mut sequence = ColumnDef::new("sequence");
     sequence.big_integer().not_null().auto_increment().primary_key();

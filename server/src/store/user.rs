@@ -1,6 +1,7 @@
 //! Users.
 
 use ipnet::IpNet;
+use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect,
@@ -27,13 +28,19 @@ impl UserFilter {
     fn condition(&self) -> Condition {
         use user::Column;
 
-        let search = |text: &String| Column::SearchText.contains(text.as_str());
+        let search = |text: &String| Column::SearchText.like(containing(text));
         Condition::all()
             .add_option(self.search.as_ref().map(search))
             .add_option(self.approval_status.map(|status| Column::ApprovalStatus.eq(status)))
             .add_option(self.is_locked.map(|locked| Column::IsLocked.eq(locked)))
             .add_option(self.is_super_user.map(|super_user| Column::IsSuperUser.eq(super_user)))
     }
+}
+
+/// The pattern of all texts that contain this one, whatever characters it has.
+fn containing(text: &str) -> LikeExpr {
+    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    LikeExpr::new(format!("%{escaped}%")).escape('\\')
 }
 
 /// Networks as they are stored, separated by commas.

@@ -416,7 +416,8 @@ fn condition(filter: &AuditFilter) -> Cond {
     use audit_event::Column;
 
     let operation = |operation: &String| match operation.strip_suffix('.') {
-        Some(_) => Column::Operation.starts_with(operation.as_str()),
+        // A range, which an index knows how to find; "/" comes next after ".".
+        Some(noun) => Column::Operation.gt(operation.as_str()).and(Column::Operation.lt(format!("{noun}/"))),
         None => Column::Operation.eq(operation.as_str()),
     };
     Cond::all()

@@ -161,6 +161,7 @@ impl App {
     }
 
     /// One page of events, newest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_audit_events(
         &self,
         acting: &Acting<'_>,

@@ -104,6 +104,7 @@ impl App {
     }
 
     /// The caller of a credential, looked up in the database.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authenticate(&self, credential: CallerCredential<'_>) -> Result<Arc<Caller>> {
         let row = match credential {
             CallerCredential::Certificate { spiffe_id } => self.parts.store.caller_by_spiffe_id(spiffe_id).await?,
@@ -125,6 +126,7 @@ impl App {
     }
 
     /// Reads all callers anew.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reload_callers(&self) -> Result<()> {
         let rows = self.parts.store.live_callers().await?;
         let mut known = Known::default();
@@ -142,6 +144,7 @@ impl App {
     }
 
     /// Makes a caller and its first key, which is shown once.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_caller(
         &self,
         context: &super::Context,
@@ -195,6 +198,7 @@ impl App {
     }
 
     /// A new key for a caller; the old ones keep working for `overlap`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn rotate_caller(
         &self,
         context: &super::Context,
@@ -224,6 +228,7 @@ impl App {
     }
 
     /// A caller and all its keys, at once.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, context: &super::Context, name: &str) -> Result<()> {
         let caller = self.caller_named(name).await?;
         let event = self.operator_event(context, "caller.revoke")?.detail(serde_json::json!({ "caller": name }));
@@ -241,6 +246,7 @@ impl App {
         self.reload_callers().await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_callers(&self) -> Result<Vec<CallerInfo>> {
         let callers = self.parts.store.callers().await?;
         Ok(callers.into_iter().map(|(row, keys)| info(row, keys)).collect())

@@ -79,6 +79,7 @@ impl App {
     }
 
     /// The acting user; counts as their activity.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn acting<'a>(&'a self, context: &'a Context, input: ActingInput<'a>) -> Result<Acting<'a>> {
         let client = self.client(context, input.client)?;
         let Verdict::Active(active) = self.verify(&client, input.ust, false).await? else {

@@ -12,10 +12,11 @@ use crate::id::CallerId;
 use crate::store::Purged;
 
 /// How long the change feed is kept: followers that are away longer start anew.
-const FEED_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+const FEED_RETENTION: Duration = Duration::from_hours(24);
 
 impl App {
     /// Runs until `stop`, then writes the activity that is left.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keep_house(&self, stop: CancellationToken) {
         tokio::join!(self.flush_regularly(&stop), self.purge_regularly(&stop), self.reload_regularly(&stop));
         if let Err(error) = self.parts.store.flush_activity().await {
@@ -43,6 +44,7 @@ impl App {
     }
 
     /// Purges until nothing is left, if no other replica does; returns what it did.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge(&self, holder: Uuid) -> Result<Purged> {
         let store = &self.parts.store;
         let mut all = Purged::default();

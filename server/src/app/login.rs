@@ -48,13 +48,14 @@ struct Proved {
 
 /// Why a transaction did not log in.
 enum Refusal {
-    /// Audited; the caller hears LOGIN_FAILED.
+    /// Audited; the caller hears `LOGIN_FAILED`.
     Login,
     Quota(u32),
 }
 
 impl App {
     /// Logs a user in.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session(
         &self,
         context: &Context,

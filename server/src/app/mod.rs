@@ -70,6 +70,7 @@ struct Parts {
 
 impl App {
     /// The rules of `config` on a store whose schema is up to date.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn new(config: &Config, store: Store, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
         let params = PasswordParams {
             memory_kib: config.password.memory_kib,

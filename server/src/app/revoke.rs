@@ -17,6 +17,7 @@ pub enum RevokeTarget {
 
 impl App {
     /// Logs out. Returns whether the session was live and this call ended it.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<bool> {
         let target = session.unwrap_or(acting.session.session_id);
         let (user, is_super_user) = (acting.user(), acting.is_super_user());
@@ -48,6 +49,7 @@ impl App {
     }
 
     /// Ends many at once. Returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions(
         &self,
         acting: &Acting<'_>,

@@ -193,6 +193,7 @@ pub struct Renewed {
 
 impl App {
     /// The own session or, for super-users, any.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<Session> {
         let own = acting.session.session_id;
         let wanted = session.unwrap_or(own);
@@ -211,6 +212,7 @@ impl App {
     }
 
     /// One page of sessions, newest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_sessions(
         &self,
         acting: &Acting<'_>,
@@ -257,14 +259,13 @@ impl App {
         let mut shown = Vec::with_capacity(page.items.len());
         let mut super_users = std::collections::HashMap::new();
         for row in page.items {
-            let is_super_user = match super_users.get(&row.user_id) {
-                Some(known) => *known,
-                None => {
-                    let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
-                    let is_super_user = user.is_some_and(|user| user.is_super_user);
-                    super_users.insert(row.user_id, is_super_user);
-                    is_super_user
-                }
+            let is_super_user = if let Some(known) = super_users.get(&row.user_id) {
+                *known
+            } else {
+                let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
+                let is_super_user = user.is_some_and(|user| user.is_super_user);
+                super_users.insert(row.user_id, is_super_user);
+                is_super_user
             };
             shown.push(Session::from_row(row, is_super_user, now));
         }
@@ -278,6 +279,7 @@ impl App {
     }
 
     /// More time for a session and, if asked for, another token.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(
         &self,
         context: &super::Context,

@@ -46,6 +46,7 @@ impl ApprovalStatus {
 }
 
 /// A person known to the SSO, without any secret.
+#[expect(clippy::struct_excessive_bools, reason = "as the contract has it")]
 #[derive(Clone, Debug)]
 pub struct User {
     pub user_id: UserId,
@@ -252,6 +253,7 @@ fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<
 
 impl App {
     /// Adds a user. An empty password: none.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_user(
         &self,
         acting: &Acting<'_>,
@@ -264,6 +266,7 @@ impl App {
     }
 
     /// Adds a user on an operator's word: the first super-user has nobody who could.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_user_by_operator(
         &self,
         context: &super::Context,
@@ -308,6 +311,7 @@ impl App {
         Ok(stored.into())
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_user(&self, acting: &Acting<'_>, key: UserKey) -> Result<User> {
         let target = if let UserKey::Id(user) = key { Some(user) } else { None };
         self.require_super_user(acting, "user.get", target, None).await?;
@@ -320,6 +324,7 @@ impl App {
         Ok(user)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn current_user(&self, acting: &Acting<'_>) -> Result<User> {
         let row = self.parts.store.user(acting.user()).await?;
         self.audit_own_read(acting, "user.get", None).await?;
@@ -327,6 +332,7 @@ impl App {
     }
 
     /// One page of users, oldest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_users(&self, acting: &Acting<'_>, list: ListUsers, page: PageRequest<'_>) -> Result<Page<User>> {
         self.require_super_user(acting, "user.list", None, None).await?;
         if list.search.len() > MAX_SEARCH {
@@ -351,6 +357,7 @@ impl App {
     }
 
     /// Changes fields. An etag that is not empty must match.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(
         &self,
         acting: &Acting<'_>,
@@ -378,19 +385,23 @@ impl App {
         .map(|(user, _)| user)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
         self.require_super_user_on_another(acting, "user.lock", user, "lock").await?;
         self.keep_out(acting, "user.lock", user, RevokeReason::UserLocked, |row| row.is_locked = true).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unlock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
         self.let_in(acting, "user.unlock", user, |row| row.is_locked = false).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn approve_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
         self.let_in(acting, "user.approve", user, |row| row.approval_status = ApprovalStatus::Approved.number()).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reject_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
         self.require_super_user_on_another(acting, "user.reject", user, "reject").await?;
         let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected.number();
@@ -398,6 +409,7 @@ impl App {
     }
 
     /// Removes a user; returns how many live sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, acting: &Acting<'_>, user: UserId) -> Result<u64> {
         self.require_super_user_on_another(acting, "user.delete", user, "delete").await?;
         self.parts.store.flush_activity().await?;
@@ -419,6 +431,7 @@ impl App {
     }
 
     /// Replaces the own password; returns how many other sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(&self, acting: &Acting<'_>, old: Password, new: Password) -> Result<u64> {
         let row = self.prove_password(acting, "user.change_password", old.clone()).await?;
         check_new(&self.parts.password, "new_password", &new, &row.username)?;
@@ -432,6 +445,7 @@ impl App {
     }
 
     /// Gives a user a new password; returns how many sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_password(
         &self,
         acting: &Acting<'_>,
@@ -446,6 +460,7 @@ impl App {
     }
 
     /// A new TOTP secret, in base32 and as an otpauth:// address. It counts once it is confirmed.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn enroll_totp(
         &self,
         acting: &Acting<'_>,
@@ -468,6 +483,7 @@ impl App {
     }
 
     /// Turns the second factor on; returns how many other sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn confirm_totp(&self, acting: &Acting<'_>, code: Zeroizing<String>) -> Result<u64> {
         let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
         let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
@@ -501,6 +517,7 @@ impl App {
     }
 
     /// Turns the second factor off: the own one with the password, another's as a super-user. Returns how many sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn disable_totp(&self, acting: &Acting<'_>, user: Option<UserId>, password: Password) -> Result<u64> {
         let target = user.unwrap_or(acting.user());
         if target == acting.user() {
@@ -540,7 +557,8 @@ impl App {
         self.parts.keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)
     }
 
-    /// `expected`: the password must still be this one.
+    /// `expected`: the password must still be this one (or none).
+    #[expect(clippy::option_option, reason = "no expectation, no password, this password")]
     async fn replace_password(
         &self,
         acting: &Acting<'_>,

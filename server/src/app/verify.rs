@@ -158,6 +158,7 @@ impl App {
     }
 
     /// The verdict on one token.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_session(
         &self,
         context: &Context,
@@ -170,6 +171,7 @@ impl App {
     }
 
     /// The verdicts on many tokens, in their order: those that are not in memory are read together.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_sessions(
         &self,
         context: &Context,

@@ -119,6 +119,7 @@ impl Activity {
 
 impl Store {
     /// Writes all activity noted so far. What is noted stays readable in memory until it can be read from the database.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn flush_activity(&self) -> Result<()> {
         let noted = self.activity().snapshot();
         for batch in noted.chunks(BATCH) {

@@ -26,6 +26,7 @@ fn live_of(owner: Uuid, now: Time) -> Condition {
 
 impl<C: ConnectionTrait> Store<C> {
     /// Attributes that have not expired, in the order of their names, behind `after`. No names: all.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attributes(
         &self,
         owner: Uuid,
@@ -36,9 +37,9 @@ impl<C: ConnectionTrait> Store<C> {
     ) -> Result<Vec<AttributeRow>> {
         use attribute::Column;
 
-        let named = (!names.is_empty()).then(|| Column::Name.is_in(names));
+        let by_name = (!names.is_empty()).then(|| Column::Name.is_in(names));
         attribute::Entity::find()
-            .filter(live_of(owner, now).add_option(named).add_option(after.map(|after| Column::Name.gt(after))))
+            .filter(live_of(owner, now).add_option(by_name).add_option(after.map(|after| Column::Name.gt(after))))
             .order_by(Column::Name, Order::Asc)
             .limit(limit)
             .all(&self.conn)
@@ -49,11 +50,13 @@ impl<C: ConnectionTrait> Store<C> {
 
 impl Tx {
     /// How many attributes of an owner have not expired.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attribute_count(&self, owner: Uuid, now: Time) -> Result<u64> {
         attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(fault)
     }
 
     /// Stores an attribute in the place of the one with its name, expired or not.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn put_attribute(&self, row: NewAttribute) -> Result<()> {
         use attribute::Column;
 
@@ -76,6 +79,7 @@ impl Tx {
     }
 
     /// Removes those of the named attributes that have not expired; returns how many.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_attributes(&self, owner: Uuid, names: &[String], now: Time) -> Result<u64> {
         let done = attribute::Entity::delete_many()
             .filter(live_of(owner, now).add(attribute::Column::Name.is_in(names)))
@@ -85,6 +89,7 @@ impl Tx {
         Ok(done.rows_affected)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attributes_changed(&self, user: Option<UserId>, session: Option<SessionId>) -> Result<()> {
         self.feed(ChangeKind::AttributesChanged, user, session).await
     }

@@ -155,8 +155,8 @@ pub(super) struct Chains {
 pub(super) struct ChainLease {
     head: Option<Head>,
     free: Arc<Mutex<Vec<Head>>>,
-    _slot: Option<OwnedSemaphorePermit>,
-    _opening: Option<OwnedMutexGuard<()>>,
+    slot: Option<OwnedSemaphorePermit>,
+    opening: Option<OwnedMutexGuard<()>>,
 }
 
 impl ChainLease {
@@ -179,13 +179,13 @@ impl Chains {
         Mark(self.free.lock().clone())
     }
 
-    pub(super) fn back_to(&self, mark: Mark) {
-        *self.free.lock() = mark.0;
+    /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
+    pub(super) fn abandon(&self) {
+        self.free.lock().clear();
     }
 
-    /// Writes to none of them any more.
-    pub(super) fn retire(&self) {
-        self.free.lock().clear();
+    pub(super) fn back_to(&self, mark: Mark) {
+        *self.free.lock() = mark.0;
     }
 }
 
@@ -201,18 +201,17 @@ impl Tx {
     pub(super) async fn write_events(&self) -> Result<ChainLease> {
         let chains = &self.shared.writer.chains;
         let events = std::mem::take(&mut *self.events.lock());
-        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), _slot: None, _opening: None };
+        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
             return Ok(lease);
         }
-        lease._slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
+        lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
         let free = chains.free.lock().pop();
-        let mut head = match free {
-            Some(head) => head,
-            None => {
-                lease._opening = Some(Arc::clone(&chains.opening).lock_owned().await);
-                self.open_chain().await?
-            }
+        let mut head = if let Some(head) = free {
+            head
+        } else {
+            lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
+            self.open_chain().await?
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
         audit_event::Entity::insert_many(rows).exec_without_returning(&self.conn).await.map_err(fault)?;
@@ -383,6 +382,7 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
 
 impl<C: ConnectionTrait> Store<C> {
     /// Events, newest first, after `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn audit_events(
         &self,
         filter: &AuditFilter,
@@ -459,6 +459,7 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
 impl Store {
     /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
     /// of how many. What is written meanwhile is no problem: each chain is read as it is at one moment.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
         use audit_chain::Column;
 

@@ -15,6 +15,9 @@ use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::id::{CallerId, Id};
 
+/// A key's stored form, and until when the key is good.
+pub(super) type KeyHash = (TokenHash, Time);
+
 /// A key of a caller, as it is stored.
 #[derive(Clone, Copy)]
 pub struct NewCaller {
@@ -26,6 +29,7 @@ pub struct NewCaller {
 
 impl<C: ConnectionTrait> Store<C> {
     /// The caller that has a key, and until when the key is good.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
         let key = caller_key::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
         let Some(key) = key else { return Ok(None) };
@@ -34,7 +38,8 @@ impl<C: ConnectionTrait> Store<C> {
     }
 
     /// All callers that are not revoked, each with its keys and until when they are good.
-    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<(TokenHash, Time)>)>> {
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<KeyHash>)>> {
         let callers = caller::Entity::find()
             .filter(caller::Column::RevokedAt.is_null())
             .find_with_related(caller_key::Entity)
@@ -49,19 +54,23 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_spiffe_id(&self, spiffe_id: &str) -> Result<Option<CallerRow>> {
         caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(fault)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller(&self, caller: CallerId) -> Result<Option<CallerRow>> {
         caller::Entity::find_by_id(caller.uuid()).one(&self.conn).await.map_err(fault)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_name(&self, name: &str) -> Result<Option<CallerRow>> {
         caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
     }
 
     /// All callers in the order of their names, each with the times at which its keys expire.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
         let callers =
             caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
@@ -81,6 +90,7 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Tx {
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller(&self, row: CallerRow) -> Result<()> {
         match caller::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
             Ok(_) => self.feed(ChangeKind::CallersChanged, None, None).await,
@@ -91,6 +101,7 @@ impl Tx {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller_key(&self, caller: CallerId, key: NewCaller) -> Result<()> {
         let row = caller_key::ActiveModel {
             key_hash: Set(key.hash.0.to_vec()),
@@ -104,6 +115,7 @@ impl Tx {
     }
 
     /// Makes the keys that a caller has now expire at `time` at the latest.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn cut_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
         use caller_key::Column;
 
@@ -116,6 +128,7 @@ impl Tx {
         self.feed(ChangeKind::CallersChanged, None, None).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, caller: CallerId, now: Time) -> Result<()> {
         caller::Entity::update_many()
             .set(caller::ActiveModel { revoked_at: Set(Some(now.micros())), ..Default::default() })

@@ -12,6 +12,7 @@ use crate::error::Result;
 
 impl Store {
     /// Takes or extends a lease; false if another holds it.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn take_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
         use lease::Column;
 

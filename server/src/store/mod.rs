@@ -158,6 +158,7 @@ impl Deref for Tx {
 
 impl Store {
     /// Connects; the schema is looked at by [`Self::migrate`] and [`Self::pending_migrations`] only.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn connect(config: StoreConfig, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
         if let Some(directory) = config.sqlite_path().as_deref().and_then(std::path::Path::parent) {
             std::fs::create_dir_all(directory)
@@ -192,21 +193,25 @@ impl Store {
     }
 
     /// How many migrations the schema lacks.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn pending_migrations(&self) -> Result<usize> {
         migration::pending(&self.conn).await
     }
 
     /// Brings the schema up to date; `progress` hears how many of how many migrations are done.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
     }
 
     /// Is the database there?
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ping(&self) -> Result<()> {
         self.conn.ping().await.map_err(fault)
     }
 
     /// Closes all connections; SQLite's log is folded into its file first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn close(&self) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
             let _ =

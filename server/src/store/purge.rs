@@ -42,6 +42,7 @@ impl std::ops::AddAssign for Purged {
 impl Store {
     /// Purges one batch of each kind: sessions that ended before `ended_before` with their attributes, expired attributes, the
     /// change feed before `fed_before`, sealed successors whose grace is over, expired caller keys.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
         // What looks expired may have been active: the database is to know that first.

@@ -82,9 +82,8 @@ impl SessionFilter {
         use session::Column;
 
         let revoked = |revoked| if revoked { Column::RevokedAt.is_not_null() } else { Column::RevokedAt.is_null() };
-        let expired = |(expired, now): (bool, Time)| match expired {
-            true => Column::ExpiresAt.lte(now.micros()),
-            false => Column::ExpiresAt.gt(now.micros()),
+        let expired = |(expired, now): (bool, Time)| {
+            if expired { Column::ExpiresAt.lte(now.micros()) } else { Column::ExpiresAt.gt(now.micros()) }
         };
         Condition::all()
             .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
@@ -178,8 +177,8 @@ impl<C: ConnectionTrait> Store<C> {
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
         let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(hash.0.to_vec()));
-        let list: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
-        let sql = format!("{ENTRY_BY_TOKEN}({})", list.join(", "));
+        let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
+        let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
         let _reading = self.activity().reading();
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
@@ -191,11 +190,13 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
     }
 
     /// Sessions that match, newest first, older than `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions(
         &self,
         filter: &SessionFilter,
@@ -219,12 +220,14 @@ impl Store {
     }
 
     /// The session of a token, from memory or from the database.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
         let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop()) };
         self.shared.cache.get_or_read(hash, read).await
     }
 
     /// The sessions of many tokens that are not in memory.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
         if !hashes.is_empty() {
@@ -237,12 +240,14 @@ impl Store {
 
 impl Tx {
     /// What verification would see of a token's session, in this transaction.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
         let hash = token_hash(token.token_hash.clone())?;
         Ok(self.read_entries(&[hash]).await?.pop())
     }
 
     /// The token and its session, which is locked until the transaction ends.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
         let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
         let Some(token) = token else { return Ok(None) };
@@ -253,6 +258,7 @@ impl Tx {
     }
 
     /// The session, locked until the transaction ends, with the activity that is not written yet.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
         let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
@@ -261,6 +267,7 @@ impl Tx {
     }
 
     /// A user's live sessions in an app, oldest first.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
         use session::Column;
 
@@ -280,6 +287,7 @@ impl Tx {
         Ok(with_noted.filter(|row| row.expires_at > now.micros()).collect())
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_session(&self, new: NewSession) -> Result<()> {
         let (session, user) = (Id::from_uuid(new.row.session_id), Id::from_uuid(new.row.user_id));
         let token = session_token::Model {
@@ -296,6 +304,7 @@ impl Tx {
         self.feed(ChangeKind::SessionCreated, Some(user), Some(session)).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_token(&self, token: SessionTokenRow) -> Result<()> {
         let row: session_token::ActiveModel = token.into();
         session_token::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
@@ -303,6 +312,7 @@ impl Tx {
     }
 
     /// Gives a replaced token its grace and what it yields in that time.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
         session_token::Entity::update_many()
             .set(session_token::ActiveModel {
@@ -327,6 +337,7 @@ impl Tx {
     }
 
     /// Stores a session's new times and generation.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
         session::Entity::update_many()
             .set(session::ActiveModel {
@@ -345,6 +356,7 @@ impl Tx {
     }
 
     /// Ends one session that is not revoked yet.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
         let session = Id::from_uuid(row.session_id);
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
@@ -353,6 +365,7 @@ impl Tx {
     }
 
     /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_user(
         &self,
         user: UserId,
@@ -368,6 +381,7 @@ impl Tx {
     }
 
     /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_app(
         &self,
         app: Option<&str>,

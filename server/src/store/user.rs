@@ -37,10 +37,17 @@ impl UserFilter {
     }
 }
 
-/// The pattern of all texts that contain this one, whatever characters it has.
+/// A pattern for any text that contains this one, whose own `%` and `_` mean themselves.
 fn containing(text: &str) -> LikeExpr {
-    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-    LikeExpr::new(format!("%{escaped}%")).escape('\\')
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    LikeExpr::new(pattern).escape('\\')
 }
 
 /// Networks as they are stored, separated by commas.
@@ -50,17 +57,20 @@ pub(super) fn parse_networks(text: &str) -> Result<Box<[IpNet]>> {
 }
 
 impl<C: ConnectionTrait> Store<C> {
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user(&self, user: UserId) -> Result<Option<UserRow>> {
         user::Entity::find_by_id(user.uuid()).one(&self.conn).await.map_err(fault)
     }
 
     /// By the username in lower case.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user_by_name(&self, username_key: &str) -> Result<Option<UserRow>> {
         let found = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)).one(&self.conn).await;
         found.map_err(fault)
     }
 
     /// Users that match, oldest first, younger than `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn users(&self, filter: &UserFilter, after: Option<UserId>, limit: u64) -> Result<Vec<UserRow>> {
         user::Entity::find()
             .filter(filter.condition().add_option(after.map(|after| user::Column::UserId.gt(after.uuid()))))
@@ -74,10 +84,12 @@ impl<C: ConnectionTrait> Store<C> {
 
 impl Tx {
     /// The user, locked until the transaction ends: whatever changes a user or begins a session of theirs waits.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, user: UserId) -> Result<Option<UserRow>> {
         user::Entity::find_by_id(user.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_user(&self, row: UserRow) -> Result<()> {
         let user = Id::from_uuid(row.user_id);
         match user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
@@ -88,6 +100,7 @@ impl Tx {
     }
 
     /// Stores the whole row, and lets the cache forget the user's sessions, which show parts of it.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = Id::from_uuid(row.user_id);
         self.forget_user(user).await?;
@@ -99,6 +112,7 @@ impl Tx {
     }
 
     /// Removes the user with all attributes, those of the sessions too. The sessions are to be revoked before.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, user: UserId) -> Result<()> {
         self.forget_user(user).await?;
         self.delete_session_attributes_of_user(user).await?;

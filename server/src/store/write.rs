@@ -45,9 +45,12 @@ pub(super) struct Writer {
     waiting: Mutex<Option<mpsc::Receiver<Job>>>,
 }
 
+/// An operation that puts its value where its caller finds it.
+type BoxedOperation = Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
 /// A transaction that waits for SQLite's one writer.
 struct Job {
-    operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>,
+    operation: BoxedOperation,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -81,6 +84,7 @@ impl Store {
     ///
     /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
     /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let store = self.clone();
         let running = tokio::spawn(async move { store.write_with_retries(operation).await }.in_current_span());
@@ -129,7 +133,7 @@ impl Store {
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
         let span = tracing::Span::current();
-        let operation: Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync> = Box::new(move |tx| {
+        let operation: BoxedOperation = Box::new(move |tx| {
             let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));
             let running = async move {
                 let value = operation(tx).await?;
@@ -198,7 +202,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
     if committed.is_err() {
         // Nobody knows where the chain ends: the next transaction opens another.
-        shared.writer.chains.retire();
+        shared.writer.chains.abandon();
         shared.writer.replace_connection().await;
     }
     for (_, done) in good {

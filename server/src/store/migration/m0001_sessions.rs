@@ -28,7 +28,7 @@ fn table(name: &'static str, columns: Vec<ColumnDef>, primary_key: &[&'static st
     for column in columns {
         table.col(column);
     }
-    let mut key = Index::create().to_owned();
+    let mut key = Index::create();
     for column in primary_key {
         key.col(*column);
     }
@@ -52,6 +52,7 @@ fn ordered_by_bytes(name: &'static str, backend: DbBackend) -> ColumnDef {
     column
 }
 
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn tables(backend: DbBackend) -> Vec<TableCreateStatement> {
     let mut sequence = ColumnDef::new("sequence");
     sequence.big_integer().not_null().auto_increment().primary_key();

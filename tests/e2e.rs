@@ -1,6 +1,9 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
 mod deploy;
+mod ending;
 mod harness;
+mod place;
+mod renewal;
 mod rooms;
 mod session;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::entity::{audit_chain, audit_event, change};
 use super::error::is_unique_violation;
-use super::{Store, Tx, fault};
+use super::{Store, Tx, fault, pattern};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
@@ -393,7 +393,7 @@ fn condition(filter: &AuditFilter) -> Cond {
     use audit_event::Column;
 
     let operation = |operation: &String| match operation.strip_suffix('.') {
-        Some(_) => Column::Operation.starts_with(operation.as_str()),
+        Some(_) => Column::Operation.like(pattern("", operation, "%")),
         None => Column::Operation.eq(operation.as_str()),
     };
     Cond::all()

@@ -9,7 +9,7 @@ use sea_orm::{
 use super::audit::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
-use super::{Store, Tx, UserRow, fault};
+use super::{Store, Tx, UserRow, fault, pattern};
 use crate::error::{Error, Result};
 use crate::id::{Id, UserId};
 
@@ -27,7 +27,7 @@ impl UserFilter {
     fn condition(&self) -> Condition {
         use user::Column;
 
-        let search = |text: &String| Column::SearchText.contains(text.as_str());
+        let search = |text: &String| Column::SearchText.like(pattern("%", text, "%"));
         Condition::all()
             .add_option(self.search.as_ref().map(search))
             .add_option(self.approval_status.map(|status| Column::ApprovalStatus.eq(status)))

@@ -1,5 +1,6 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
+mod approval;
 mod deploy;
 mod ending;
 mod harness;
@@ -7,3 +8,4 @@ mod place;
 mod renewal;
 mod rooms;
 mod session;
+mod user;

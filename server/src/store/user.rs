@@ -10,7 +10,7 @@ use sea_orm::{
 use super::audit::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
-use super::{Store, Tx, UserRow, fault, pattern};
+use super::{Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
 use crate::id::{Id, UserId};
 

@@ -1,7 +1,12 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
+mod approval;
 mod crash;
 mod deploy;
+mod ending;
 mod harness;
+mod place;
+mod renewal;
 mod rooms;
 mod session;
+mod user;

@@ -5,6 +5,7 @@ mod crash;
 mod deploy;
 mod ending;
 mod harness;
+mod hostile;
 mod outage;
 mod place;
 mod renewal;

@@ -1,6 +1,7 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
 mod approval;
+mod attribute;
 mod deploy;
 mod ending;
 mod harness;
@@ -9,6 +10,7 @@ mod place;
 mod refusals;
 mod renewal;
 mod rooms;
+mod sealing;
 mod session;
 mod throttle;
 mod totp;

@@ -197,7 +197,7 @@ impl App {
         }
         match owner {
             Owner::User(user) if user != acting.user() => {
-                self.audit_read(acting, "attribute.list", Some(user), None).await?
+                self.audit_read(acting, "attribute.list", Some(user), None).await?;
             }
             Owner::Session(session) if session != acting.session.session_id => {
                 self.audit_read(acting, "attribute.list", None, Some(session)).await?;
@@ -279,9 +279,10 @@ async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) ->
             return Err(Error::EtagMismatch);
         }
         let owner_id = owner.uuid();
-        let value = match attribute.seal {
-            true => tx.keyring().seal(&place(&owner_id, &attribute.name), attribute.value.as_bytes()),
-            false => attribute.value.clone().into_bytes(),
+        let value = if attribute.seal {
+            tx.keyring().seal(&place(&owner_id, &attribute.name), attribute.value.as_bytes())
+        } else {
+            attribute.value.clone().into_bytes()
         };
         let row = AttributeRow {
             owner_id,

@@ -12,7 +12,7 @@ use crate::id::CallerId;
 use crate::store::Purged;
 
 /// How long the change feed is kept: followers that are away longer start anew.
-const FEED_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+const FEED_RETENTION: Duration = Duration::from_hours(24);
 
 impl App {
     /// Runs until `stop`, then writes the activity that is left.

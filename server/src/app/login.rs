@@ -48,7 +48,7 @@ struct Proved {
 
 /// Why a transaction did not log in.
 enum Refusal {
-    /// Audited; the caller hears LOGIN_FAILED.
+    /// Audited; the caller hears `LOGIN_FAILED`.
     Login,
     Quota(u32),
 }

@@ -13,7 +13,7 @@ use crate::id::UserId;
 const DEFAULT_SIZE: u64 = 50;
 const MAX_SIZE: u64 = 200;
 /// How long a page token is good.
-const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_AGE: Duration = Duration::from_hours(24);
 /// No token of ours is longer.
 const MAX_TOKEN: usize = 512;
 

@@ -259,14 +259,13 @@ impl App {
         let mut shown = Vec::with_capacity(page.items.len());
         let mut super_users = std::collections::HashMap::new();
         for row in page.items {
-            let is_super_user = match super_users.get(&row.user_id) {
-                Some(known) => *known,
-                None => {
-                    let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
-                    let is_super_user = user.is_some_and(|user| user.is_super_user);
-                    super_users.insert(row.user_id, is_super_user);
-                    is_super_user
-                }
+            let is_super_user = if let Some(known) = super_users.get(&row.user_id) {
+                *known
+            } else {
+                let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
+                let is_super_user = user.is_some_and(|user| user.is_super_user);
+                super_users.insert(row.user_id, is_super_user);
+                is_super_user
             };
             shown.push(Session::from_row(row, is_super_user, now));
         }

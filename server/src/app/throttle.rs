@@ -149,7 +149,7 @@ mod tests {
             let wait = wait_of(&throttle, alice, now);
             waits.push(wait.as_secs());
             now = now + wait;
-            assert_eq!(throttle.check(alice, now).is_ok(), true, "after the wait it may be tried again");
+            assert!(throttle.check(alice, now).is_ok(), "after the wait it may be tried again");
         }
         assert_eq!(waits[..8], [0, 0, 0, 0, 1, 2, 4, 8]);
         assert_eq!(waits[29], 15 * 60, "the longest wait");
@@ -165,7 +165,7 @@ mod tests {
         throttle.succeeded(alice, now);
         assert!(throttle.check(alice, now).is_ok());
         (0..6).for_each(|_| throttle.failed(alice, now));
-        let later = now + Duration::from_secs(2 * 60 * 60);
+        let later = now + Duration::from_hours(2);
         throttle.failed(alice, later);
         assert!(throttle.check(alice, later).is_ok(), "old failures are forgotten");
     }

@@ -46,6 +46,7 @@ impl ApprovalStatus {
 }
 
 /// A person known to the SSO, without any secret.
+#[expect(clippy::struct_excessive_bools, reason = "as the contract has it")]
 #[derive(Clone, Debug)]
 pub struct User {
     pub user_id: UserId,
@@ -556,7 +557,8 @@ impl App {
         self.parts.keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)
     }
 
-    /// `expected`: the password must still be this one.
+    /// `expected`: the password must still be this one (or none).
+    #[expect(clippy::option_option, reason = "no expectation, no password, this password")]
     async fn replace_password(
         &self,
         acting: &Acting<'_>,

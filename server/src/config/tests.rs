@@ -17,10 +17,10 @@ fn the_defaults_are_valid_and_safe() {
     assert!(config.server.listen.ip().is_loopback());
     assert!(config.cache_is_on(), "SQLite is the default and has one server");
     let policy = config.policy(DEFAULT_APP).expect("the app `default`");
-    assert_eq!((policy.idle, policy.absolute), (Duration::from_secs(1800), Duration::from_secs(43200)));
+    assert_eq!((policy.idle, policy.absolute), (Duration::from_mins(30), Duration::from_hours(12)));
     assert_eq!(config.policy("no-such-app"), None);
     let shorter = load("[apps.CRM]\nabsolute = '5m'", &[]).expect("valid").policy("CRM").expect("the app");
-    assert_eq!((shorter.idle, shorter.absolute), (Duration::from_secs(300), Duration::from_secs(300)));
+    assert_eq!((shorter.idle, shorter.absolute), (Duration::from_mins(5), Duration::from_mins(5)));
     Config::dev(Path::new("elsewhere")).validate().expect("`--dev` is valid too");
 }
 
@@ -70,7 +70,7 @@ fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.server.workers, 5);
     assert_eq!(config.server.max_deadline, Duration::from_secs(1));
     assert_eq!(config.server.tls.cert, Some("c.pem".into()));
-    assert_eq!(config.policy("CRM").map(|policy| policy.idle), Some(Duration::from_secs(120)));
+    assert_eq!(config.policy("CRM").map(|policy| policy.idle), Some(Duration::from_mins(2)));
     assert_eq!(config.policy(DEFAULT_APP).map(|policy| policy.login), Some(false));
     assert_eq!(config.apps.keys().collect::<Vec<_>>(), ["CRM", "default", "shop.eu"]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_APP, Session};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 type Valid = Result<(), ConfigError>;
 
@@ -64,7 +64,7 @@ impl Config {
         let Session { idle, absolute, .. } = self.session;
         lifetimes("session", idle, absolute)?;
         let session = &self.session;
-        let grace = Duration::from_secs(60);
+        let grace = Duration::from_mins(1);
         ensure("session.rotation_grace", session.rotation_grace <= grace, "at most 60s")?;
         positive("session.activity_granularity", session.activity_granularity)?;
         let below_idle = self.apps.values().filter_map(|app| app.idle).all(|own| session.activity_granularity < own)

@@ -52,6 +52,7 @@ struct Work<A: Authenticate, D: Dispatch> {
     is_over: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Stage {
     Arrived(Request, Option<OpenService>),
     /// The caller is not in memory: `app` is asked, and goes on from there.

@@ -21,7 +21,7 @@ use crate::app::Context;
 use crate::clock::Clock;
 use crate::config;
 
-/// From a row of the table of methods to the service that answers it: [`super::routes`].
+/// From a row of the table of methods to the service that answers it: [`mod@super::routes`].
 pub trait Dispatch: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}
 
 impl<D> Dispatch for D where D: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}

@@ -1,5 +1,5 @@
 //! The table of all methods: what there is to call, and the grant that it takes. What is not here is answered
-//! METHOD_UNKNOWN, and no method is without a grant.
+//! `METHOD_UNKNOWN`, and no method is without a grant.
 
 use crate::app::caller::Grant;
 

@@ -243,13 +243,35 @@ mod tests {
         for line in [
             format!(r#"lanyard_rpc_duration_seconds_bucket{{le="0.000032",{labels}}} 0"#),
             format!(r#"lanyard_rpc_duration_seconds_bucket{{le="0.000064",{labels}}} 1"#),
-            format!(r#"lanyard_rpc_duration_seconds_count{{{labels}}} 1"#),
-            format!(r#"lanyard_rpc_duration_seconds_sum{{{labels}}} 0.00004"#),
+            format!("lanyard_rpc_duration_seconds_count{{{labels}}} 1"),
+            format!("lanyard_rpc_duration_seconds_sum{{{labels}}} 0.00004"),
             r#"lanyard_rpc_duration_seconds_count{method="_OTHER",code="UNIMPLEMENTED"} 1"#.to_owned(),
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
         assert!(!page.contains("GetSession"), "{page}");
+    }
+
+    /// A span for each verification would cost a fifth of it.
+    #[test]
+    fn a_hot_method_gets_a_span_only_when_somebody_looks() {
+        let called = |path| Method::find(path).map_or(Called::Unknown, |(row, method)| Called::Method(row, method));
+        let verify = called("/lanyard.v1.SessionService/VerifySession");
+        let create = called("/lanyard.v1.SessionService/CreateSession");
+        let id = CorrelationId::parse("order-7").expect("legal");
+        let trace = |flags| {
+            let value = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            HeaderMap::from_iter([("traceparent".parse().expect("a name"), value.parse().expect("ASCII"))])
+        };
+        let is_made = |level, called, headers: &HeaderMap| {
+            let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::sink).finish();
+            tracing::subscriber::with_default(subscriber, || !span(called, &id, headers).is_disabled())
+        };
+        let (info, debug, none) = (tracing::Level::INFO, tracing::Level::DEBUG, HeaderMap::new());
+        assert!(is_made(info, create, &none) && is_made(info, Called::Unknown, &none));
+        assert!(!is_made(info, verify, &none) && !is_made(info, verify, &trace("00")));
+        assert!(!is_made(info, Called::Health, &none));
+        assert!(is_made(info, verify, &trace("01")) && is_made(debug, verify, &none));
     }
 
     #[test]

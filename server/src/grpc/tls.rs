@@ -26,17 +26,17 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 pub(super) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeError> {
     let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
     let chain = certificates(cert)?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
+    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
     let clients: Arc<dyn ClientCertVerifier> = match &tls.client_ca {
         Some(file) => client_verifier(file)?,
         None => Arc::new(NoClientAuth),
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(cert, error))?
+        .map_err(|error| unusable(cert, &error))?
         .with_client_cert_verifier(clients)
         .with_single_cert(chain, private_key)
-        .map_err(|error| unusable(cert, error))?;
+        .map_err(|error| unusable(cert, &error))?;
     config.alpn_protocols.push(b"h2".to_vec());
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
@@ -45,18 +45,18 @@ pub(super) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeEr
 fn client_verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServeError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| unusable(file, error))?;
+        roots.add(certificate).map_err(|error| unusable(file, &error))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .allow_unauthenticated()
         .build()
-        .map_err(|error| unusable(file, error))
+        .map_err(|error| unusable(file, &error))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {
     let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
-    let found = read().map_err(|error| unusable(file, error))?;
-    if found.is_empty() { Err(unusable(file, "holds no certificate")) } else { Ok(found) }
+    let found = read().map_err(|error| unusable(file, &error))?;
+    if found.is_empty() { Err(unusable(file, &"holds no certificate")) } else { Ok(found) }
 }
 
 /// Shakes hands and learns who the client is; `None` if it failed, which concerns the client only.
@@ -83,6 +83,6 @@ pub(super) async fn accept(
     Some((stream, client))
 }
 
-fn unusable(file: &Path, problem: impl ToString) -> ServeError {
+fn unusable(file: &Path, problem: &dyn ToString) -> ServeError {
     ServeError::Tls { file: file.to_owned(), problem: problem.to_string() }
 }

@@ -79,8 +79,8 @@ impl UserService for Handler {
             let changes = mask.paths.iter().map(|path| change(path, &asked)).collect::<Result<Vec<_>>>()?;
             let target = convert::optional_id("user.user_id", &asked.user_id)?;
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
-            let changed = app.update_user(&acting, target, changes, asked.etag).await?;
-            Ok(v1::UpdateUserResponse { user: Some(user(changed)) })
+            let updated = app.update_user(&acting, target, changes, asked.etag).await?;
+            Ok(v1::UpdateUserResponse { user: Some(user(updated)) })
         })
         .await
     }
@@ -205,7 +205,7 @@ fn change(path: &str, user: &v1::User) -> Result<UserChange> {
     })
 }
 
-/// All that CreateUser takes over.
+/// All that `CreateUser` takes over.
 fn all_changes(user: v1::User) -> Result<Vec<UserChange>> {
     Ok(vec![
         UserChange::Username(user.username),

@@ -37,9 +37,9 @@ impl<C: ConnectionTrait> Store<C> {
     ) -> Result<Vec<AttributeRow>> {
         use attribute::Column;
 
-        let named = (!names.is_empty()).then(|| Column::Name.is_in(names));
+        let by_name = (!names.is_empty()).then(|| Column::Name.is_in(names));
         attribute::Entity::find()
-            .filter(live_of(owner, now).add_option(named).add_option(after.map(|after| Column::Name.gt(after))))
+            .filter(live_of(owner, now).add_option(by_name).add_option(after.map(|after| Column::Name.gt(after))))
             .order_by(Column::Name, Order::Asc)
             .limit(limit)
             .all(&self.conn)

@@ -15,6 +15,9 @@ use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::id::{CallerId, Id};
 
+/// A key's stored form, and until when the key is good.
+pub(super) type KeyHash = (TokenHash, Time);
+
 /// A key of a caller, as it is stored.
 #[derive(Clone, Copy)]
 pub struct NewCaller {
@@ -36,7 +39,7 @@ impl<C: ConnectionTrait> Store<C> {
 
     /// All callers that are not revoked, each with its keys and until when they are good.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<(TokenHash, Time)>)>> {
+    pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<KeyHash>)>> {
         let callers = caller::Entity::find()
             .filter(caller::Column::RevokedAt.is_null())
             .find_with_related(caller_key::Entity)

@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sea_orm::sea_query::LikeExpr;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend};
 
 use crate::clock::Clock;
@@ -244,10 +243,4 @@ impl<C> Store<C> {
     pub fn activity(&self) -> &Activity {
         &self.shared.activity
     }
-}
-
-/// A pattern for `text` itself between two wildcards (or nothing): those in the text are characters like any other.
-fn pattern(before: &str, text: &str, after: &str) -> LikeExpr {
-    let escaped = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
-    LikeExpr::new(format!("{before}{escaped}{after}")).escape('!')
 }

@@ -4,6 +4,7 @@
 mod calls;
 mod identity;
 mod limits;
+mod routes;
 mod stopping;
 
 use std::future::pending;
@@ -25,7 +26,7 @@ use lanyard_proto::v1::*;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -41,9 +42,12 @@ use crate::metrics::Metrics;
 use crate::stop::Stop;
 
 const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
+const BATCH: &str = "/lanyard.v1.SessionService/BatchVerifySessions";
 const VERIFY_NAME: &str = "SessionService/VerifySession";
 const KEY: (&str, &str) = ("authorization", "Bearer known");
 const LIMIT: usize = 4096;
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the service behind the layers does and has seen.
 #[derive(Clone)]
@@ -56,7 +60,6 @@ struct Seen {
     dropped: AtomicU32,
     /// Lets those that wait go on.
     gate: Semaphore,
-    entered: Notify,
 }
 
 struct Waiting<'a>(&'a Seen, bool);
@@ -72,13 +75,12 @@ impl Drop for Waiting<'_> {
 impl Double {
     fn new() -> Self {
         let (waiting, dropped) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self(Arc::new(Seen { waiting, dropped, gate: Semaphore::new(0), entered: Notify::new() }))
+        Self(Arc::new(Seen { waiting, dropped, gate: Semaphore::new(0) }))
     }
 
     async fn wait(&self) {
         let mut waiting = Waiting(&self.0, false);
         self.0.waiting.fetch_add(1, Ordering::SeqCst);
-        self.0.entered.notify_waiters();
         self.0.gate.acquire().await.expect("never closed").forget();
         waiting.1 = true;
     }
@@ -159,9 +161,7 @@ struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            panic!("asked to, when dropped");
-        }
+        assert!(std::thread::panicking(), "asked to, when dropped");
     }
 }
 
@@ -188,6 +188,7 @@ impl Callers {
             ("known", caller("known", verify, 100)),
             ("slow", caller("slow", verify, 100)),
             ("powerless", caller("powerless", Grants::all_but(Grant::SessionVerify), 100)),
+            ("mighty", caller("mighty", Grants::all(), 100)),
             ("single", caller("single", verify, 1)),
             (identity::SPIFFE_ID, by_certificate),
         ]))
@@ -235,15 +236,20 @@ impl Server {
     }
 
     async fn start_with(change: impl FnOnce(&mut config::Server)) -> Self {
+        let double = Double::new();
+        let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
+        let dispatch = move |_: &'static Method, request| super::routes::call(&session, request);
+        Self::serving(double, dispatch, change).await
+    }
+
+    async fn serving(double: Double, dispatch: impl Dispatch, change: impl FnOnce(&mut config::Server)) -> Self {
         let mut config = config::Config::default().server;
         config.listen = ([127, 0, 0, 1], 0).into();
         (config.workers, config.drain_delay) = (2, Duration::ZERO);
         change(&mut config);
-        let (double, health, stop) = (Double::new(), Health::new().await, Stop::new());
+        let (health, stop) = (Health::new().await, Stop::new());
         health.set_serving(true).await;
         let metrics = RpcMetrics::register(&Metrics::new());
-        let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
-        let dispatch = move |_: &'static Method, request| routes::call(&session, request);
         let parts = Parts {
             authenticate: Callers::new(),
             dispatch,
@@ -276,7 +282,7 @@ impl Server {
     }
 
     async fn ended(self) -> Ended {
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
+        let ended = tokio::time::timeout(PATIENCE, self.running).await;
         ended.expect("the server ends").expect("it does not panic").expect("it served")
     }
 }
@@ -315,9 +321,11 @@ impl Client {
     }
 
     async fn call(&self, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answered {
-        let response = self.open(path, headers, body).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the whole answer");
+        let answer = async {
+            let (parts, body) = self.open(path, headers, body).await.expect("an answer").into_parts();
+            (parts, body.collect().await.expect("the whole answer"))
+        };
+        let (parts, body) = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time");
         let trailers = body.trailers().cloned();
         Answered { http: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
     }
@@ -396,7 +404,7 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 async fn until_async<'a>(mut is_so: impl FnMut() -> BoxFuture<'a, bool>) {
-    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+    let waited = tokio::time::timeout(PATIENCE, async {
         while !is_so().await {
             tokio::task::yield_now().await;
         }

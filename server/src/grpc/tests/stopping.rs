@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// With `max_connection_age_grace` tonic kills such a call.
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn while_balancers_notice_health_says_no_and_calls_are_still_taken() {
     let client = server.connect().await;
     let mut serving = server.health.serving();
     server.stop.softly();
-    serving.wait_for(|serving| !serving).await.expect("it is told");
+    let told = tokio::time::timeout(PATIENCE, serving.wait_for(|serving| !serving)).await;
+    told.expect("in time").expect("it is told");
     assert_eq!(client.health("readiness").await.message::<tonic_health::pb::HealthCheckResponse>().status, 2);
     assert_eq!(server.connect().await.verify("ok", &[KEY]).await.code(), Code::Ok);
     drop(client);
@@ -66,7 +67,7 @@ async fn an_open_watch_is_told_that_the_server_stops_and_does_not_hold_it() {
     told.extend(first.into_data().ok().and_then(|data| data.last().copied()));
     server.stop.softly();
     let mut trailers = None;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = tokio::time::timeout(PATIENCE, body.frame()).await.expect("an end") {
         match frame.expect("a frame").into_data() {
             Ok(data) => told.extend(data.last().copied()),
             Err(frame) => trailers = frame.into_trailers().ok(),

@@ -1,0 +1,107 @@
+//! Logins on all cores: beside bare hashing, and what a flood of them does to verification.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::hot::login_call;
+use super::rounds::{Rounds, Side, median, micros};
+use super::{Bench, CONNECTIONS, Name, verify_call};
+use crate::Result;
+use crate::charts::Series;
+use crate::lanyard::{Account, Data, Lanyard, Setting};
+use crate::load::{Client, histogram};
+use crate::report::rounded;
+use crate::target::Place;
+
+/// Logins always under way: enough to keep all hashing threads busy, few enough to be refused none.
+const LOGINS_UNDER_WAY: usize = 16;
+/// Verifications a second beside the flood: a modest load, so that waiting is the flood's doing.
+const VERIFY_RATE: f64 = 2_000.0;
+/// The flood: so many times the logins that the machine can hash.
+const FLOOD: f64 = 8.0;
+
+impl Bench {
+    pub(super) async fn logins(&mut self, data: &Data, usts: &[String], accounts: &[Account]) -> Result<()> {
+        let server = self.site.start(data, &Setting { place: Place::All, ..Setting::default() }).await?;
+        self.scenario(Name::Login, async |bench| bench.login(data, &server, accounts).await).await;
+        self.scenario(Name::LoginFlood, async |bench| bench.login_flood(data, &server, usts, accounts).await).await;
+        server.process.stop()
+    }
+
+    async fn login(&mut self, data: &Data, server: &Lanyard, accounts: &[Account]) -> Result<()> {
+        let client = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
+        let call = login_call(accounts);
+        let side = Side { process: &server.process, client: &client, call: &call, streams: LOGINS_UNDER_WAY };
+        let mut ratios = Vec::new();
+        let mut hashes = Vec::new();
+        let mut rounds = Rounds::default();
+        for _ in 0..self.plan.rounds {
+            let bare = self.bare_hashing(self.plan.login_length)?;
+            let throughput = self.throughput("login", &side, self.plan.login_length).await?;
+            let latency = self.latency("login", &side, throughput.per_second / 2.0, self.plan.login_length).await?;
+            ratios.push(throughput.per_second / bare);
+            hashes.push(bare);
+            rounds.subject.push(throughput);
+            rounds.add_latency(&latency)?;
+        }
+        self.row("login", &rounds, None);
+        self.report.figure("login_over_argon2", rounded(median(ratios)));
+        self.report.figure("argon2_per_second", rounded(median(hashes)));
+        Ok(())
+    }
+
+    /// Hashes a second of a program that does nothing else.
+    fn bare_hashing(&self, length: Duration) -> Result<f64> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["hashing", "--seconds", &length.as_secs_f64().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let process = self.site.cores.spawn(Place::All, &mut command)?;
+        Ok(process.output()?.trim().parse()?)
+    }
+
+    async fn login_flood(
+        &mut self,
+        data: &Data,
+        server: &Lanyard,
+        usts: &[String],
+        accounts: &[Account],
+    ) -> Result<()> {
+        let rate = FLOOD * self.bare_hashing(Duration::from_secs(1).min(self.plan.login_length))?;
+        let client = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
+        // Those who log in have connections of their own, or their answers would wait in line with the verdicts.
+        let crowd = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
+        let (verify, login) = (verify_call(usts), login_call(accounts));
+        client.sweep(&verify, LOGINS_UNDER_WAY).await?;
+        let length = self.plan.login_length;
+        let (mut alone, mut flooded) = (histogram(), histogram());
+        let (mut ratios, mut p99) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for _ in 0..self.plan.rounds {
+            let calm = client.open(&verify, VERIFY_RATE, length).await?;
+            let (storm, logins) =
+                tokio::join!(client.open(&verify, VERIFY_RATE, length), crowd.open(&login, rate, length));
+            let (storm, logins) = (storm?, logins?);
+            self.all_answered("login_flood", &calm);
+            self.all_answered("login_flood", &storm);
+            // Logins beyond what can be hashed are refused: that is the server's defence. None may break.
+            if logins.broken > 0 {
+                self.report.failure(format!("login_flood: {} logins broke: {:?}", logins.broken, logins.first_problem));
+            }
+            let both = [&calm, &storm].map(|outcome| micros(&outcome.latency, 0.99));
+            ratios.push(both[1] / both[0]);
+            p99.iter_mut().zip(both).for_each(|(all, one)| all.push(one));
+            alone.add(&calm.latency)?;
+            flooded.add(&storm.latency)?;
+        }
+        let [p99_alone, p99_flooded] = p99.map(median);
+        self.report.figure("verify_p99_under_login_flood", rounded(median(ratios)));
+        self.report.figure("login_flood_verify_alone_p99_us", rounded(p99_alone));
+        self.report.figure("login_flood_verify_flooded_p99_us", rounded(p99_flooded));
+        self.report.figure("login_flood_logins_per_second", rounded(rate));
+        self.report.figure("login_flood_verify_per_second", VERIFY_RATE);
+        self.report.login_flood = vec![
+            Series::of_percentiles("nobody logs in", &alone),
+            Series::of_percentiles(&format!("{rate:.0} logins a second are tried"), &flooded),
+        ];
+        Ok(())
+    }
+}

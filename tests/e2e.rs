@@ -1,5 +1,11 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
+mod approval;
 mod deploy;
+mod ending;
 mod harness;
+mod place;
+mod renewal;
 mod rooms;
+mod session;
+mod user;

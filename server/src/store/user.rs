@@ -1,6 +1,7 @@
 //! Users.
 
 use ipnet::IpNet;
+use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect,
@@ -27,13 +28,26 @@ impl UserFilter {
     fn condition(&self) -> Condition {
         use user::Column;
 
-        let search = |text: &String| Column::SearchText.contains(text.as_str());
+        let search = |text: &String| Column::SearchText.like(containing(text));
         Condition::all()
             .add_option(self.search.as_ref().map(search))
             .add_option(self.approval_status.map(|status| Column::ApprovalStatus.eq(status)))
             .add_option(self.is_locked.map(|locked| Column::IsLocked.eq(locked)))
             .add_option(self.is_super_user.map(|super_user| Column::IsSuperUser.eq(super_user)))
     }
+}
+
+/// A pattern for any text that contains this one, whose own `%` and `_` mean themselves.
+fn containing(text: &str) -> LikeExpr {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    LikeExpr::new(pattern).escape('\\')
 }
 
 /// Networks as they are stored, separated by commas.

@@ -26,7 +26,7 @@ use lanyard_proto::v1::*;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -60,7 +60,6 @@ struct Seen {
     dropped: AtomicU32,
     /// Lets those that wait go on.
     gate: Semaphore,
-    entered: Notify,
 }
 
 struct Waiting<'a>(&'a Seen, bool);
@@ -76,13 +75,12 @@ impl Drop for Waiting<'_> {
 impl Double {
     fn new() -> Self {
         let (waiting, dropped) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self(Arc::new(Seen { waiting, dropped, gate: Semaphore::new(0), entered: Notify::new() }))
+        Self(Arc::new(Seen { waiting, dropped, gate: Semaphore::new(0) }))
     }
 
     async fn wait(&self) {
         let mut waiting = Waiting(&self.0, false);
         self.0.waiting.fetch_add(1, Ordering::SeqCst);
-        self.0.entered.notify_waiters();
         self.0.gate.acquire().await.expect("never closed").forget();
         waiting.1 = true;
     }

@@ -45,7 +45,8 @@ async fn while_balancers_notice_health_says_no_and_calls_are_still_taken() {
     let client = server.connect().await;
     let mut serving = server.health.serving();
     server.stop.softly();
-    serving.wait_for(|serving| !serving).await.expect("it is told");
+    let told = tokio::time::timeout(PATIENCE, serving.wait_for(|serving| !serving)).await;
+    told.expect("in time").expect("it is told");
     assert_eq!(client.health("readiness").await.message::<tonic_health::pb::HealthCheckResponse>().status, 2);
     assert_eq!(server.connect().await.verify("ok", &[KEY]).await.code(), Code::Ok);
     drop(client);

@@ -2,6 +2,7 @@
 
 mod approval;
 mod attribute;
+mod crash;
 mod deploy;
 mod ending;
 mod harness;

@@ -137,8 +137,8 @@ async fn verify(verify: Verify, output: Output) -> Outcome {
 
 fn verdict(events: u64, problems: usize) -> String {
     match problems {
-        0 => format!("{events} events: all as they were written."),
-        n => format!("{events} events: {n} problems."),
+        0 => format!("Events verified: {events}. All are as they were written."),
+        n => format!("Events verified: {events}. Problems found: {n}."),
     }
 }
 

@@ -46,7 +46,7 @@ impl Output {
             table.add_row(["ust", ust]);
         }
         add_fields(&mut table, &value(&view.session), SessionView::FIELDS);
-        self.print(&table.trim_fmt())
+        self.print(&text_of(table))
     }
 
     /// A list, under its name; `has_more`: it was cut off.
@@ -63,7 +63,7 @@ impl Output {
         if views.is_empty() {
             self.note(&format!("no {}", name.replace('_', " ")));
         } else {
-            self.print(&table.trim_fmt())?;
+            self.print(&text_of(table))?;
         }
         if has_more {
             self.note("there are more: see --limit");
@@ -118,7 +118,7 @@ fn value(view: &(impl Serialize + ?Sized)) -> Value {
 fn record(view: &Value, fields: &[&str]) -> String {
     let mut table = table();
     add_fields(&mut table, view, fields);
-    table.trim_fmt()
+    text_of(table)
 }
 
 fn add_fields(table: &mut Table, view: &Value, fields: &[&str]) {
@@ -131,6 +131,11 @@ fn add_fields(table: &mut Table, view: &Value, fields: &[&str]) {
 }
 
 /// Columns with two spaces between them: to be read, cut and searched.
+fn text_of(mut table: Table) -> String {
+    table.column_iter_mut().for_each(|column| drop(column.set_padding((0, 2))));
+    table.trim_fmt()
+}
+
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

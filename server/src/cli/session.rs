@@ -223,7 +223,7 @@ async fn try_to_log_in(
 }
 
 fn ask_new_password(passwords: Passwords) -> Result<String, Failure> {
-    Ok(passwords.new("New password: ", "LANYARD_NEW_PASSWORD")?.expose_secret().to_owned())
+    Ok(passwords.new("New password: ")?.expose_secret().to_owned())
 }
 
 async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
@@ -233,7 +233,7 @@ async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
     let view = VerdictView::from(verdict);
     match &view.session {
         _ if output.is_json() => output.json(&view)?,
-        Some(session) => output.one(session)?,
+        Some(session) => output.print(&view.text).and_then(|_| output.one(session))?,
         None => output.print(&view.text)?,
     };
     Ok(if view.active { Exit::Ok } else { Exit::NotGood })
@@ -318,5 +318,5 @@ async fn revoke_all(revoke: Acting<RevokeAll>, output: Output) -> Outcome {
         _ => None,
     };
     let count = subject.revoke_sessions(target, keep_current).await?;
-    output.done(&json!({ "revoked_count": count }), &format!("{count} sessions have ended."))
+    output.done(&json!({ "revoked_count": count }), &format!("Sessions ended: {count}."))
 }

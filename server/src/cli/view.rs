@@ -371,17 +371,8 @@ impl View for EventView {
         "chain_id",
         "sequence",
     ];
-    const COLUMNS: &'static [&'static str] = &[
-        "time",
-        "operation",
-        "outcome",
-        "reason",
-        "caller",
-        "subject_user_id",
-        "session_id",
-        "remote_addr",
-        "correlation_id",
-    ];
+    const COLUMNS: &'static [&'static str] =
+        &["time", "operation", "outcome", "reason", "caller", "subject_user_id", "correlation_id"];
 }
 
 impl From<v1::AuditEvent> for EventView {

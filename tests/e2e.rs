@@ -1,6 +1,19 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
 mod cli;
+mod approval;
+mod attribute;
+mod crash;
 mod deploy;
+mod ending;
 mod harness;
+mod password;
+mod place;
+mod refusals;
+mod renewal;
 mod rooms;
+mod sealing;
+mod session;
+mod throttle;
+mod totp;
+mod user;

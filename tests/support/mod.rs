@@ -1,7 +1,11 @@
 //! What a test needs around the server: a place to write, a database, certificates, a process, patience.
 
+pub mod answers;
 pub mod certificates;
+pub mod installation;
 pub mod process;
+pub mod raw;
+pub mod server;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, Statement, Value};
 
+use super::write::retry;
 use super::{Store, fault};
 use crate::clock::Time;
 use crate::error::Result;
@@ -18,40 +19,100 @@ const BATCH: usize = 200;
 /// The activity that the database does not know of yet: the latest time of each session.
 #[derive(Default)]
 pub struct Activity {
-    pending: Mutex<HashMap<SessionId, Time>>,
+    noted: Mutex<Noted>,
+}
+
+/// What was written stays for those who read the row before it was written and ask here after: until all reads have ended
+/// that had begun by then. Reads are counted in two epochs, which take turns; each epoch has what was written in it.
+#[derive(Default)]
+struct Noted {
+    pending: HashMap<SessionId, Time>,
+    written: [HashMap<SessionId, Time>; 2],
+    readers: [usize; 2],
+    epoch: usize,
+}
+
+impl Noted {
+    /// The other epoch begins as soon as the reads of its last turn are over.
+    fn turn(&mut self) {
+        let other = 1 - self.epoch;
+        if self.readers[other] == 0 {
+            self.written[other] = HashMap::new();
+            self.epoch = other;
+        }
+        if self.readers == [0; 2] {
+            self.written = Default::default();
+        }
+    }
+}
+
+/// A read of sessions from the database; held from before it until [`Activity::of`] was asked.
+pub(super) struct Reading<'a> {
+    activity: &'a Activity,
+    epoch: usize,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut noted = self.activity.noted.lock();
+        noted.readers[self.epoch] -= 1;
+        noted.turn();
+    }
 }
 
 impl Activity {
     /// Never waits for the database.
     pub fn note(&self, session: SessionId, time: Time) {
-        let mut pending = self.pending.lock();
-        let latest = pending.entry(session).or_insert(time);
+        let mut noted = self.noted.lock();
+        let latest = noted.pending.entry(session).or_insert(time);
         *latest = time.max(*latest);
     }
 
-    pub fn of(&self, session: SessionId) -> Option<Time> {
-        self.pending.lock().get(&session).copied()
+    pub(super) fn reading(&self) -> Reading<'_> {
+        let mut noted = self.noted.lock();
+        let epoch = noted.epoch;
+        noted.readers[epoch] += 1;
+        Reading { activity: self, epoch }
     }
 
+    /// The latest time that a row read under a [`Reading`] may lack.
+    pub(super) fn of(&self, session: SessionId) -> Option<Time> {
+        let noted = self.noted.lock();
+        let [one, other] = &noted.written;
+        [&noted.pending, one, other].iter().filter_map(|times| times.get(&session).copied()).max()
+    }
+
+    /// Sessions whose activity is not written yet.
     pub fn len(&self) -> usize {
-        self.pending.lock().len()
+        self.noted.lock().pending.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// In the order of the sessions' IDs, so that two who write wait for each other and do not deadlock.
     fn snapshot(&self) -> Vec<(SessionId, Time)> {
-        self.pending.lock().iter().map(|(session, time)| (*session, *time)).collect()
+        let mut times: Vec<_> = self.noted.lock().pending.iter().map(|(session, time)| (*session, *time)).collect();
+        times.sort_unstable_by_key(|(session, _)| session.uuid());
+        times
     }
 
     /// Forgets what was written, but not what came since.
-    fn forget(&self, written: &[(SessionId, Time)]) {
-        let mut pending = self.pending.lock();
-        for (session, time) in written {
-            if pending.get(session) == Some(time) {
-                pending.remove(session);
+    fn forget(&self, batch: &[(SessionId, Time)]) {
+        let mut noted = self.noted.lock();
+        let noted = &mut *noted;
+        let is_read = noted.readers != [0; 2];
+        for (session, time) in batch {
+            if noted.pending.get(session) == Some(time) {
+                noted.pending.remove(session);
             }
+            if is_read {
+                noted.written[noted.epoch].insert(*session, *time);
+            }
+        }
+        if noted.pending.is_empty() {
+            noted.pending.shrink_to(BATCH);
         }
     }
 }
@@ -63,7 +124,11 @@ impl Store {
         let noted = self.activity().snapshot();
         for batch in noted.chunks(BATCH) {
             let statement = update(self.shared.backend, batch);
-            self.shared.writer.conn().execute_raw(statement).await.map_err(fault)?;
+            let write = || {
+                let running = self.shared.writer.conn().execute_raw(statement.clone());
+                async { running.await.map_err(fault) }
+            };
+            retry(write).await?;
             self.activity().forget(batch);
         }
         Ok(())

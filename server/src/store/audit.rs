@@ -10,19 +10,21 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, Order,
+    QueryFilter, QueryOrder, QuerySelect, TransactionTrait, TryInsertResult,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::entity::{audit_chain, audit_event, change};
-use super::error::is_unique_violation;
 use super::{Store, Tx, fault};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::id::{Id, Kind, SessionId, UserId};
 
+/// How often the next number is tried when other replicas open chains too.
+const OPENING_ATTEMPTS: usize = 100;
 /// Events read at once when a chain is verified.
 const VERIFY_BATCH: u64 = 2_000;
 
@@ -126,7 +128,7 @@ impl std::fmt::Display for AuditProblem {
             Self::EventChanged { chain, sequence, operation } => {
                 write!(f, "chain {chain}, event {sequence} ({operation}): changed or moved")
             }
-            Self::EventAdded { chain, sequence } => write!(f, "chain {chain}, event {sequence}: added behind the end"),
+            Self::EventAdded { chain, sequence } => write!(f, "chain {chain}, event {sequence}: added"),
         }
     }
 }
@@ -213,7 +215,7 @@ impl Tx {
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
         audit_event::Entity::insert_many(rows).exec_without_returning(&self.conn).await.map_err(fault)?;
-        audit_chain::Entity::update_many()
+        let moved = audit_chain::Entity::update_many()
             .col_expr(audit_chain::Column::Length, Expr::value(head.length))
             .col_expr(audit_chain::Column::LastMac, Expr::value(head.last_mac.clone()))
             .col_expr(audit_chain::Column::HeadMac, Expr::value(head_mac(self.keyring(), &head)?))
@@ -221,39 +223,60 @@ impl Tx {
             .exec(&self.conn)
             .await
             .map_err(fault)?;
+        if moved.rows_affected != 1 {
+            // Somebody removed it; the next transaction opens another.
+            return Err(Error::internal(format!("audit chain {} is gone", head.number)));
+        }
         lease.head = Some(head);
         Ok(lease)
     }
 
+    /// The next chain of all: numbers have no gaps, and one of another replica that is not committed yet is waited for.
     async fn open_chain(&self) -> Result<Head> {
-        let now = self.clock().now();
-        let before = audit_chain::Entity::find()
-            .order_by(audit_chain::Column::Number, Order::Desc)
-            .one(&self.conn)
-            .await
-            .map_err(fault)?;
-        let number = before.as_ref().map_or(0, |chain| chain.number) + 1;
-        let key_id = self.keyring().current_audit_key();
-        let chain_id = Id::<ChainKind>::new(now).uuid();
-        let previous = before.map(|chain| chain.first_mac).unwrap_or_default();
-        let first_mac = first_mac(self.keyring(), key_id, number, chain_id, now, &previous)?;
-        let head = Head { number, key_id, length: 0, last_mac: first_mac.clone() };
-        let row = audit_chain::ActiveModel {
-            number: Set(number),
-            chain_id: Set(chain_id),
-            key_id: Set(i32::from(key_id)),
-            created_at: Set(now.micros()),
-            first_mac: Set(first_mac.clone()),
-            length: Set(0),
-            last_mac: Set(first_mac),
-            head_mac: Set(head_mac(self.keyring(), &head)?),
-        };
-        match audit_chain::Entity::insert(row).exec_without_returning(&self.conn).await {
-            Ok(_) => Ok(head),
-            // Another replica took the number: the whole transaction is tried again.
-            Err(error) if is_unique_violation(&error) => Err(Error::WriteConflict),
-            Err(error) => Err(fault(error)),
+        for _ in 0..OPENING_ATTEMPTS {
+            let now = self.clock().now();
+            let before = audit_chain::Entity::find()
+                .order_by(audit_chain::Column::Number, Order::Desc)
+                .one(&self.conn)
+                .await
+                .map_err(fault)?;
+            // Events of a chain that somebody removed keep its number, or nothing could be written any more.
+            let last_event = audit_event::Entity::find()
+                .select_only()
+                .column(audit_event::Column::ChainNumber)
+                .order_by(audit_event::Column::ChainNumber, Order::Desc)
+                .into_tuple::<i64>()
+                .one(&self.conn)
+                .await
+                .map_err(fault)?;
+            let last_chain = before.as_ref().map(|chain| chain.number);
+            let number = std::cmp::max(last_chain, last_event).unwrap_or(0) + 1;
+            let key_id = self.keyring().current_audit_key();
+            let chain_id = Id::<ChainKind>::new(now).uuid();
+            let previous = before.map(|chain| chain.first_mac).unwrap_or_default();
+            let first_mac = first_mac(self.keyring(), key_id, number, chain_id, now, &previous)?;
+            let head = Head { number, key_id, length: 0, last_mac: first_mac.clone() };
+            let row = audit_chain::ActiveModel {
+                number: Set(number),
+                chain_id: Set(chain_id),
+                key_id: Set(i32::from(key_id)),
+                created_at: Set(now.micros()),
+                first_mac: Set(first_mac.clone()),
+                length: Set(0),
+                last_mac: Set(first_mac),
+                head_mac: Set(head_mac(self.keyring(), &head)?),
+            };
+            let inserted = audit_chain::Entity::insert(row)
+                .on_conflict_do_nothing_on([audit_chain::Column::Number])
+                .exec_without_returning(&self.conn)
+                .await
+                .map_err(fault)?;
+            if matches!(inserted, TryInsertResult::Inserted(1..)) {
+                return Ok(head);
+            }
+            // Another replica took the number: there is a next one.
         }
+        Err(Error::WriteConflict)
     }
 }
 
@@ -373,7 +396,8 @@ impl<C: ConnectionTrait> Store<C> {
             let time = after.time.micros();
             let earlier_in_chain = Column::ChainNumber.eq(after.chain_number).and(Column::Sequence.lt(after.sequence));
             let same_time = Column::Time.eq(time).and(Column::ChainNumber.lt(after.chain_number).or(earlier_in_chain));
-            query = query.filter(Column::Time.lt(time).or(same_time));
+            // The first condition says nothing new: it is the one that an index can start from.
+            query = query.filter(Column::Time.lte(time)).filter(Column::Time.lt(time).or(same_time));
         }
         let rows = query
             .find_also_related(audit_chain::Entity)
@@ -392,7 +416,8 @@ fn condition(filter: &AuditFilter) -> Cond {
     use audit_event::Column;
 
     let operation = |operation: &String| match operation.strip_suffix('.') {
-        Some(_) => Column::Operation.starts_with(operation.as_str()),
+        // A range, which an index knows how to find; "/" comes next after ".".
+        Some(noun) => Column::Operation.gt(operation.as_str()).and(Column::Operation.lt(format!("{noun}/"))),
         None => Column::Operation.eq(operation.as_str()),
     };
     Cond::all()
@@ -433,40 +458,84 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
 
 impl Store {
     /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
-    /// of how many.
+    /// of how many. What is written meanwhile is no problem: each chain is read as it is at one moment.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
-        let chains = audit_chain::Entity::find()
-            .order_by(audit_chain::Column::Number, Order::Asc)
+        use audit_chain::Column;
+
+        let chains: Vec<(i64, i64)> = audit_chain::Entity::find()
+            .select_only()
+            .columns([Column::Number, Column::Length])
+            .order_by(Column::Number, Order::Asc)
+            .into_tuple()
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        let total = chains.iter().map(|chain| u64::try_from(chain.length).unwrap_or(0)).sum();
+        let total =
+            chains.iter().fold(0u64, |sum, (_, length)| sum.saturating_add(u64::try_from(*length).unwrap_or(0)));
         let mut done = 0;
+        let mut progress = |events| {
+            done += events;
+            progress(done, std::cmp::max(total, done));
+        };
         let mut problems = Vec::new();
-        let mut expected_number = 1;
-        let mut previous = Vec::new();
-        for chain in chains {
-            while expected_number < chain.number {
-                problems.push(AuditProblem::ChainMissing { chain: expected_number });
-                expected_number += 1;
-                previous.clear();
-            }
-            self.verify_chain(&chain, &previous, &mut problems, &mut |events| {
-                done += events;
-                progress(done, total);
-            })
-            .await?;
-            previous = chain.first_mac;
-            expected_number += 1;
+        let mut expected = Expected { number: 1, previous: Some(Vec::new()) };
+        for (number, _) in &chains {
+            let snapshot = self.snapshot().await?;
+            let chain = audit_chain::Entity::find_by_id(*number).one(&snapshot.conn).await.map_err(fault)?;
+            // One that is gone since is missed by the next, or by its events.
+            let Some(chain) = chain else { continue };
+            snapshot.verify_chain(&chain, &mut expected, &mut problems, &mut progress).await?;
         }
+        self.find_events_without_chain(&mut problems).await?;
         Ok((done, problems))
     }
 
+    /// The database as it is now, for as long as this lives.
+    async fn snapshot(&self) -> Result<Store<DatabaseTransaction>> {
+        // On SQLite every transaction is one.
+        let isolation = (self.shared.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+        let conn = self.conn.begin_with_config(isolation, None).await.map_err(fault)?;
+        Ok(Store { conn, shared: Arc::clone(&self.shared) })
+    }
+
+    async fn find_events_without_chain(&self, problems: &mut Vec<AuditProblem>) -> Result<()> {
+        use audit_event::Column;
+
+        let mut after = i64::MIN;
+        loop {
+            let number = audit_event::Entity::find()
+                .select_only()
+                .column(Column::ChainNumber)
+                .filter(Column::ChainNumber.gt(after))
+                .order_by(Column::ChainNumber, Order::Asc)
+                .into_tuple::<i64>()
+                .one(&self.conn)
+                .await
+                .map_err(fault)?;
+            let Some(number) = number else { return Ok(()) };
+            let chain = audit_chain::Entity::find_by_id(number).one(&self.conn).await.map_err(fault)?;
+            let missing = AuditProblem::ChainMissing { chain: number };
+            if chain.is_none() && !problems.contains(&missing) {
+                problems.push(missing);
+            }
+            after = number;
+        }
+    }
+}
+
+/// What the next chain must be.
+struct Expected {
+    number: i64,
+    /// The first hash of the chain before; none behind one that is missing, whose absence has been told.
+    previous: Option<Vec<u8>>,
+}
+
+impl Store<DatabaseTransaction> {
     async fn verify_chain(
         &self,
         chain: &audit_chain::Model,
-        previous: &[u8],
+        expected: &mut Expected,
         problems: &mut Vec<AuditProblem>,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<()> {
@@ -474,33 +543,49 @@ impl Store {
         let key_id = u16::try_from(chain.key_id).unwrap_or(0);
         if self.keyring().audit_mac(key_id, &[]).is_none() {
             problems.push(AuditProblem::KeyMissing { chain: number, key_id: chain.key_id });
+            *expected = Expected { number: number.saturating_add(1), previous: Some(chain.first_mac.clone()) };
             return Ok(());
         }
-        // After a missing chain the hash it was linked to is gone; its absence has been told.
-        let follows_known = number == 1 || !previous.is_empty();
-        let first =
-            first_mac(self.keyring(), key_id, number, chain.chain_id, Time::from_micros(chain.created_at), previous)?;
-        if follows_known && first != chain.first_mac {
-            problems.push(AuditProblem::ChainChanged { chain: number });
-        }
         let head = Head { number, key_id, length: chain.length, last_mac: chain.last_mac.clone() };
-        if head_mac(self.keyring(), &head)? != chain.head_mac {
-            problems.push(AuditProblem::ChainChanged { chain: number });
+        // If not, its number and its length are anybody's.
+        let head_is_good = head_mac(self.keyring(), &head)? == chain.head_mac;
+        if head_is_good {
+            for missing in expected.number..number {
+                problems.push(AuditProblem::ChainMissing { chain: missing });
+                expected.previous = None;
+            }
         }
-        let end = self.verify_events(chain, key_id, problems, progress).await?;
-        for sequence in end.next_sequence..=chain.length {
-            problems.push(AuditProblem::EventMissing { chain: number, sequence });
+        let created = Time::from_micros(chain.created_at);
+        let follows = match expected.previous.take_if(|_| head_is_good || number == expected.number) {
+            None => true,
+            Some(previous) => {
+                let first = first_mac(self.keyring(), key_id, number, chain.chain_id, created, &previous)?;
+                first == chain.first_mac
+            }
+        };
+        if head_is_good || number == expected.number {
+            *expected = Expected { number: number + 1, previous: Some(chain.first_mac.clone()) };
         }
-        if end.next_sequence > chain.length && end.intact && end.last_mac != chain.last_mac {
+        let end = self.verify_events(chain, key_id, head_is_good.then_some(chain.length), problems, progress).await?;
+        let mut is_whole = follows && head_is_good;
+        if head_is_good {
+            for sequence in end.next_sequence..=chain.length {
+                problems.push(AuditProblem::EventMissing { chain: number, sequence });
+            }
+            is_whole &= end.next_sequence <= chain.length || !end.intact || end.last_mac == chain.last_mac;
+        }
+        if !is_whole {
             problems.push(AuditProblem::ChainChanged { chain: number });
         }
         Ok(())
     }
 
+    /// `length`: how many events there must be, if that is known.
     async fn verify_events(
         &self,
         chain: &audit_chain::Model,
         key_id: u16,
+        length: Option<i64>,
         problems: &mut Vec<AuditProblem>,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<ChainEnd> {
@@ -508,32 +593,37 @@ impl Store {
 
         let number = chain.number;
         let mut end = ChainEnd { next_sequence: 1, last_mac: chain.first_mac.clone(), intact: true };
+        let mut after = i64::MIN;
         loop {
             let batch = audit_event::Entity::find()
-                .filter(Column::ChainNumber.eq(number).and(Column::Sequence.gte(end.next_sequence)))
+                .filter(Column::ChainNumber.eq(number).and(Column::Sequence.gt(after)))
                 .order_by(Column::Sequence, Order::Asc)
                 .limit(VERIFY_BATCH)
                 .all(&self.conn)
                 .await
                 .map_err(fault)?;
-            if batch.is_empty() {
-                return Ok(end);
-            }
+            let Some(last) = batch.last() else { return Ok(end) };
+            after = last.sequence;
             progress(batch.len() as u64);
             for event in batch {
-                let after_gap = event.sequence > end.next_sequence;
-                for sequence in end.next_sequence..std::cmp::min(event.sequence, chain.length + 1) {
-                    problems.push(AuditProblem::EventMissing { chain: number, sequence });
+                let sequence = event.sequence;
+                if sequence < 1 || length.is_some_and(|length| sequence > length) {
+                    problems.push(AuditProblem::EventAdded { chain: number, sequence });
+                    continue;
                 }
-                if event.sequence > chain.length {
-                    problems.push(AuditProblem::EventAdded { chain: number, sequence: event.sequence });
-                } else if !after_gap && event_mac(self.keyring(), key_id, &end.last_mac, &event)? != event.mac {
-                    // Behind a gap the hash before is unknown: that row is taken as it stands.
+                let after_gap = sequence > end.next_sequence;
+                if length.is_some() {
+                    for sequence in end.next_sequence..sequence {
+                        problems.push(AuditProblem::EventMissing { chain: number, sequence });
+                    }
+                }
+                // Behind a gap the hash before is unknown: that row is taken as it stands.
+                if !after_gap && event_mac(self.keyring(), key_id, &end.last_mac, &event)? != event.mac {
                     let operation = event.operation.clone();
-                    problems.push(AuditProblem::EventChanged { chain: number, sequence: event.sequence, operation });
+                    problems.push(AuditProblem::EventChanged { chain: number, sequence, operation });
                     end.intact = false;
                 }
-                end.next_sequence = event.sequence + 1;
+                end.next_sequence = sequence.saturating_add(1);
                 end.last_mac = event.mac;
             }
         }

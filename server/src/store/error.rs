@@ -9,6 +9,8 @@ const POSTGRES_CONFLICTS: [&str; 2] = ["40001", "40P01"];
 /// Classes and codes of PostgreSQL that mean it is away, going away, full or too slow: connection, resources, operator
 /// intervention (which covers the statement timeout).
 const POSTGRES_UNAVAILABLE: [&str; 3] = ["08", "53", "57"];
+/// Codes of PostgreSQL that mean the same: read only (a standby, until it is promoted), ended for idling in a transaction.
+const POSTGRES_UNAVAILABLE_CODES: [&str; 2] = ["25006", "25P03"];
 /// Primary result codes of SQLite: BUSY, LOCKED.
 const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
 /// Primary result codes of SQLite: READONLY, IOERR, FULL, CANTOPEN.
@@ -50,7 +52,10 @@ fn runtime_fault(error: &RuntimeErr) -> Error {
                 (Some(code), _) if SQLITE_CONFLICTS.contains(&code) => Error::WriteConflict,
                 (Some(code), _) if SQLITE_UNAVAILABLE.contains(&code) => Error::store_unavailable(describe(error)),
                 (None, code) if POSTGRES_CONFLICTS.contains(&code) => Error::WriteConflict,
-                (None, code) if POSTGRES_UNAVAILABLE.iter().any(|class| code.starts_with(class)) => {
+                (None, code)
+                    if POSTGRES_UNAVAILABLE.iter().any(|class| code.starts_with(class))
+                        || POSTGRES_UNAVAILABLE_CODES.contains(&code) =>
+                {
                     Error::store_unavailable(describe(error))
                 }
                 _ => Error::internal(describe(error)),

@@ -1,12 +1,17 @@
 //! Purging: rows that nobody can need any more go in small batches, found by an index, so that no lock is held for long.
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoIden, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, EntityName, IdenStatic};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityName, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
 
 use super::entity::{attribute, caller_key, change, session, session_token};
+use super::write::begin;
 use super::{Store, fault};
 use crate::clock::Time;
 use crate::error::Result;
+
+/// Sessions of one batch at most, whatever is asked for: each is a parameter, of which SQLite takes 32,766.
+const MAX_BATCH: u64 = 10_000;
 
 /// How much was purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +45,8 @@ impl Store {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
+        // What looks expired may have been active: the database is to know that first.
+        self.flush_activity().await?;
         Ok(Purged {
             sessions: self.purge_sessions(ended_before, batch).await?,
             attributes: self.purge_rows(attribute::Entity, &["owner_id", "name"], "expires_at", now, batch).await?,
@@ -52,19 +59,27 @@ impl Store {
     async fn purge_sessions(&self, ended_before: Time, batch: u64) -> Result<u64> {
         let mut done = 0;
         for column in [session::Column::ExpiresAt, session::Column::RevokedAt] {
-            let ended = old_rows("session", &["session_id"], column.as_str(), ended_before, batch);
-            let attributes = Query::delete()
-                .from_table(attribute::Entity)
-                .and_where(Expr::col(attribute::Column::OwnerId).in_subquery(ended.clone()))
-                .to_owned();
-            let sessions = Query::delete()
-                .from_table(session::Entity)
-                .and_where(Expr::col(session::Column::SessionId).in_subquery(ended))
-                .to_owned();
-            let conn = self.shared.writer.conn();
-            // The attributes first: if it stops in between, the next round goes on.
-            conn.execute(&attributes).await.map_err(fault)?;
-            done += conn.execute(&sessions).await.map_err(fault)?.rows_affected();
+            let tx = begin(self.shared.writer.conn()).await?;
+            // Named, and not looked for twice: attributes must go with the sessions that go, and with no others.
+            let ended: Vec<Uuid> = session::Entity::find()
+                .select_only()
+                .column(session::Column::SessionId)
+                .filter(column.lt(ended_before.micros()))
+                .order_by(column, Order::Asc)
+                .limit(std::cmp::min(batch, MAX_BATCH))
+                .lock_exclusive()
+                .into_tuple()
+                .all(&tx)
+                .await
+                .map_err(fault)?;
+            if ended.is_empty() {
+                continue;
+            }
+            let attributes = attribute::Entity::delete_many().filter(attribute::Column::OwnerId.is_in(ended.clone()));
+            attributes.exec(&tx).await.map_err(fault)?;
+            let sessions = session::Entity::delete_many().filter(session::Column::SessionId.is_in(ended));
+            done += sessions.exec(&tx).await.map_err(fault)?.rows_affected;
+            tx.commit().await.map_err(fault)?;
         }
         Ok(done)
     }
@@ -87,14 +102,15 @@ impl Store {
         Ok(done.rows_affected())
     }
 
+    /// The end of the grace goes with the successor, so that the index holds only what is still to be cleared.
     async fn clear_successors(&self, now: Time, batch: u64) -> Result<u64> {
         use session_token::Column;
 
-        let mut over = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
-        over.and_where(Expr::col(Column::Successor).is_not_null());
+        let over = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
         let clear = Query::update()
             .table(session_token::Entity)
             .value(Column::Successor, Option::<Vec<u8>>::None)
+            .value(Column::GraceUntil, Option::<i64>::None)
             .and_where(Expr::col(Column::TokenHash).in_subquery(over))
             .to_owned();
         let done = self.shared.writer.conn().execute(&clear).await.map_err(fault)?;
@@ -108,7 +124,7 @@ fn old_rows(table: &str, key: &[&'static str], column: &'static str, before: Tim
         .columns(key.iter().map(|column| Alias::new(*column)))
         .from(Alias::new(table))
         .and_where(Expr::col(Alias::new(column)).lt(before.micros()))
-        .order_by(Alias::new(column), sea_orm::Order::Asc)
+        .order_by(Alias::new(column), Order::Asc)
         .limit(batch)
         .to_owned()
 }

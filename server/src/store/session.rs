@@ -180,6 +180,7 @@ impl<C: ConnectionTrait> Store<C> {
         let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
         let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
+        let _reading = self.activity().reading();
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
         rows.into_iter()
             .map(|row| {
@@ -259,6 +260,7 @@ impl Tx {
     /// The session, locked until the transaction ends, with the activity that is not written yet.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
+        let _reading = self.activity().reading();
         let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
@@ -269,6 +271,7 @@ impl Tx {
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
         use session::Column;
 
+        let _reading = self.activity().reading();
         let rows = session::Entity::find()
             .filter(Column::UserId.eq(user.uuid()).and(Column::App.eq(app)).and(Column::RevokedAt.is_null()))
             .filter(Column::AbsoluteExpiresAt.gt(now.micros()))
@@ -326,6 +329,7 @@ impl Tx {
             .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
             .filter(session_token::Column::SessionId.eq(token.session_id))
             .filter(session_token::Column::Generation.lt(token.generation))
+            .filter(session_token::Column::Successor.is_not_null())
             .exec(&self.conn)
             .await
             .map_err(fault)?;
@@ -355,8 +359,8 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
         let session = Id::from_uuid(row.session_id);
-        self.forget_session(session).await?;
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
+        self.forget_session(session).await?;
         self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session)).await
     }
 
@@ -438,20 +442,33 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes a session out of the cache when this transaction ends.
+    /// Takes a session out of the cache when this transaction ends. Its row is locked by now: a rotation that is under way
+    /// would add a token that is not seen here.
     async fn forget_session(&self, session: SessionId) -> Result<()> {
         let condition = Condition::all().add(session_token::Column::SessionId.eq(session.uuid()));
         self.forget_tokens(condition).await
     }
 
-    /// Takes all sessions of a user out of the cache when this transaction ends.
+    /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
     pub(super) async fn forget_user(&self, user: UserId) -> Result<()> {
-        let sessions = Query::select()
-            .column(session::Column::SessionId)
-            .from(session::Entity)
-            .and_where(Expr::col(session::Column::UserId).eq(user.uuid()))
-            .and_where(Expr::col(session::Column::RevokedAt).is_null())
-            .to_owned();
+        use session::Column;
+
+        let live = Column::UserId.eq(user.uuid()).and(Column::RevokedAt.is_null());
+        // Locked first: a rotation that is under way adds a token that must be seen.
+        let locked: Vec<Uuid> = session::Entity::find()
+            .select_only()
+            .column(Column::SessionId)
+            .filter(live.clone())
+            .order_by(Column::SessionId, Order::Asc)
+            .lock_exclusive()
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let sessions = Query::select().column(Column::SessionId).from(session::Entity).and_where(live).to_owned();
         self.forget_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
     }
 

@@ -12,6 +12,7 @@ use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use super::audit::Chains;
 use super::cache::Touched;
@@ -36,6 +37,8 @@ impl<T, F: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'stati
 /// The way to the database for all that changes it.
 pub(super) struct Writer {
     conn: DatabaseConnection,
+    /// What is in memory is gone with its connection.
+    may_reconnect: bool,
     pub(super) chains: Chains,
     /// SQLite only.
     jobs: mpsc::Sender<Job>,
@@ -56,11 +59,23 @@ impl Writer {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         // SQLite has one writer, so one chain; on PostgreSQL as many as can commit at once.
         let chains = if config.database.url.is_sqlite() { 1 } else { config.database.max_connections as usize };
-        Self { conn, chains: Chains::new(chains), jobs, waiting: Mutex::new(Some(waiting)) }
+        let may_reconnect = config.sqlite_path().is_some();
+        Self { conn, may_reconnect, chains: Chains::new(chains), jobs, waiting: Mutex::new(Some(waiting)) }
     }
 
     pub(super) fn conn(&self) -> &DatabaseConnection {
         &self.conn
+    }
+
+    /// SQLite: drops the writer's connection, so that the next transaction opens another. A full disk rolls back behind
+    /// the driver's back, which then believes for ever that it is in a transaction.
+    async fn replace_connection(&self) {
+        if !self.may_reconnect {
+            return;
+        }
+        if let Ok(connection) = self.conn.get_sqlite_connection_pool().acquire().await {
+            let _ = connection.close().await;
+        }
     }
 }
 
@@ -72,23 +87,22 @@ impl Store {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let store = self.clone();
-        let running = tokio::spawn(async move { store.write_with_retries(operation).await });
+        let running = tokio::spawn(async move { store.write_with_retries(operation).await }.in_current_span());
         running.await.map_err(|_| Error::internal("a transaction panicked"))?
     }
 
     async fn write_with_retries<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let operation = Arc::new(operation);
-        for attempt in 1.. {
-            let outcome = match self.shared.backend {
-                DbBackend::Sqlite => self.write_in_group(Arc::clone(&operation)).await,
-                _ => self.write_alone(&*operation).await,
-            };
-            match outcome {
-                Err(Error::WriteConflict) if attempt < ATTEMPTS => tokio::time::sleep(backoff(attempt)).await,
-                outcome => return outcome,
+        let run = || {
+            let (store, operation) = (self, Arc::clone(&operation));
+            async move {
+                match store.shared.backend {
+                    DbBackend::Sqlite => store.write_in_group(operation).await,
+                    _ => store.write_alone(&*operation).await,
+                }
             }
-        }
-        unreachable!("the last attempt returns")
+        };
+        retry(run).await
     }
 
     async fn write_alone<T>(&self, operation: &impl Operation<T>) -> Result<T> {
@@ -118,14 +132,15 @@ impl Store {
         let slot = Arc::new(Mutex::new(None));
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
+        let span = tracing::Span::current();
         let operation: BoxedOperation = Box::new(move |tx| {
-            let slot = Arc::clone(&job_slot);
-            let running = operation(tx);
-            Box::pin(async move {
-                let value = running.await?;
+            let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));
+            let running = async move {
+                let value = operation(tx).await?;
                 *slot.lock() = Some(value);
                 Ok(())
-            })
+            };
+            Box::pin(running.instrument(span.clone()))
         });
         let gone = || Error::ShuttingDown;
         self.shared.writer.jobs.send(Job { operation, done }).await.map_err(|_| gone())?;
@@ -151,52 +166,90 @@ impl Store {
 async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
         Ok(outer) => outer,
-        Err(error) => return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error))))),
-    };
-    let mut touched = Vec::new();
-    let mut good = Vec::new();
-    for job in group {
-        match run_in_savepoint(shared, &outer, &job).await {
-            Ok(changed) => {
-                touched.push(changed);
-                good.push(job.done);
+        Err(error) => {
+            if matches!(error, Error::Internal { .. }) {
+                shared.writer.replace_connection().await;
             }
-            Err(error) => drop(job.done.send(Err(error))),
+            return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error)))));
+        }
+    };
+    let mut good = Vec::new();
+    let mut jobs = group.into_iter();
+    let mut broken = None;
+    for job in jobs.by_ref() {
+        match run_in_savepoint(shared, &outer, &job).await {
+            Ok(changed) => good.push((changed, job.done)),
+            Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
+            Err(Failed::Broken(error)) => {
+                let for_others =
+                    if matches!(error, Error::StoreUnavailable { .. }) { again(&error) } else { Error::WriteConflict };
+                let _ = job.done.send(Err(error));
+                broken = Some(for_others);
+                break;
+            }
         }
     }
-    let committed = outer.commit().await.map_err(fault);
-    if committed.is_err() {
-        shared.writer.chains.abandon();
-    }
-    for changed in &touched {
+    let committed = match broken {
+        None => outer.commit().await.map_err(fault),
+        Some(error) => {
+            drop(outer);
+            Err(error)
+        }
+    };
+    // Whatever came of the commit: what it changed is not in the cache when anybody hears of it.
+    for (changed, _) in &good {
         shared.cache.take_out(changed);
     }
-    for done in good {
+    if committed.is_err() {
+        // Nobody knows where the chain ends: the next transaction opens another.
+        shared.writer.chains.abandon();
+        shared.writer.replace_connection().await;
+    }
+    for (_, done) in good {
         let _ = done.send(committed.as_ref().copied().map_err(again));
+    }
+    // Only a broken transaction leaves some: they have not run, and may be tried again.
+    for job in jobs {
+        let _ = job.done.send(committed.as_ref().copied().map_err(again));
     }
 }
 
-async fn run_in_savepoint(shared: &Arc<Shared>, outer: &DatabaseTransaction, job: &Job) -> Result<Touched> {
+/// Why a job left nothing in the group's transaction.
+enum Failed {
+    /// It alone was taken back.
+    TakenBack(Error),
+    /// The whole transaction is gone: SQLite rolls it back by itself when the disk is full or fails.
+    Broken(Error),
+}
+
+async fn run_in_savepoint(
+    shared: &Arc<Shared>,
+    outer: &DatabaseTransaction,
+    job: &Job,
+) -> std::result::Result<Touched, Failed> {
     let before = shared.writer.chains.mark();
-    let tx = Tx::new(outer.begin().await.map_err(fault)?, shared);
-    let running = AssertUnwindSafe((job.operation)(&tx)).catch_unwind();
+    let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
+    // In a future of its own, so that a panic before the operation's first await is caught too.
+    let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();
     let outcome = running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")));
     let outcome = match outcome {
         Ok(()) => tx.write_events().await.map(|chain| chain.end(true)),
         Err(error) => Err(error),
     };
     let touched = std::mem::take(&mut *tx.touched.lock());
-    let outcome = match outcome {
-        Ok(()) => tx.store.conn.commit().await.map_err(fault),
+    match outcome {
+        Ok(()) => match tx.store.conn.commit().await {
+            Ok(()) => Ok(touched),
+            Err(error) => Err(Failed::Broken(fault(error))),
+        },
         Err(error) => {
-            let _ = tx.store.conn.rollback().await;
-            Err(error)
+            shared.writer.chains.back_to(before);
+            match tx.store.conn.rollback().await {
+                Ok(()) => Err(Failed::TakenBack(error)),
+                Err(_) => Err(Failed::Broken(error)),
+            }
         }
-    };
-    if outcome.is_err() {
-        shared.writer.chains.back_to(before);
     }
-    outcome.map(|()| touched)
 }
 
 /// The same error for another of the group.
@@ -208,7 +261,7 @@ fn again(error: &Error) -> Error {
     }
 }
 
-async fn begin(conn: &DatabaseConnection) -> Result<DatabaseTransaction> {
+pub(super) async fn begin(conn: &DatabaseConnection) -> Result<DatabaseTransaction> {
     let options = TransactionOptions {
         // SQLite: take the write lock now, not in the middle, where it could not be waited for.
         sqlite_transaction_mode: (conn.get_database_backend() == DbBackend::Sqlite)
@@ -229,8 +282,23 @@ impl Tx {
     }
 }
 
+/// Tries again what lost against others, for a while.
+pub(super) async fn retry<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F) -> Result<T> {
+    for attempt in 1..ATTEMPTS {
+        match run().await {
+            Err(Error::WriteConflict) => tokio::time::sleep(backoff(attempt)).await,
+            outcome => return outcome,
+        }
+    }
+    run().await
+}
+
 /// Exponential, cut at random to between half and all of it.
 fn backoff(attempt: u32) -> Duration {
     let [dice] = random_bytes::<1>();
     BACKOFF * 2u32.pow(attempt - 1) * (255 + u32::from(dice)) / 510
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! Users, sessions and their tokens, attributes, callers, the audit trail, the change feed.
 
+use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
     big_integer, big_integer_null, boolean, integer, integer_null, small_integer, small_integer_null, string,
@@ -42,8 +43,17 @@ fn index(table: &'static str, name: &'static str, columns: &[&'static str]) -> I
     index
 }
 
+/// Ordered by bytes, whatever order the database has, so that a prefix is a range of an index.
+fn ordered_by_bytes(name: &'static str, backend: DbBackend) -> ColumnDef {
+    let mut column = string(name);
+    if backend == DbBackend::Postgres {
+        column.extra("COLLATE \"C\"");
+    }
+    column
+}
+
 #[expect(clippy::too_many_lines, reason = "a list")]
-fn tables() -> Vec<TableCreateStatement> {
+fn tables(backend: DbBackend) -> Vec<TableCreateStatement> {
     let mut sequence = ColumnDef::new("sequence");
     sequence.big_integer().not_null().auto_increment().primary_key();
     vec![
@@ -181,7 +191,7 @@ fn tables() -> Vec<TableCreateStatement> {
                 big_integer("sequence"),
                 big_integer("time"),
                 string("correlation_id"),
-                string("operation"),
+                ordered_by_bytes("operation", backend),
                 small_integer("outcome"),
                 string("reason"),
                 string("caller"),
@@ -211,6 +221,10 @@ fn indexes() -> Vec<IndexCreateStatement> {
     vec![
         index("user", "user_username_key", &["username_key"]).unique().to_owned(),
         index("session", "session_by_user", &["user_id", "session_id"]),
+        // Those of a user that are not revoked: few, however many have come and gone.
+        index("session", "session_not_revoked_by_user", &["user_id", "session_id"])
+            .and_where(Expr::col("revoked_at").is_null())
+            .to_owned(),
         index("session", "session_by_app", &["app", "session_id"]),
         index("session", "session_by_expiry", &["expires_at"]),
         index("session", "session_by_revocation", &["revoked_at"]),
@@ -235,8 +249,13 @@ fn indexes() -> Vec<IndexCreateStatement> {
 #[expect(elided_lifetimes_in_paths, reason = "as the trait of sea-orm-migration has it")]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// On SQLite too: one that was interrupted has done nothing.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in tables() {
+        for table in tables(manager.get_database_backend()) {
             manager.create_table(table).await?;
         }
         for index in indexes() {

@@ -1,8 +1,8 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
-mod cli;
 mod approval;
 mod attribute;
+mod cli;
 mod crash;
 mod deploy;
 mod ending;

@@ -87,7 +87,7 @@ impl Cli {
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
-            Command::Completions(completions) => completions.run(output),
+            Command::Completions(completions) => completions.run(),
         };
         outcome.unwrap_or_else(|failure| output.failure(&failure)).into()
     }

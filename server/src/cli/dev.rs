@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::{Exit, Failure};
 use super::link::{read_json, write_json};
-use super::output::Output;
+use super::output::{Output, say};
 use super::secrets::in_file;
 
 const SUPER_USER: &str = "admin";
@@ -108,16 +108,16 @@ pub(crate) async fn welcome(
             let credentials = make(app, config, &endpoint).await?;
             write_json(&path, &credentials)?;
             if !output.is_json() {
-                output.print(&first_words(&credentials, data_dir))?;
+                say(&first_words(&credentials, data_dir))?;
             }
             true
         }
     };
     if output.is_json() {
         let file = path.display().to_string();
-        output.print(&serde_json::json!({ "endpoint": endpoint, "credentials_file": file }).to_string())?;
+        say(&serde_json::json!({ "endpoint": endpoint, "credentials_file": file }).to_string())?;
     } else if !is_first {
-        output.print(&format!("Lanyard serves at {endpoint}. Users and keys are in {}.", path.display()))?;
+        say(&format!("Lanyard serves at {endpoint}. Users and keys are in {}.", path.display()))?;
     }
     Ok(())
 }

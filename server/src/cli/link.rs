@@ -80,7 +80,7 @@ impl<V: Args> ActingWithoutId<V> {
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Link {
-    /// Server [default: the one of `serve --dev` in DIR, else http://127.0.0.1:50051]
+    /// Server [default: the one of `serve --dev` in DIR, else port 50051 on this machine]
     #[arg(long, value_name = "URL", env = "LANYARD_ENDPOINT")]
     endpoint: Option<String>,
     /// API key of the calling service (better from the environment or a file) [default: the one of `serve --dev` in DIR]

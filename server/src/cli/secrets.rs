@@ -29,7 +29,7 @@ impl Passwords {
     }
 
     /// A password to be set. Whoever types it types it twice.
-    pub(crate) fn new(self, prompt: &str) -> Result<SecretString, Failure> {
+    pub(crate) fn chosen(self, prompt: &str) -> Result<SecretString, Failure> {
         if self.password_stdin || from_environment(NEW).is_some() || !somebody_is_there() {
             return self.read(prompt, NEW);
         }

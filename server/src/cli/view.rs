@@ -243,6 +243,7 @@ impl From<Inactive> for InactiveView {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as in the contract")]
 pub(crate) struct UserView {
     user_id: String,
     username: String,

@@ -2,6 +2,7 @@
 
 mod approval;
 mod attribute;
+mod cli;
 mod crash;
 mod deploy;
 mod ending;

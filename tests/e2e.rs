@@ -2,4 +2,6 @@
 
 mod deploy;
 mod harness;
+mod migrations;
 mod rooms;
+mod store;

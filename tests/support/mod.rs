@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod process;
+pub mod store;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

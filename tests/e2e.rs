@@ -1,7 +1,13 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
+mod approval;
 mod deploy;
+mod ending;
 mod harness;
 mod migrations;
+mod place;
+mod renewal;
 mod rooms;
+mod session;
 mod store;
+mod user;

@@ -15,6 +15,9 @@ mod validate;
 /// The text of the default configuration: every key, explained.
 pub const DEFAULT: &str = include_str!("../config.default.toml");
 
+/// What `serve --dev` has over the defaults.
+const DEV: &str = "server.drain_delay = '0s'\napps.CRM = {}\n";
+
 /// The app of those who name none.
 pub const DEFAULT_APP: &str = "default";
 
@@ -260,7 +263,32 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut layers = config::Config::builder().add_source(toml_layer(DEFAULT));
+        Self::load_over("", path, environment)
+    }
+
+    /// The same, with database and keys in `data_dir` where neither file nor environment says otherwise; and for
+    /// `serve --dev` as in [`Self::dev`].
+    pub fn load_in(
+        data_dir: &Path,
+        is_dev: bool,
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let url = toml::Value::String(DatabaseUrl::sqlite(&data_dir.join("lanyard.db")).0);
+        let keys = toml::Value::String(data_dir.join("keys.json").to_string_lossy().into_owned());
+        let mut base = format!("database.url = {url}\nkeys.file = {keys}\n");
+        if is_dev {
+            base.push_str(DEV);
+        }
+        Self::load_over(&base, path, environment)
+    }
+
+    fn load_over(
+        base: &str,
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = config::Config::builder().add_source(toml_layer(DEFAULT)).add_source(toml_layer(base));
         if let Some(path) = path {
             layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
@@ -271,13 +299,10 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The configuration of `serve --dev`: everything below `data_dir`, on loopback, with the apps `default` and `CRM`.
+    /// The configuration of `serve --dev`: everything below `data_dir`, on loopback, with the apps `default` and `CRM`,
+    /// and no waiting for balancers at the end.
     pub fn dev(data_dir: &Path) -> Self {
-        let mut config = Self::default();
-        config.database.url = DatabaseUrl::sqlite(&data_dir.join("lanyard.db"));
-        config.keys.file = data_dir.join("keys.json");
-        config.apps.insert("CRM".to_owned(), App::default());
-        config
+        Self::load_in(data_dir, true, None, []).expect("the configuration of `--dev` is valid: a test loads it")
     }
 
     /// What is in effect, as TOML, without the password of the database.

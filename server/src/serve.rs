@@ -179,6 +179,7 @@ impl Collector for AppCollector {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
         };
+        counter("password_hashes", "Password hashes that were computed", self.0.hashes_done())?;
         counter("session_cache_hits", "Look-ups by token answered from memory", cache.hits)?;
         counter("session_cache_misses", "Look-ups by token that went to the database", cache.misses)
     }

@@ -10,6 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
+/// What others say of every migration and statement is not for an operator; who wants it names them in the level.
+const QUIET: &str = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
+
 /// Starts logging for the whole process, once. A second call keeps what is there.
 pub fn init(log: &Log) {
     let pretty = match log.format {
@@ -27,7 +30,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // The level was checked with the rest of the configuration.
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     if pretty {
         return Box::new(builder.with_ansi(stderr().is_terminal()).with_target(false).finish());

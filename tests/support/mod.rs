@@ -1,7 +1,9 @@
 //! What a test needs around the server: a place to write, a database, certificates, a process, patience.
 
+pub mod answers;
 pub mod certificates;
 pub mod process;
+pub mod server;
 pub mod store;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

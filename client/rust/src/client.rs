@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// The ID that a call made here and now has.
-    fn id_of_call(&self) -> CorrelationId {
+    pub(crate) fn id_of_call(&self) -> CorrelationId {
         self.correlation_id.clone().or_else(CorrelationId::current).unwrap_or_else(CorrelationId::generate)
     }
 }

@@ -62,6 +62,7 @@ mod call;
 mod client;
 mod correlation;
 mod error;
+mod health;
 mod page;
 mod retry;
 mod rpc;

@@ -109,4 +109,9 @@ impl App {
     pub fn hashing_depth(&self) -> usize {
         self.parts.hasher.depth()
     }
+
+    /// Password hashes that were computed so far.
+    pub fn hashes_done(&self) -> u64 {
+        self.parts.hasher.done()
+    }
 }

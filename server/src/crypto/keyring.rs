@@ -233,7 +233,7 @@ fn write_key(key: &Key) -> KeyEntry {
 }
 
 /// Writes beside the file, syncs and renames; owner-only from the first byte.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let mut beside = path.as_os_str().to_owned();

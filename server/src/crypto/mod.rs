@@ -7,10 +7,25 @@ mod password;
 mod seal;
 mod token;
 
-pub use keyring::{KeyPurpose, Keyring, KeyringError};
+pub use keyring::{KeyPurpose, Keyring, KeyringError, write_private};
 pub use password::{PasswordHash, PasswordHasher, PasswordMatch, PasswordParams};
 pub use seal::SealError;
 pub use token::{Token, TokenHash, TokenKind, TokenRef};
+use zeroize::Zeroizing;
+
+/// A password for somebody who has to read and type it: 100 random bits, no characters that look alike.
+pub fn random_password() -> Zeroizing<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bytes: Zeroizing<[u8; 20]> = Zeroizing::new(random_bytes());
+    let mut password = Zeroizing::new(String::with_capacity(23));
+    for (i, byte) in bytes.iter().enumerate() {
+        if i > 0 && i % 5 == 0 {
+            password.push('-');
+        }
+        password.push(char::from(ALPHABET[usize::from(byte % 32)]));
+    }
+    password
+}
 
 /// Random bytes from the operating system.
 ///

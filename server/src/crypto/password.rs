@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 pub struct PasswordHasher {
     queue: SyncSender<Job>,
     queued: Arc<AtomicUsize>,
+    done: Arc<AtomicU64>,
     params: PasswordParams,
     /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
     decoy: Arc<PasswordHash>,
@@ -89,12 +90,17 @@ impl PasswordHasher {
                 .map_err(Error::internal)?;
         }
         let decoy = hash(b"", params, &mut Vec::new())?;
-        Ok(Self { queue: sender, queued: Arc::default(), params, decoy: Arc::new(decoy) })
+        Ok(Self { queue: sender, queued: Arc::default(), done: Arc::default(), params, decoy: Arc::new(decoy) })
     }
 
     /// Jobs that wait or run.
     pub fn depth(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that were done so far.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// Hashes a new password.
@@ -115,12 +121,13 @@ impl PasswordHasher {
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let queued = Arc::clone(&self.queued);
+        let (queued, done) = (Arc::clone(&self.queued), Arc::clone(&self.done));
         let job: Job = Box::new(move |memory| {
             // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
             let answer = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);
             if let Some(answer) = answer {
+                done.fetch_add(1, Ordering::Relaxed);
                 let _ = sender.send(answer);
             }
         });

@@ -1,6 +1,6 @@
 //! Many sessions at once, for benchmarks and for trying things out with a full database. Not part of any RPC.
 
-use sea_orm::{EntityTrait, IntoActiveModel};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, TransactionTrait};
 
 use super::entity::{session, session_token};
 use super::{SessionRow, Store, UserRow, fault};
@@ -22,6 +22,11 @@ impl Store {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Token>> {
         let conn = self.shared.writer.conn();
+        if self.shared.backend == DbBackend::Sqlite {
+            // Hashes come in no order: with all pages in memory each is written once, else a million take minutes.
+            conn.execute_unprepared("PRAGMA cache_size = -1048576").await.map_err(fault)?;
+        }
+        let conn = conn.begin().await.map_err(fault)?;
         let now = self.clock().now();
         let mut tokens = Vec::new();
         let mut user_rows = Vec::new();
@@ -38,7 +43,7 @@ impl Store {
         }
         for batch in user_rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
             let rows = batch.iter().map(|row| row.clone().into_active_model());
-            super::entity::user::Entity::insert_many(rows).exec_without_returning(conn).await.map_err(fault)?;
+            super::entity::user::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
         }
         let mut pending = (Vec::new(), Vec::new());
         for user in &user_rows {
@@ -68,19 +73,20 @@ impl Store {
                 );
                 tokens.push(token);
                 if pending.0.len() as u64 == BATCH {
-                    insert(conn, std::mem::take(&mut pending)).await?;
+                    insert(&conn, std::mem::take(&mut pending)).await?;
                     progress(tokens.len() as u64);
                 }
             }
         }
-        insert(conn, pending).await?;
+        insert(&conn, pending).await?;
+        conn.commit().await.map_err(fault)?;
         progress(tokens.len() as u64);
         Ok(tokens)
     }
 }
 
 async fn insert(
-    conn: &sea_orm::DatabaseConnection,
+    conn: &DatabaseTransaction,
     rows: (Vec<session::ActiveModel>, Vec<session_token::ActiveModel>),
 ) -> Result<()> {
     if rows.0.is_empty() {

@@ -1,0 +1,135 @@
+//! The command line: one file for each noun, and what all share: [`link`] (the connection to a server), [`settings`] (the
+//! configuration), [`operator`] (work on the database itself), [`secrets`] (passwords and tokens from people), [`output`] and
+//! [`exit`].
+
+mod completions;
+mod dev;
+mod exit;
+mod health;
+mod link;
+mod migrate;
+mod operator;
+mod output;
+mod secrets;
+mod serve;
+mod session;
+mod settings;
+mod user;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Outcome;
+use output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  lanyard serve --dev                                  a server with everything that is needed to try it
+  lanyard session login --username demo --save         log in, and remember the token
+  lanyard session verify                               is it good?
+  lanyard audit list --correlation-id ID --json        what happened in that call
+  lanyard caller create shop --grant session.verify    a key for a service, on the machine of the database
+
+Commands that act for a user take the token (UST) of --ust-file, LANYARD_UST or `session login --save`.
+Passwords are asked for at a terminal, or come from --password-stdin or LANYARD_PASSWORD.
+";
+
+/// Lanyard keeps user sessions: whose session is this, and is it still good?
+///
+/// The server and its client in one program.
+#[derive(Parser)]
+#[command(name = "lanyard", version, max_term_width = 110, after_help = help_of_exit_codes(), after_long_help = long_help())]
+pub(crate) struct Cli {
+    /// Answers and errors as JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Migrate(migrate::Migrate),
+    Session(session::Session),
+    Health(health::Health),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let output = Output::new(self.json);
+        let outcome = match self.command {
+            Command::Serve(serve) => serve.run(output),
+            Command::Migrate(migrate) => wait_for(migrate.run(output)),
+            Command::Session(session) => wait_for(session.run(output)),
+            Command::Health(health) => wait_for(health.run(output)),
+            Command::Completions(completions) => completions.run(output),
+        };
+        outcome.unwrap_or_else(|failure| output.failure(&failure)).into()
+    }
+}
+
+/// One call, or one connection to a database, needs no second thread.
+fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+fn help_of_exit_codes() -> String {
+    let codes = exit::Exit::ALL.map(|exit| format!("  {:>2}  {}\n", exit.code(), exit.meaning()));
+    format!("Exit codes:\n{}", codes.concat())
+}
+
+fn long_help() -> String {
+    format!("{EXAMPLES}\n{}", help_of_exit_codes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_can_be_typed_is_read() {
+        for line in [
+            "serve --dev --data-dir x",
+            "session login --username demo --save --password-stdin --endpoint http://127.0.0.1:1",
+            "session verify --peek --json --ust-file x",
+            "session renew --rotate --app CRM --remote-addr 192.0.2.7",
+            "session revoke-all --everyone --keep-current",
+            "user update demo --email a@example.org --super-user false --allowed-network 10.0.0.0/8",
+            "user totp confirm",
+            "attribute set crm:team=north --seal --ttl 1h --user demo",
+            "audit list --correlation-id x --outcome refused --since 1h",
+            "audit verify --config x.toml",
+            "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
+            "keys rotate --purpose token --force",
+            "migrate --check",
+            "completions bash",
+        ] {
+            Cli::try_parse_from(format!("lanyard {line}").split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in [
+            "session revoke-all --everyone --user demo",
+            "caller create shop --grant session.fly",
+            "keys rotate --purpose nothing",
+            "user update",
+            "caller create shop --no-key --grant session.verify",
+        ] {
+            let refusal = Cli::try_parse_from(format!("lanyard {line}").split(' ')).err();
+            assert_eq!(refusal.map(|e| e.exit_code()), Some(2), "{line}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The first start of `serve --dev`: a folder with keys, users and a caller, and lines to try them with.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lanyard_client::secrecy::{ExposeSecret, SecretString};
+use lanyard_server::app::attribute::AttributeToSet;
+use lanyard_server::app::caller::{Apps, Flags, Grants};
+use lanyard_server::app::callers::{CallerToCreate, operator};
+use lanyard_server::app::client::{ActingInput, ClientInput};
+use lanyard_server::app::login::PasswordLogin;
+use lanyard_server::app::user::UserChange;
+use lanyard_server::app::{App, Context};
+use lanyard_server::clock::Clock;
+use lanyard_server::config::Config;
+use lanyard_server::crypto::{Keyring, random_password};
+use lanyard_server::error::Error;
+use serde::{Deserialize, Serialize};
+
+use super::exit::{Exit, Failure};
+use super::link::{read_json, write_json};
+use super::output::Output;
+use super::secrets::in_file;
+
+const SUPER_USER: &str = "admin";
+const DEMO_USER: &str = "demo";
+const CALLER: &str = "dev";
+/// A folder for trying things out is not kept for longer.
+const KEY_LIFETIME: Duration = Duration::from_hours(365 * 24);
+
+/// What `serve --dev` made, in a file that its owner can read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credentials {
+    pub(crate) endpoint: String,
+    #[serde(with = "in_file")]
+    pub(crate) caller_key: SecretString,
+    super_user: UserCredentials,
+    demo_user: UserCredentials,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserCredentials {
+    username: String,
+    #[serde(with = "in_file")]
+    password: SecretString,
+}
+
+impl UserCredentials {
+    fn new(username: &str) -> Self {
+        Self { username: username.to_owned(), password: random_password().as_str().into() }
+    }
+
+    fn password(&self) -> zeroize::Zeroizing<String> {
+        self.password.expose_secret().to_owned().into()
+    }
+}
+
+impl Credentials {
+    fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("credentials.json")
+    }
+
+    pub(crate) fn read(data_dir: &Path) -> Result<Option<Self>, Failure> {
+        read_json(&Self::path(data_dir))
+    }
+}
+
+pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", dir.display())))
+}
+
+/// Makes the folder and the keys, if they are not there.
+pub(crate) fn prepare(config: &Config, data_dir: &Path) -> Result<(), Failure> {
+    make_private_dir(data_dir)?;
+    if !config.keys.file.exists() {
+        Keyring::generate(Clock::system().now()).save(&config.keys.file)?;
+    }
+    Ok(())
+}
+
+/// Makes users and a caller if there are none, and says how to use them: once. Later it says where that was written.
+pub(crate) async fn welcome(
+    app: &App,
+    config: &Config,
+    addr: SocketAddr,
+    data_dir: &Path,
+    output: Output,
+) -> Result<(), Failure> {
+    let scheme = if config.server.tls.cert.is_some() { "https" } else { "http" };
+    let endpoint = format!("{scheme}://{addr}");
+    let path = Credentials::path(data_dir);
+    let is_first = match Credentials::read(data_dir)? {
+        Some(credentials) if credentials.endpoint == endpoint => false,
+        Some(credentials) => {
+            write_json(&path, &Credentials { endpoint: endpoint.clone(), ..credentials }).map(|()| false)?
+        }
+        None => {
+            let credentials = make(app, config, &endpoint).await?;
+            write_json(&path, &credentials)?;
+            if !output.is_json() {
+                output.print(&first_words(&credentials, data_dir))?;
+            }
+            true
+        }
+    };
+    if output.is_json() {
+        let file = path.display().to_string();
+        output.print(&serde_json::json!({ "endpoint": endpoint, "credentials_file": file }).to_string())?;
+    } else if !is_first {
+        output.print(&format!("Lanyard serves at {endpoint}. Users and keys are in {}.", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials, Failure> {
+    let context = operator(config, app.clock().now());
+    let (super_user, demo_user) = (UserCredentials::new(SUPER_USER), UserCredentials::new(DEMO_USER));
+    let named = |user: &UserCredentials, display_name: &str| {
+        vec![UserChange::Username(user.username.clone()), UserChange::DisplayName(display_name.to_owned())]
+    };
+    let mut admin = named(&super_user, "Administrator");
+    admin.push(UserChange::IsSuperUser(true));
+    let made = app.create_user_by_operator(&context, admin, super_user.password()).await;
+    if matches!(made, Err(Error::UsernameTaken)) {
+        let problem = "the database has users, but their credentials.json is gone: restore it, or remove the folder \
+                       (with all that is in it) to begin anew";
+        return Err(Failure::new(Exit::Failed, problem));
+    }
+    made?;
+    app.create_user_by_operator(&context, named(&demo_user, "Demo User"), demo_user.password()).await?;
+    set_attributes(app, &context, &demo_user).await?;
+    let caller = CallerToCreate {
+        name: CALLER.to_owned(),
+        spiffe_id: None,
+        grants: Grants::all(),
+        apps: Apps::All,
+        flags: Flags { may_assert_client_address: true, may_relay_super_users: true },
+        max_in_flight: None,
+        key_lifetime: Some(KEY_LIFETIME),
+    };
+    let (_, key) = app.create_caller(&context, caller).await?;
+    let caller_key = key.expect("a caller with a key lifetime has a key").expose().into();
+    Ok(Credentials { endpoint: endpoint.to_owned(), caller_key, super_user, demo_user })
+}
+
+/// Attributes belong to whoever sets them: the demo user does, in a session that ends with it.
+async fn set_attributes(app: &App, context: &Context, user: &UserCredentials) -> Result<(), Failure> {
+    let attribute = |name: &str, value: &str, seal| AttributeToSet {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        seal,
+        ttl: None,
+        etag: String::new(),
+    };
+    let login = PasswordLogin {
+        username: user.username.clone(),
+        password: user.password(),
+        totp_code: String::new().into(),
+        new_password: String::new().into(),
+    };
+    let login = app.create_session(context, ClientInput::default(), login).await?;
+    let acting = ActingInput { ust: login.ust.expose(), client: ClientInput::default() };
+    let acting = app.acting(context, acting).await?;
+    let attributes = vec![attribute("crm:team", "north", false), attribute("phone", "+44 20 7946 0000", true)];
+    app.set_attributes(&acting, None, attributes).await?;
+    app.revoke_session(&acting, None).await?;
+    Ok(())
+}
+
+/// What a newcomer reads. The lines that are set in work in any shell, from any folder.
+fn first_words(made: &Credentials, data_dir: &Path) -> String {
+    let program = program();
+    let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let (admin, demo) = (&made.super_user, &made.demo_user);
+    let key = made.caller_key.expose_secret();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "Lanyard serves at {endpoint}. This is the first start in {dir}: it made a database, keys, two users and a caller.\n\
+         It shows their secrets this once; {file} keeps them, readable by you only.\n\n\
+         \x20   super-user  {admin_name:<6} {admin_password}\n\
+         \x20   user        {demo_name:<6} {demo_password}\n\
+         \x20   caller key  {CALLER:<6} {key}\n",
+        endpoint = made.endpoint,
+        dir = data_dir.display(),
+        file = Credentials::path(&data_dir).display(),
+        admin_name = admin.username,
+        admin_password = admin.password.expose_secret(),
+        demo_name = demo.username,
+        demo_password = demo.password.expose_secret(),
+    );
+    let _ = writeln!(
+        text,
+        "Try it in another terminal:\n\n\
+         \x20   export LANYARD_ENDPOINT={endpoint} LANYARD_CALLER_KEY={key}\n\
+         \x20   export LANYARD_DATA_DIR={dir}\n\
+         \x20   LANYARD_PASSWORD={demo_password} {program} session login --username {demo_name} --save\n\
+         \x20   {program} session verify\n\
+         \x20   {program} session list\n\
+         \x20   {program} session revoke\n\
+         \x20   {program} session verify || echo \"exit code $?\"\n\n\
+         Ctrl-C stops the server. All commands: {program} --help",
+        endpoint = made.endpoint,
+        dir = quoted(&data_dir.to_string_lossy()),
+        demo_name = demo.username,
+        demo_password = demo.password.expose_secret(),
+    );
+    text
+}
+
+/// This program, so that a shell finds it: as it was typed.
+fn program() -> String {
+    let typed = std::env::args_os().next().unwrap_or_else(|| "lanyard".into());
+    quoted(&typed.to_string_lossy())
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:=@%".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_split_or_expand_is_quoted() {
+        assert_eq!(quoted("target/release/lanyard"), "target/release/lanyard");
+        assert_eq!(quoted("/my folder/$x"), "'/my folder/$x'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

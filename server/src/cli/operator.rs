@@ -1,0 +1,52 @@
+//! Work on the database itself, at the machine that has its configuration and keys: what nobody may do from afar.
+
+use std::sync::Arc;
+
+use lanyard_server::app::callers::operator;
+use lanyard_server::app::{App, Context};
+use lanyard_server::clock::Clock;
+use lanyard_server::config::{Config, Log};
+use lanyard_server::crypto::Keyring;
+use lanyard_server::serve::{StartError, open_store};
+use lanyard_server::store::Store;
+use lanyard_server::telemetry;
+
+use super::exit::Failure;
+use super::settings::Settings;
+
+/// The rules and their store, and who acts: the operator.
+pub(crate) struct Operator {
+    pub(crate) app: App,
+    pub(crate) context: Context,
+}
+
+impl Operator {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let config = settings.load()?;
+        let store = open(&config).await?;
+        let keyring = Arc::new(Keyring::load(&config.keys.file)?);
+        let clock = store.clock().clone();
+        let context = operator(&config, clock.now());
+        Ok(Self { app: App::new(&config, store, keyring, clock).await?, context })
+    }
+
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        Ok(self.app.store().close().await?)
+    }
+}
+
+/// The store of a configuration, its schema up to date.
+pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
+    log(config);
+    let keyring = Arc::new(Keyring::load(&config.keys.file)?);
+    let store = open_store(config, keyring, Clock::system()).await?;
+    match store.pending_migrations().await? {
+        0 => Ok(store),
+        pending => Err(StartError::SchemaOutdated { pending }.into()),
+    }
+}
+
+/// A person at the terminal wants the answer; the log is for what goes wrong.
+pub(crate) fn log(config: &Config) {
+    telemetry::init(&Log { level: "warn".to_owned(), ..config.log.clone() });
+}

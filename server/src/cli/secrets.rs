@@ -1,0 +1,102 @@
+//! Secrets from people and programs: never from an argument unless somebody insists, never shown.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
+
+use clap::Args;
+use lanyard_client::secrecy::{ExposeSecret, SecretString};
+
+use super::exit::{Exit, Failure};
+
+/// How passwords come.
+#[derive(Args, Clone, Copy)]
+#[command(next_help_heading = "Password")]
+pub(crate) struct Passwords {
+    /// Read passwords from standard input, one a line: the present one, then the new one, as far as they are needed
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+impl Passwords {
+    /// The password that proves who somebody is; the environment has it as `LANYARD_PASSWORD`.
+    pub(crate) fn present(self, prompt: &str) -> Result<SecretString, Failure> {
+        self.read(prompt, "LANYARD_PASSWORD")
+    }
+
+    /// A password to be set; the environment has it as `variable`. Whoever types it types it twice.
+    pub(crate) fn new(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
+        if self.password_stdin || from_environment(variable).is_some() || !io::stdin().is_terminal() {
+            return self.read(prompt, variable);
+        }
+        let first = ask(prompt)?;
+        let second = ask("The same again: ")?;
+        if first.expose_secret() == second.expose_secret() {
+            return Ok(first);
+        }
+        Err(Failure::new(Exit::Failed, "the two are not the same"))
+    }
+
+    fn read(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
+        if self.password_stdin {
+            return line_of_stdin();
+        }
+        match from_environment(variable) {
+            Some(password) => Ok(password),
+            None if io::stdin().is_terminal() => ask(prompt),
+            None => {
+                let problem = format!("no password: use --password-stdin or {variable}, or type it at a terminal");
+                Err(Failure::new(Exit::Usage, problem))
+            }
+        }
+    }
+}
+
+/// Can somebody be asked?
+pub(crate) fn somebody_is_there() -> bool {
+    io::stdin().is_terminal()
+}
+
+pub(crate) fn ask(prompt: &str) -> Result<SecretString, Failure> {
+    Ok(rpassword::prompt_password(prompt)?.into())
+}
+
+/// The next line of standard input, without its end.
+fn line_of_stdin() -> Result<SecretString, Failure> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(Failure::new(Exit::Usage, "standard input has no password left"));
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).into())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn from_environment(variable: &str) -> Option<SecretString> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty()).map(SecretString::from)
+}
+
+/// A file with one secret.
+pub(crate) fn secret_file(path: &Path) -> Result<SecretString, Failure> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))?;
+    Ok(text.trim().into())
+}
+
+/// Reads an argument that is a secret.
+#[expect(clippy::unnecessary_wraps, reason = "a parser of arguments may fail")]
+pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(text.into())
+}
+
+/// How secrets stand in files that are readable by their owner only.
+pub(crate) mod in_file {
+    use lanyard_client::secrecy::{ExposeSecret, SecretString};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(secret.expose_secret())
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<SecretString, D::Error> {
+        String::deserialize(deserializer).map(SecretString::from)
+    }
+}

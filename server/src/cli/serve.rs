@@ -1,0 +1,65 @@
+//! `lanyard serve`.
+
+use lanyard_server::clock::Clock;
+use lanyard_server::serve::{Schema, Server, StartError};
+use lanyard_server::stop::Stop;
+use lanyard_server::telemetry;
+
+use super::dev;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::Output;
+use super::settings::Settings;
+
+/// Run the server
+///
+/// It refuses to start on a schema that lacks migrations (`lanyard migrate`), without a key file (`lanyard keys init`), and
+/// beyond loopback without TLS.
+///
+/// SIGTERM or Ctrl-C stops it: calls under way are finished first. A second one stops it at once.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lanyard serve --dev
+  LANYARD__SERVER__LISTEN=127.0.0.1:6000 lanyard serve --dev --data-dir /tmp/try
+  lanyard serve --config /etc/lanyard/lanyard.toml")]
+pub(crate) struct Serve {
+    /// For trying things out: make what is missing in the data folder (database, keys, a super-user, a demo user, a caller) and
+    /// show, once, how to use it
+    #[arg(long)]
+    dev: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Serve {
+    pub(crate) fn run(self, output: Output) -> Outcome {
+        let config = self.settings.load_for(self.dev)?;
+        telemetry::init(&config.log);
+        if self.dev {
+            dev::prepare(&config, self.settings.data_dir())?;
+        }
+        // Connections have threads of their own: these do what waits for the database.
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            let stop = Stop::on_signals().map_err(StartError::Signals)?;
+            let schema = if self.dev { Schema::Migrate } else { Schema::Check };
+            let server = Server::bind(config.clone(), Clock::system(), schema).await.map_err(with_advice)?;
+            if self.dev {
+                dev::welcome(server.app(), &config, server.addr(), self.settings.data_dir(), output).await?;
+            }
+            // What was cut off at the end of the drain is in the log; it is no failure of the stop.
+            server.run(stop).await?;
+            Ok(Exit::Ok)
+        })
+    }
+}
+
+/// A start that fails says what to do about it.
+fn with_advice(error: StartError) -> Failure {
+    let no_keys = matches!(&error, StartError::Keys(lanyard_server::crypto::KeyringError::File { source, .. })
+        if source.kind() == std::io::ErrorKind::NotFound);
+    let failure = Failure::from(error);
+    if no_keys {
+        return Failure { message: format!("{}: `lanyard keys init` makes one", failure.message), ..failure };
+    }
+    failure
+}

@@ -1,0 +1,322 @@
+//! `lanyard session`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use lanyard_client::secrecy::ExposeSecret;
+use lanyard_client::v1::create_session_request::Credential;
+use lanyard_client::v1::revoke_sessions_request::Target;
+use lanyard_client::v1::{ErrorReason, ListSessionsRequest, PasswordCredential, SessionState};
+use lanyard_client::{Client, Login, Ust};
+use serde_json::json;
+
+use super::exit::{Exit, Failure, Outcome};
+use super::link::{Acting, Holder, Limit, Remote, SavedSession};
+use super::output::Output;
+use super::secrets::{Passwords, ask, somebody_is_there};
+use super::user::user_id;
+use super::view::{SessionView, TokenView, VerdictView};
+
+/// Tokens of one call.
+const BATCH: usize = 500;
+
+/// Log in, verify, look, renew, log out
+#[derive(Args)]
+pub(crate) struct Session {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Login(Remote<LoginArgs>),
+    Verify(Remote<Verify>),
+    VerifyBatch(Remote<VerifyBatch>),
+    Get(Acting<Get>),
+    List(Acting<List>),
+    Renew(Remote<Renew>),
+    Revoke(Remote<Revoke>),
+    RevokeAll(Acting<RevokeAll>),
+}
+
+/// Log a user in and show the token (UST), once
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  lanyard session login --username demo --save
+  printf '%s\\n' \"$PASSWORD\" | lanyard session login --username demo --password-stdin --json")]
+struct LoginArgs {
+    /// Name of the user
+    #[arg(long, short)]
+    username: String,
+    /// Keep the token for the commands that follow, in a file that only you can read, instead of showing it
+    #[arg(long)]
+    save: bool,
+    /// Code of the second factor; asked for at a terminal where it is needed
+    #[arg(long, value_name = "CODE")]
+    totp: Option<String>,
+    /// Choose a new password with this login (LANYARD_NEW_PASSWORD); asked for at a terminal where it is needed
+    #[arg(long)]
+    new_password: bool,
+    #[command(flatten)]
+    passwords: Passwords,
+}
+
+/// Ask whether a token is good; exit code 7 if it is not
+#[derive(Args)]
+struct Verify {
+    /// Do not count this as the user's activity
+    #[arg(long)]
+    peek: bool,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+/// Ask about many tokens, one a line of standard input; exit code 7 if one is not good
+#[derive(Args)]
+struct VerifyBatch {
+    /// Do not count this as the users' activity
+    #[arg(long)]
+    peek: bool,
+}
+
+/// Show a session
+#[derive(Args)]
+struct Get {
+    /// Session (ses_...); a super-user can name anybody's [default: the own]
+    session_id: Option<String>,
+}
+
+/// List sessions, newest first
+#[derive(Args)]
+struct List {
+    /// Sessions of this user (name or usr_...); another than oneself needs a super-user
+    #[arg(long, value_name = "USER", conflicts_with = "all_users")]
+    user: Option<String>,
+    /// Sessions of everybody; needs a super-user
+    #[arg(long)]
+    all_users: bool,
+    /// Only in this state
+    #[arg(long)]
+    state: Option<State>,
+    /// Only those that were logged in to this app
+    #[arg(long, value_name = "APP")]
+    in_app: Option<String>,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum State {
+    Active,
+    Expired,
+    Revoked,
+}
+
+/// Give the own session more time
+#[derive(Args)]
+struct Renew {
+    /// Replace the token too; the old one keeps working for a short grace
+    #[arg(long)]
+    rotate: bool,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+/// End a session: log out
+#[derive(Args)]
+struct Revoke {
+    /// Session (ses_...); a super-user can name anybody's [default: the own]
+    session_id: Option<String>,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+/// End many sessions: all own ones, or as a super-user others
+#[derive(Args)]
+struct RevokeAll {
+    #[command(flatten)]
+    target: RevokeTarget,
+    /// Spare the session that does it
+    #[arg(long)]
+    keep_current: bool,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct RevokeTarget {
+    /// Those of this user (name or usr_...)
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Those that were logged in to this app
+    #[arg(long, value_name = "APP")]
+    in_app: Option<String>,
+    /// All there are
+    #[arg(long)]
+    everyone: bool,
+}
+
+impl Session {
+    pub(crate) async fn run(self, output: Output) -> Outcome {
+        match self.verb {
+            Verb::Login(login) => log_in(login, output).await,
+            Verb::Verify(verify) => self::verify(verify, output).await,
+            Verb::VerifyBatch(verify) => verify_batch(verify, output).await,
+            Verb::Get(get) => {
+                let (get, subject) = get.connect().await?;
+                let session = subject.get_session(get.session_id.as_deref().unwrap_or_default()).await?;
+                output.one(&SessionView::from(session))
+            }
+            Verb::List(list) => self::list(list, output).await,
+            Verb::Renew(renew) => self::renew(renew, output).await,
+            Verb::Revoke(revoke) => self::revoke(revoke, output).await,
+            Verb::RevokeAll(revoke) => revoke_all(revoke, output).await,
+        }
+    }
+}
+
+async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
+    let LoginArgs { username, save, totp, new_password, passwords } = &login.verb;
+    let password = passwords.present(&format!("Password of {username}: "))?;
+    let credential = PasswordCredential {
+        username: username.clone(),
+        password: password.expose_secret().to_owned(),
+        totp_code: totp.clone().unwrap_or_default(),
+        new_password: if *new_password { ask_new_password(*passwords)? } else { String::new() },
+    };
+    let made = try_to_log_in(&login.connect().await?, credential, *passwords).await?;
+    if *save {
+        SavedSession::write(&login.link, &made.session.username, &made.ust)?;
+    }
+    let ust = (!save).then(|| made.ust.expose().to_owned());
+    let view = TokenView::of_login(ust, made);
+    for warning in &view.warnings {
+        output.note(&format!("warning: {}", warning.text()));
+    }
+    if *save {
+        output.note(&format!("The token is in {}.", SavedSession::path(&login.link).display()));
+    }
+    output.token(&view)
+}
+
+/// Asks a person for what the server finds missing.
+async fn try_to_log_in(
+    client: &Client,
+    mut credential: PasswordCredential,
+    passwords: Passwords,
+) -> Result<Login, Failure> {
+    loop {
+        let answer = client.create_session(Credential::Password(credential.clone())).await;
+        let failure = match answer {
+            Ok(login) => return Ok(login),
+            Err(error) => Failure::from(error),
+        };
+        if !somebody_is_there() {
+            return Err(failure);
+        }
+        if failure.is(ErrorReason::TotpRequired) && credential.totp_code.is_empty() {
+            credential.totp_code = ask("Code of the second factor: ")?.expose_secret().to_owned();
+        } else if failure.is(ErrorReason::PasswordChangeRequired) && credential.new_password.is_empty() {
+            credential.new_password = ask_new_password(passwords)?;
+        } else {
+            return Err(failure);
+        }
+    }
+}
+
+fn ask_new_password(passwords: Passwords) -> Result<String, Failure> {
+    Ok(passwords.new("New password: ", "LANYARD_NEW_PASSWORD")?.expose_secret().to_owned())
+}
+
+async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
+    let ust = verify.verb.holder.ust(&verify.link)?;
+    let client = verify.connect().await?;
+    let verdict = if verify.verb.peek { client.peek(&ust).await? } else { client.verify(&ust).await? };
+    let view = VerdictView::from(verdict);
+    match &view.session {
+        _ if output.is_json() => output.json(&view)?,
+        Some(session) => output.one(session)?,
+        None => output.print(&view.text)?,
+    };
+    Ok(if view.active { Exit::Ok } else { Exit::NotGood })
+}
+
+async fn verify_batch(verify: Remote<VerifyBatch>, output: Output) -> Outcome {
+    let tokens: Vec<Ust> =
+        std::io::stdin().lines().map(|line| Ok(Ust::from(line?.trim()))).collect::<Result<_, Failure>>()?;
+    let client = verify.connect().await?;
+    let mut verdicts = Vec::with_capacity(tokens.len());
+    for batch in tokens.chunks(BATCH) {
+        let answer =
+            if verify.verb.peek { client.batch_peek(batch).await? } else { client.batch_verify(batch).await? };
+        verdicts.extend(answer.into_iter().map(VerdictView::from));
+    }
+    if output.is_json() {
+        output.json(&json!({ "verdicts": verdicts }))?;
+    } else {
+        for verdict in &verdicts {
+            output.print(&verdict.line())?;
+        }
+    }
+    Ok(if verdicts.iter().all(|verdict| verdict.active) { Exit::Ok } else { Exit::NotGood })
+}
+
+async fn list(list: Acting<List>, output: Output) -> Outcome {
+    let (list, subject) = list.connect().await?;
+    let state = match list.state {
+        None => SessionState::Unspecified,
+        Some(State::Active) => SessionState::Active,
+        Some(State::Expired) => SessionState::Expired,
+        Some(State::Revoked) => SessionState::Revoked,
+    };
+    let request = ListSessionsRequest {
+        user_id: match &list.user {
+            Some(user) => user_id(&subject, user).await?,
+            None => String::new(),
+        },
+        all_users: list.all_users,
+        state: state.into(),
+        app: list.in_app.unwrap_or_default(),
+        page_size: list.limit.page_size(),
+        ..ListSessionsRequest::default()
+    };
+    let (sessions, has_more) = list.limit.collect(subject.list_sessions(request)).await?;
+    let views: Vec<_> = sessions.into_iter().map(SessionView::from).collect();
+    output.list("sessions", &views, has_more)
+}
+
+async fn renew(renew: Remote<Renew>, output: Output) -> Outcome {
+    let Renew { rotate, holder } = &renew.verb;
+    let ust = holder.ust(&renew.link)?;
+    let subject = renew.connect().await?.on_behalf_of(&ust);
+    let renewal = if *rotate { subject.rotate().await? } else { subject.renew().await? };
+    let mut shown = renewal.ust.as_ref().map(|ust| ust.expose().to_owned());
+    // What was saved must stay good.
+    if let Some(new) = renewal.ust.as_ref().filter(|_| holder.is_saved()) {
+        SavedSession::write(&renew.link, &renewal.session.username, new)?;
+        output.note(&format!("The new token is in {}.", SavedSession::path(&renew.link).display()));
+        shown = None;
+    }
+    output.token(&TokenView::of_renewal(shown, renewal))
+}
+
+async fn revoke(revoke: Remote<Revoke>, output: Output) -> Outcome {
+    let Revoke { session_id, holder } = &revoke.verb;
+    let ust = holder.ust(&revoke.link)?;
+    let subject = revoke.connect().await?.on_behalf_of(&ust);
+    let was_live = subject.revoke_session(session_id.as_deref().unwrap_or_default()).await?;
+    output.done(
+        &json!({ "revoked": was_live }),
+        if was_live { "The session has ended." } else { "It had ended already." },
+    )
+}
+
+async fn revoke_all(revoke: Acting<RevokeAll>, output: Output) -> Outcome {
+    let (RevokeAll { target, keep_current }, subject) = revoke.connect().await?;
+    let target = match target {
+        RevokeTarget { user: Some(user), .. } => Some(Target::UserId(user_id(&subject, &user).await?)),
+        RevokeTarget { in_app: Some(app), .. } => Some(Target::App(app)),
+        RevokeTarget { everyone: true, .. } => Some(Target::Everyone(true)),
+        _ => None,
+    };
+    let count = subject.revoke_sessions(target, keep_current).await?;
+    output.done(&json!({ "revoked_count": count }), &format!("{count} sessions have ended."))
+}

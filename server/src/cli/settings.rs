@@ -1,0 +1,46 @@
+//! The configuration of those commands that need one.
+
+use std::path::{Path, PathBuf};
+
+use lanyard_server::config::Config;
+
+use super::exit::Failure;
+
+/// Where everything is that a server keeps, unless it is told otherwise.
+pub(super) const DATA_DIR: &str = "lanyard-data";
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Settings {
+    /// Configuration file (TOML); `lanyard config default` prints one with all keys
+    #[arg(long, value_name = "FILE", env = "LANYARD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of database and keys, where the configuration names no others
+    #[arg(long, value_name = "DIR", env = "LANYARD_DATA_DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        self.load_for(false)
+    }
+
+    pub(crate) fn load_for(&self, is_dev: bool) -> Result<Config, Failure> {
+        Ok(Config::load_in(&self.data_dir, is_dev, self.config.as_deref(), environment())?)
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The file that was named, if any.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+/// The variables whose names and values are text; ours are.
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment and hands it in")]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

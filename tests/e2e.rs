@@ -8,6 +8,7 @@ mod migrations;
 mod place;
 mod renewal;
 mod rooms;
+mod rotation;
 mod session;
 mod store;
 mod user;

@@ -1,6 +1,7 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
 mod approval;
+mod conflict;
 mod deploy;
 mod ending;
 mod harness;
@@ -11,4 +12,5 @@ mod rooms;
 mod rotation;
 mod session;
 mod store;
+mod trail;
 mod user;

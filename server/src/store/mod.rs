@@ -14,6 +14,8 @@ mod entity;
 mod error;
 mod lease;
 mod migration;
+#[cfg(test)]
+mod plan_tests;
 mod purge;
 pub mod seed;
 mod session;

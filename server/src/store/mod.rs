@@ -15,6 +15,8 @@ mod error;
 mod key_use;
 mod lease;
 mod migration;
+#[cfg(test)]
+mod plan_tests;
 mod purge;
 pub mod seed;
 mod session;

@@ -2,6 +2,9 @@
 
 mod approval;
 mod attribute;
+mod audit;
+mod caller;
+mod correlation;
 mod deploy;
 mod ending;
 mod harness;

@@ -245,7 +245,8 @@ async fn read(server: &TestServer) {
 /// The operations of the reads that were written down, with whether they were of oneself.
 async fn written(server: &TestServer) -> Vec<(String, bool)> {
     let all = events(server, AuditFilter::default()).await;
-    let reads = all.into_iter().filter(|event| event.operation.ends_with(".get") || event.operation.ends_with(".list"));
+    let is_read = |operation: &str| matches!(operation.split_once('.'), Some((_, "get" | "list")));
+    let reads = all.into_iter().filter(|event| is_read(&event.operation));
     let mut reads: Vec<_> = reads.map(|event| (event.operation, event.subject == event.target)).collect();
     reads.sort_unstable();
     reads

@@ -10,7 +10,7 @@ use lanyard_client::{Client, Code, Error, ErrorReason, Ust};
 use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
 use lanyard_server::app::callers::{CallerToCreate, operator};
 use lanyard_tests::both_databases;
-use lanyard_tests::support::answers::{Refused, at, events_of, is_active};
+use lanyard_tests::support::answers::{MOMENT, Refused, at, events_of, is_active, just_before};
 use lanyard_tests::support::eventually;
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use tokio::task::JoinSet;
@@ -50,9 +50,9 @@ async fn a_key_expires_to_the_microsecond(database: Database) {
     let server = TestServer::start(database).await;
     let lifetime = Duration::from_hours(1);
     let key = server.caller(CallerToCreate { key_lifetime: Some(lifetime), ..all_powerful("short") }).await;
-    server.clock.advance(lifetime - Duration::from_micros(1));
+    server.clock.advance(just_before(lifetime));
     ask(&server.client_of(&key)).await.unwrap();
-    server.clock.advance(Duration::from_micros(1));
+    server.clock.advance(MOMENT);
     assert_eq!(ask(&server.client_of(&key)).await.reason(), ErrorReason::CallerUnauthenticated);
 }
 
@@ -78,11 +78,11 @@ async fn a_rotated_key_works_beside_its_successor_for_the_overlap(database: Data
     let server = TestServer::start(database).await;
     let old = server.caller(all_powerful("rotating")).await;
     let new = rotate(&server, "rotating", Duration::from_mins(10)).await;
-    server.clock.advance(Duration::from_mins(10) - Duration::from_micros(1));
+    server.clock.advance(just_before(Duration::from_mins(10)));
     for key in [&old, &new] {
         ask(&server.client_of(key)).await.unwrap();
     }
-    server.clock.advance(Duration::from_micros(1));
+    server.clock.advance(MOMENT);
     assert_eq!(ask(&server.client_of(&old)).await.reason(), ErrorReason::CallerUnauthenticated);
     ask(&server.client_of(&new)).await.unwrap();
     let newest = rotate(&server, "rotating", Duration::ZERO).await;

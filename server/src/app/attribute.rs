@@ -23,7 +23,7 @@ const MAX_VALUE: usize = 16 * 1024;
 /// The precision of both databases.
 const SHORTEST_TTL: Duration = Duration::from_micros(1);
 /// So that the expiry is a time that every language can write down.
-const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// What an attribute belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

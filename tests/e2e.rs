@@ -2,8 +2,11 @@
 
 mod approval;
 mod attribute;
+mod audit;
+mod caller;
 mod cli;
 mod conflict;
+mod correlation;
 mod crash;
 mod deploy;
 mod ending;

@@ -1,16 +1,31 @@
 //! What a caller sees: real servers, over real gRPC. One file for each noun.
 
 mod approval;
+mod attribute;
+mod audit;
+mod caller;
+mod cli;
+mod conflict;
+mod correlation;
 mod crash;
 mod deploy;
 mod ending;
 mod harness;
 mod hostile;
+mod migrations;
 mod outage;
+mod password;
 mod place;
+mod refusals;
 mod renewal;
 mod rooms;
+mod rotation;
+mod sealing;
 mod session;
 mod stopping;
+mod store;
+mod throttle;
 mod tls;
+mod totp;
+mod trail;
 mod user;

@@ -6,6 +6,7 @@ pub mod installation;
 pub mod process;
 pub mod raw;
 pub mod server;
+pub mod store;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

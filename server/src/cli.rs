@@ -2,10 +2,15 @@
 //! configuration), [`operator`] (work on the database itself), [`secrets`] (passwords and tokens from people), [`output`] and
 //! [`exit`].
 
+mod attribute;
+mod audit;
+mod caller;
 mod completions;
+mod config;
 mod dev;
 mod exit;
 mod health;
+mod keys;
 mod link;
 mod migrate;
 mod operator;
@@ -14,6 +19,7 @@ mod secrets;
 mod serve;
 mod session;
 mod settings;
+mod totp;
 mod user;
 mod view;
 
@@ -53,7 +59,13 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Config(config::Config),
     Session(session::Session),
+    User(user::User),
+    Attribute(attribute::Attribute),
+    Audit(audit::Audit),
+    Caller(caller::Caller),
+    Keys(keys::Keys),
     Health(health::Health),
     Completions(completions::Completions),
 }
@@ -64,7 +76,13 @@ impl Cli {
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
+            Command::Config(config) => config.run(output),
             Command::Session(session) => wait_for(session.run(output)),
+            Command::User(user) => wait_for(user.run(output)),
+            Command::Attribute(attribute) => wait_for(attribute.run(output)),
+            Command::Audit(audit) => wait_for(audit.run(output)),
+            Command::Caller(caller) => wait_for(caller.run(output)),
+            Command::Keys(keys) => wait_for(keys.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
             Command::Completions(completions) => completions.run(output),
         };

@@ -2,9 +2,9 @@
 
 use lanyard_client::v1::ClientInfo;
 use lanyard_client::{Client, Code, Error, ErrorReason, InactiveReason, RevokeReason, Ust, Verdict};
-use lanyard_server::store::{AuditFilter, StoredAuditEvent};
+use lanyard_server::store::{AuditFilter, StoredAuditEvent, UserRow};
 
-use super::server::TestServer;
+use super::server::{Person, TestServer};
 
 /// Of an answer that must be a refusal.
 pub trait Refused {
@@ -97,4 +97,14 @@ pub async fn events_of(server: &TestServer, operation: &str) -> Vec<StoredAuditE
 /// Operation, outcome and reason of an event.
 pub fn said(event: &StoredAuditEvent) -> (&str, &str) {
     (&event.operation, &event.reason)
+}
+
+/// A user as stored, with the secrets.
+///
+/// # Panics
+/// If there is none.
+pub async fn stored_user(server: &TestServer, person: &Person) -> UserRow {
+    let id = person.user_id.parse().expect("an ID");
+    let row = server.within(move |app| async move { app.store().user(id).await }).await;
+    row.expect("it can be read").expect("it is there")
 }

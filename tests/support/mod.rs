@@ -2,7 +2,9 @@
 
 pub mod answers;
 pub mod certificates;
+pub mod installation;
 pub mod process;
+pub mod raw;
 pub mod server;
 pub mod store;
 

@@ -59,6 +59,24 @@ impl<V: Args> Acting<V> {
     }
 }
 
+/// The same for a verb whose own `--correlation-id` means something else.
+#[derive(Args)]
+pub(crate) struct ActingWithoutId<V: Args> {
+    #[command(flatten)]
+    verb: V,
+    #[command(flatten)]
+    link: Link,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+impl<V: Args> ActingWithoutId<V> {
+    pub(crate) async fn connect(self) -> Result<(V, Subject), Failure> {
+        let ust = self.holder.ust(&self.link)?;
+        Ok((self.verb, self.link.connect().await?.on_behalf_of(&ust)))
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Link {

@@ -16,14 +16,13 @@ impl AuditService for Handler {
     ) -> Reply<v1::ListAuditEventsResponse> {
         self.run(request, |app, context, message| async move {
             let page = convert::page(message.page_size, &message.page_token)?;
-            let text = |text: &String| (!text.is_empty()).then(|| text.clone());
             let filter = AuditFilter {
-                correlation_id: text(&message.correlation_id),
+                correlation_id: convert::optional_text("correlation_id", &message.correlation_id)?,
                 user: convert::optional_id("user_id", &message.user_id)?,
                 session: convert::optional_id("session_id", &message.session_id)?,
-                operation: text(&message.operation),
+                operation: convert::optional_text("operation", &message.operation)?,
                 outcome: convert::optional_enum("outcome", message.outcome, outcome)?,
-                caller: text(&message.caller),
+                caller: convert::optional_text("caller", &message.caller)?,
                 start: convert::optional_time("start_time", message.start_time)?,
                 end: convert::optional_time("end_time", message.end_time)?,
             };

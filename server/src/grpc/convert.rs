@@ -52,6 +52,19 @@ where
     known.map(Some).ok_or_else(|| Error::invalid(field, "has an unknown value"))
 }
 
+/// Text to look for. No stored text has a NUL, which PostgreSQL does not even take in a question.
+pub(super) fn text(field: &'static str, text: &str) -> Result<String> {
+    if text.contains('\0') {
+        return Err(Error::invalid(field, "must not contain NUL"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Text to look for that may be left out.
+pub(super) fn optional_text(field: &'static str, looked_for: &str) -> Result<Option<String>> {
+    if looked_for.is_empty() { Ok(None) } else { text(field, looked_for).map(Some) }
+}
+
 /// A secret on its way in.
 pub(super) fn secret(text: &mut String) -> Zeroizing<String> {
     Zeroizing::new(std::mem::take(text))

@@ -103,7 +103,7 @@ impl SessionService for Handler {
                 user: convert::optional_id("user_id", &message.user_id)?,
                 all_users: message.all_users,
                 state: convert::optional_enum("state", message.state, session_state)?,
-                app: (!message.app.is_empty()).then(|| message.app.clone()),
+                app: convert::optional_text("app", &message.app)?,
                 auth_type: convert::optional_enum("auth_type", message.auth_type, auth_type)?,
             };
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
@@ -157,7 +157,7 @@ fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeT
     match target {
         Target::UserId(user) => convert::id("user_id", user).map(RevokeTarget::User),
         Target::App(app) if app.is_empty() => Err(Error::invalid("app", "is empty")),
-        Target::App(app) => Ok(RevokeTarget::App(app.clone())),
+        Target::App(app) => convert::text("app", app).map(RevokeTarget::App),
         Target::Everyone(true) => Ok(RevokeTarget::Everyone),
         Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
     }

@@ -54,7 +54,7 @@ impl UserService for Handler {
         self.run(request, |app, context, message| async move {
             let page = convert::page(message.page_size, &message.page_token)?;
             let list = ListUsers {
-                search: message.search.clone(),
+                search: convert::text("search", &message.search)?,
                 approval_status: convert::optional_enum("approval_status", message.approval_status, approval_status)?,
                 is_locked: message.is_locked,
                 is_super_user: message.is_super_user,

@@ -110,7 +110,9 @@ fn verify_batch(world: &Rc<World>) -> Actor {
         };
         let found = world.cache.fill_many(&[A, B, A], read).await.unwrap();
         assert_eq!(found.len(), 2);
-        found.iter().for_each(|entry| world.check_answer(began_at, entry));
+        for entry in &found {
+            world.check_answer(began_at, entry);
+        }
     })
 }
 
@@ -308,8 +310,8 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn found(token: TokenHash) -> impl Future<Output = Result<Option<SessionEntry>>> {
-    async move { Ok(Some(row(token, 0))) }
+async fn found(token: TokenHash) -> Result<Option<SessionEntry>> {
+    Ok(Some(row(token, 0)))
 }
 
 fn numbered(number: u32) -> TokenHash {

@@ -12,6 +12,7 @@ mod cache;
 mod caller;
 mod entity;
 mod error;
+mod key_use;
 mod lease;
 mod migration;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use entity::session::Model as SessionRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
+pub use key_use::LiveHashes;
 pub use purge::Purged;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;

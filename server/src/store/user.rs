@@ -65,6 +65,10 @@ impl<C: ConnectionTrait> Store<C> {
     /// By the username in lower case.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user_by_name(&self, username_key: &str) -> Result<Option<UserRow>> {
+        // No name has one, and PostgreSQL refuses the question.
+        if username_key.contains('\0') {
+            return Ok(None);
+        }
         let found = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)).one(&self.conn).await;
         found.map_err(fault)
     }

@@ -8,7 +8,7 @@ use lanyard_client::v1::{Attribute, AttributeOwner, AttributeToSet, ListAttribut
 use lanyard_client::{Code, Error, ErrorReason, Subject};
 use lanyard_server::clock::Time;
 use lanyard_tests::both_databases;
-use lanyard_tests::support::answers::{Refused, events_of};
+use lanyard_tests::support::answers::{MOMENT, Refused, events_of, just_before};
 use lanyard_tests::support::server::{Database, TestServer};
 use tokio::task::JoinSet;
 
@@ -62,9 +62,9 @@ fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn timestamp(time: Time) -> Option<prost_types::Timestamp> {
+fn timestamp(time: Time) -> prost_types::Timestamp {
     let (seconds, nanos) = time.to_unix();
-    Some(prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap() })
+    prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap() }
 }
 
 async fn an_attribute_is_kept_as_it_was_set(database: Database) {
@@ -82,17 +82,18 @@ async fn an_attribute_is_kept_as_it_was_set(database: Database) {
         value: long.clone(),
         is_sealed,
         expire_time,
-        creation_time: timestamp(begin),
-        update_time: timestamp(begin),
+        creation_time: Some(timestamp(begin)),
+        update_time: Some(timestamp(begin)),
         etag: attribute.etag.clone(),
     };
     assert_eq!(stored[0], expected(&stored[0], "b.sealed:name/1", true, None), "in the order of the request");
-    let expiry = timestamp(begin + Duration::from_mins(1));
+    let expiry = Some(timestamp(begin + Duration::from_mins(1)));
     assert_eq!(stored[1], expected(&stored[1], "A-plain_2", false, expiry));
     assert_eq!(list(&alice, None).await.unwrap(), [stored[1].clone(), stored[0].clone()], "in the order of names");
     server.clock.advance(Duration::from_secs(1));
     let again = alice.set_attributes(None, vec![set("A-plain_2", "new")]).await.unwrap().remove(0);
-    assert_eq!((again.creation_time, again.update_time), (timestamp(begin), timestamp(server.clock.now())));
+    let now = server.clock.now();
+    assert_eq!((again.creation_time, again.update_time), (Some(timestamp(begin)), Some(timestamp(now))));
     assert_eq!((again.value.as_str(), again.expire_time), ("new", None), "what is not said is not kept");
     assert_ne!(again.etag, stored[1].etag);
 }
@@ -216,9 +217,9 @@ async fn an_expired_attribute_is_gone_to_the_microsecond(database: Database) {
     let server = TestServer::start(database).await;
     let alice = server.as_alice().await;
     alice.set_attributes(None, vec![lasting(Duration::from_mins(1)), set("other", "")]).await.unwrap();
-    server.clock.advance(Duration::from_mins(1) - Duration::from_micros(1));
+    server.clock.advance(just_before(Duration::from_mins(1)));
     assert_eq!(pairs(&alice, None).await.len(), 2);
-    server.clock.advance(Duration::from_micros(1));
+    server.clock.advance(MOMENT);
     assert_eq!(pairs(&alice, None).await, [pair("other", "")]);
     let deleted = alice.delete_attributes(None, vec!["fleeting".into()]).await;
     assert_eq!(deleted.reason(), ErrorReason::AttributeNotFound);

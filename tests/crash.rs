@@ -1,8 +1,8 @@
 //! The server killed, a hundred times in a row, while it writes: what it acknowledged is there afterwards.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -220,8 +220,8 @@ impl Session {
                 assert_eq!(&session.session_id, id);
             }
             Verdict::Inactive(inactive) => {
-                let logged_out = inactive.reason == InactiveReason::Revoked
-                    && inactive.revoke_reason == RevokeReason::Logout;
+                let logged_out =
+                    inactive.reason == InactiveReason::Revoked && inactive.revoke_reason == RevokeReason::Logout;
                 let may_be = self.is_revoked || self.in_doubt == Some(Write::Revoke);
                 assert!(logged_out && may_be, "{id}: {inactive}, {:?} in doubt", self.in_doubt);
                 self.is_revoked = true;
@@ -282,11 +282,8 @@ async fn check_the_trail(installation: &Installation, holders: &[Holder]) {
 
 /// The sessions of which there is an event.
 async fn with_events(installation: &Installation, operation: &str) -> HashSet<String> {
-    let filter = AuditFilter {
-        operation: Some(operation.to_owned()),
-        outcome: Some(Outcome::Ok),
-        ..AuditFilter::default()
-    };
+    let filter =
+        AuditFilter { operation: Some(operation.to_owned()), outcome: Some(Outcome::Ok), ..AuditFilter::default() };
     let server = &installation.prepared;
     let events = server.within(|app| async move { app.store().audit_events(&filter, None, 1_000_000).await }).await;
     let events = events.expect("the trail can be read").into_iter();

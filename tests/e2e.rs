@@ -2,12 +2,17 @@
 
 mod approval;
 mod attribute;
+mod audit;
+mod caller;
+mod cli;
 mod conflict;
+mod correlation;
 mod crash;
 mod deploy;
 mod ending;
 mod harness;
 mod migrations;
+mod outage;
 mod password;
 mod place;
 mod refusals;
@@ -16,8 +21,10 @@ mod rooms;
 mod rotation;
 mod sealing;
 mod session;
+mod stopping;
 mod store;
 mod throttle;
+mod tls;
 mod totp;
 mod trail;
 mod user;

@@ -8,7 +8,7 @@ use lanyard_client::v1::{CreateUserRequest, PasswordCredential, UpdateUserReques
 use lanyard_client::{Error, ErrorReason, Login, RevokeReason};
 use lanyard_server::clock::Time;
 use lanyard_tests::both_databases;
-use lanyard_tests::support::answers::{Refused, events_of, revoked, stored_user, why_inactive};
+use lanyard_tests::support::answers::{MOMENT, Refused, events_of, just_before, revoked, stored_user, why_inactive};
 use lanyard_tests::support::server::{Database, Person, TestServer};
 
 both_databases!(
@@ -96,9 +96,9 @@ async fn a_password_is_changed_with_the_old_one_only(database: Database) {
 async fn a_password_that_expired_is_changed_at_the_login(database: Database) {
     let max_age = Duration::from_hours(24 * 30);
     let server = TestServer::start_with(database, |config| config.password.max_age = Some(max_age)).await;
-    server.clock.advance(max_age - Duration::from_micros(1));
+    server.clock.advance(just_before(max_age));
     log_in(&server, &server.alice, "alice-password", "").await.unwrap();
-    server.clock.advance(Duration::from_micros(1));
+    server.clock.advance(MOMENT);
     let refused = log_in(&server, &server.alice, "alice-password", "").await;
     assert_eq!(refused.reason(), ErrorReason::PasswordChangeRequired);
     let wrong = log_in(&server, &server.alice, "wrong-password", "").await;
@@ -135,9 +135,9 @@ async fn a_password_that_expires_soon_is_warned_of(database: Database) {
     let max_age = Duration::from_hours(24 * 30);
     let server = TestServer::start_with(database, |config| config.password.max_age = Some(max_age)).await;
     let expiry = server.clock.now() + max_age;
-    server.clock.advance(max_age - server.config.password.warn_before - Duration::from_micros(1));
+    server.clock.advance(just_before(max_age.saturating_sub(server.config.password.warn_before)));
     assert!(server.log_in(&server.alice).await.warnings.is_empty());
-    server.clock.advance(Duration::from_micros(1));
+    server.clock.advance(MOMENT);
     let warnings = server.log_in(&server.alice).await.warnings;
     assert_eq!(warnings.len(), 1);
     assert_eq!((warnings[0].kind(), warnings[0].time), (WarningKind::PasswordExpiresSoon, Some(timestamp(expiry))));

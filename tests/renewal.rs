@@ -9,7 +9,9 @@ use lanyard_client::{ErrorReason, InactiveReason, RevokeReason, Ust};
 use lanyard_server::clock::Time;
 use lanyard_server::config::Config;
 use lanyard_tests::both_databases;
-use lanyard_tests::support::answers::{Refused, at, events_of, is_active, not_revoked, revoked, said, why_inactive};
+use lanyard_tests::support::answers::{
+    MOMENT, Refused, at, events_of, is_active, just_before, not_revoked, revoked, said, why_inactive,
+};
 use lanyard_tests::support::server::{Database, TestServer};
 use tokio::task::JoinSet;
 
@@ -33,8 +35,6 @@ both_databases!(
     zato_25_renewals_at_once_lose_nothing,
 );
 
-const MICRO: Duration = Duration::from_micros(1);
-
 fn micros(time: Option<Timestamp>) -> Time {
     let time = time.expect("a time");
     Time::from_unix(time.seconds, time.nanos).expect("a time that fits")
@@ -43,9 +43,9 @@ fn micros(time: Option<Timestamp>) -> Time {
 async fn a_session_ends_at_its_idle_limit_to_the_microsecond(database: Database) {
     let server = TestServer::start(database).await;
     let ust = server.log_in(&server.alice).await.ust;
-    server.clock.advance(server.config.session.idle - MICRO);
+    server.clock.advance(just_before(server.config.session.idle));
     assert!(is_active(&server.client(), &ust).await);
-    server.clock.advance(MICRO);
+    server.clock.advance(MOMENT);
     assert_eq!(why_inactive(&server.client(), &ust).await, not_revoked(InactiveReason::IdleExpired));
     assert_eq!(server.on_behalf_of(&ust).current_user().await.reason(), ErrorReason::SessionInvalid);
 }
@@ -60,10 +60,10 @@ async fn a_session_ends_at_its_absolute_limit_to_the_microsecond_however_active_
         server.clock.advance(idle / 2);
         client.verify(&ust).await.unwrap().into_session().unwrap();
     }
-    server.clock.advance(idle / 2 - MICRO);
+    server.clock.advance(just_before(idle / 2));
     let last = client.verify(&ust).await.unwrap().into_session().unwrap();
     assert_eq!(last.idle_expire_time, last.absolute_expire_time, "the earlier of the two");
-    server.clock.advance(MICRO);
+    server.clock.advance(MOMENT);
     assert_eq!(why_inactive(&client, &ust).await, not_revoked(InactiveReason::AbsoluteExpired));
 }
 
@@ -77,23 +77,23 @@ async fn activity_moves_the_idle_limit_and_a_peek_does_not(database: Database) {
     assert_eq!(peeked.idle_expire_time, login.session.expire_time);
     let verified = client.verify(&login.ust).await.unwrap().into_session().unwrap();
     assert_eq!(micros(verified.idle_expire_time), server.clock.now() + idle);
-    server.clock.advance(idle - MICRO);
+    server.clock.advance(just_before(idle));
     // Acting on behalf of the user is activity of the user.
     let shown = server.on_behalf_of(&login.ust).current_session().await.unwrap();
     assert_eq!(micros(shown.last_active_time), server.clock.now());
-    server.clock.advance(idle - MICRO);
+    server.clock.advance(just_before(idle));
     assert!(is_active(&client, &login.ust).await);
-    server.clock.advance(MICRO);
+    server.clock.advance(MOMENT);
     assert_eq!(why_inactive(&client, &login.ust).await, not_revoked(InactiveReason::IdleExpired));
 }
 
 async fn activity_is_noted_no_finer_than_its_granularity(database: Database) {
     let server = TestServer::start(database).await;
     let login = server.log_in(&server.alice).await;
-    server.clock.advance(server.config.session.activity_granularity - MICRO);
+    server.clock.advance(just_before(server.config.session.activity_granularity));
     let early = server.client().verify(&login.ust).await.unwrap().into_session().unwrap();
     assert_eq!(early.idle_expire_time, login.session.expire_time);
-    server.clock.advance(MICRO);
+    server.clock.advance(MOMENT);
     let late = server.client().verify(&login.ust).await.unwrap().into_session().unwrap();
     assert_eq!(micros(late.idle_expire_time), server.clock.now() + server.config.session.idle);
 }
@@ -193,7 +193,7 @@ async fn within_the_grace_the_old_token_works_and_yields_the_same_successor(data
     let old = server.log_in(&server.alice).await.ust;
     let first = server.on_behalf_of(&old).rotate().await.unwrap();
     let successor = first.ust.unwrap();
-    server.clock.advance(server.config.session.rotation_grace - MICRO);
+    server.clock.advance(just_before(server.config.session.rotation_grace));
     assert!(is_active(&server.client(), &old).await);
     server.on_behalf_of(&old).current_user().await.unwrap();
     for again in [server.on_behalf_of(&old).rotate().await, server.on_behalf_of(&old).renew().await] {

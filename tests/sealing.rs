@@ -66,7 +66,7 @@ async fn a_sealed_value_belongs_to_its_owner_and_its_name(database: Database) {
     let alice = server.as_alice().await;
     alice.set_attributes(None, set("sealed", PLAIN, true)).await.unwrap();
     let mut row = stored(&server, &server.alice).await.remove(0);
-    row.name = "elsewhere".to_owned();
+    "elsewhere".clone_into(&mut row.name);
     let moved = server.within(move |app| async move {
         let store = app.store().clone();
         store

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lanyard_client::{Client, Code, ErrorReason};
-use lanyard_tests::support::answers::{Refused, at, events_of};
+use lanyard_tests::support::answers::{MOMENT, Refused, at, events_of, just_before};
 use lanyard_tests::support::server::{Database, TestServer};
 use lanyard_tests::{any_database, both_databases};
 
@@ -44,9 +44,9 @@ async fn after_the_free_failures_each_one_more_doubles_the_wait(database: Databa
     fail(&client, "alice", server.config.throttle.free_failures).await;
     for seconds in [1, 2, 4, 8, 16] {
         assert_eq!(wait(&client, "alice").await, Duration::from_secs(seconds));
-        server.clock.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
-        assert_eq!(wait(&client, "alice").await, Duration::from_millis(1), "asking does not make it longer");
-        server.clock.advance(Duration::from_millis(1));
+        server.clock.advance(just_before(Duration::from_secs(seconds)));
+        assert_eq!(wait(&client, "alice").await, MOMENT, "asking does not make it longer");
+        server.clock.advance(MOMENT);
         fail(&client, "alice", 1).await;
     }
     let events = events_of(&server, "session.create").await;
@@ -112,7 +112,7 @@ async fn the_wait_has_an_end_and_is_forgotten_in_the_end(database: Database) {
         }
     }
     assert_eq!(wait(&client, "alice").await, throttle.max_delay);
-    server.clock.advance(throttle.max_delay * 4 + Duration::from_micros(1));
+    server.clock.advance(throttle.max_delay * 4 + MOMENT);
     fail(&client, "alice", throttle.free_failures).await;
 }
 

@@ -1,10 +1,23 @@
 //! Reading answers: what a refusal, a verdict or an event says, or a panic that shows what came instead.
 
+use std::time::Duration;
+
 use lanyard_client::v1::ClientInfo;
 use lanyard_client::{Client, Code, Error, ErrorReason, InactiveReason, RevokeReason, Ust, Verdict};
 use lanyard_server::store::{AuditFilter, StoredAuditEvent, UserRow};
 
 use super::server::{Person, TestServer};
+
+/// The precision of time: what is good just before a limit is not good a moment later.
+pub const MOMENT: Duration = Duration::from_micros(1);
+
+/// A moment less.
+///
+/// # Panics
+/// If it is nothing already.
+pub fn just_before(duration: Duration) -> Duration {
+    duration.checked_sub(MOMENT).expect("more than nothing")
+}
 
 /// Of an answer that must be a refusal.
 pub trait Refused {

@@ -10,9 +10,9 @@ use lanyard_client::{Client, RetryPolicy};
 use lanyard_server::config::{Config, LogFormat};
 use serde_json::Value;
 
-use super::free_address;
 use super::process::{self, Process};
 use super::server::{Database, TestServer};
+use super::{eventually, free_address, postgres};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -51,7 +51,11 @@ impl Installation {
         self.prepared.folder().join("lanyard.toml")
     }
 
-    fn write_config(&self) {
+    /// Writes the configuration as it is now.
+    ///
+    /// # Panics
+    /// If the folder cannot be written to.
+    pub fn write_config(&self) {
         std::fs::write(self.config_file(), self.prepared.config.show()).expect("the folder can be written to");
     }
 
@@ -119,5 +123,44 @@ impl Program {
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let waiting = tokio::task::spawn_blocking(move || (self.process.wait(), self.process.output()));
         waiting.await.expect("it ends in time")
+    }
+}
+
+/// A table of the server's database that nobody can use as long as this lives.
+pub struct Stalled {
+    // The lock ends with its connection.
+    _holder: Process,
+    database: postgres::Database,
+}
+
+impl Installation {
+    /// Takes a lock on a table, which all that touch it wait for. PostgreSQL only.
+    ///
+    /// # Panics
+    /// If it cannot be had.
+    pub async fn stall(&self, table: &str) -> Stalled {
+        let database = postgres::Database::at(self.prepared.config.database.url.expose());
+        let lock = format!("LOCK TABLE {table}");
+        let holder = Process::start(&mut database.session(&["BEGIN", &lock, "SELECT pg_sleep(3600)"]));
+        let stalled = Stalled { _holder: holder, database };
+        let held = format!("relation = '{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted");
+        eventually("the table is locked", async || stalled.locks(&held) == 1).await;
+        stalled
+    }
+}
+
+impl Stalled {
+    /// Waits until so many others wait for the lock.
+    ///
+    /// # Panics
+    /// If they never do.
+    pub async fn blocks(&self, count: u32) {
+        eventually("others wait for the lock", async || self.locks("NOT granted") >= count).await;
+    }
+
+    fn locks(&self, condition: &str) -> u32 {
+        let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let found = self.database.execute(&format!("SELECT count(*) FROM pg_locks WHERE {here} AND {condition}"));
+        found.parse().expect("a number")
     }
 }

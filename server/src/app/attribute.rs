@@ -20,6 +20,10 @@ const MAX_ATTRIBUTES: u32 = 256;
 const MAX_AT_ONCE: usize = 64;
 const MAX_NAME: usize = 128;
 const MAX_VALUE: usize = 16 * 1024;
+/// The precision of both databases.
+const SHORTEST_TTL: Duration = Duration::from_micros(1);
+/// So that the expiry is a time that every language can write down.
+const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// What an attribute belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,25 +73,29 @@ impl std::fmt::Debug for Attribute {
 }
 
 /// The names of attributes are for logs and listings: they have no surprising characters.
-fn check_name(name: &str) -> Result<()> {
+fn check_name(field: impl FnOnce() -> String, name: &str) -> Result<()> {
     let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"._-:/".contains(&b);
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_legal) {
-        return Err(Error::invalid("name", "must be 1 to 128 of letters, digits and . _ - : /"));
+        return Err(Error::invalid(field(), "must be 1 to 128 of letters, digits and . _ - : /"));
     }
     Ok(())
+}
+
+fn check_names(names: &[String]) -> Result<()> {
+    names.iter().enumerate().try_for_each(|(position, name)| check_name(|| format!("names[{position}]"), name))
 }
 
 fn check(attributes: &[AttributeToSet]) -> Result<()> {
     check_count(attributes.len(), "attributes")?;
     for (position, attribute) in attributes.iter().enumerate() {
-        check_name(&attribute.name)?;
+        check_name(|| format!("attributes[{position}].name"), &attribute.name)?;
         if attribute.value.len() > MAX_VALUE {
             return Err(Error::invalid(format!("attributes[{position}].value"), "is longer than 16 KiB"));
         }
-        if attribute.ttl.is_some_and(|ttl| ttl.is_zero()) {
+        if attribute.ttl.is_some_and(|ttl| !(SHORTEST_TTL..=LONGEST_TTL).contains(&ttl)) {
             return Err(Error::invalid(
                 format!("attributes[{position}].ttl"),
-                "must be positive: leave it out for no expiry",
+                "must be from 1 microsecond to 100 years: leave it out for no expiry",
             ));
         }
         if attributes[..position].iter().any(|earlier| earlier.name == attribute.name) {
@@ -185,15 +193,20 @@ impl App {
         if names.len() > MAX_AT_ONCE {
             return Err(Error::invalid("names", "has more than 64 entries"));
         }
-        names.iter().try_for_each(|name| check_name(name))?;
+        check_names(&names)?;
         let owner = self.owner(acting, "attribute.list", owner).await?;
         let now = self.parts.clock.now();
         let query = Query::new("attributes", acting.user(), &format!("{owner:?}{names:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| String::from_utf8(bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
         let rows = self.parts.store.attributes(owner.uuid(), &names, after.as_deref(), now, page.limit() + 1).await?;
-        if rows.is_empty() {
-            self.must_exist(owner).await?;
+        match owner {
+            Owner::User(user) if rows.is_empty() => {
+                self.parts.store.user(user).await?.ok_or(Error::UserNotFound)?;
+            }
+            Owner::User(_) => {}
+            // They are purged with their session, some time after its end.
+            Owner::Session(session) => self.must_be_live(session, now).await?,
         }
         match owner {
             Owner::User(user) if user != acting.user() => {
@@ -218,7 +231,7 @@ impl App {
         mut names: Vec<String>,
     ) -> Result<u64> {
         check_count(names.len(), "names")?;
-        names.iter().try_for_each(|name| check_name(name))?;
+        check_names(&names)?;
         names.sort_unstable();
         names.dedup();
         let owner = self.owner(acting, "attribute.delete", owner).await?;
@@ -241,11 +254,10 @@ impl App {
             .await
     }
 
-    async fn must_exist(&self, owner: Owner) -> Result<()> {
-        match owner {
-            Owner::User(user) => self.parts.store.user(user).await?.map(drop).ok_or(Error::UserNotFound),
-            Owner::Session(session) => self.parts.store.session(session).await?.map(drop).ok_or(Error::SessionNotFound),
-        }
+    async fn must_be_live(&self, session: SessionId, now: Time) -> Result<()> {
+        let row = self.parts.store.session(session).await?;
+        let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
+        live.map(drop).ok_or(Error::SessionNotFound)
     }
 }
 

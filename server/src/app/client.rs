@@ -86,13 +86,19 @@ impl App {
             return Err(Error::SessionInvalid);
         };
         let acting = Acting { session: active.session, client };
-        if acting.is_super_user() && !context.caller.flags.may_relay_super_users {
-            return Err(Error::CallerForbidden {
-                what: "act for super-users: it lacks the flag may_relay_super_users".into(),
-            });
-        }
+        may_relay(context, acting.is_super_user())?;
         Ok(acting)
     }
+}
+
+/// Without the flag a caller does not act for super-users.
+pub(super) fn may_relay(context: &Context, is_super_user: bool) -> Result<()> {
+    if is_super_user && !context.caller.flags.may_relay_super_users {
+        return Err(Error::CallerForbidden {
+            what: "act for super-users: it lacks the flag may_relay_super_users".into(),
+        });
+    }
+    Ok(())
 }
 
 /// An address with or without port, brackets or zone; IPv4 in IPv6 is IPv4.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::audit::Event;
-use super::client::Acting;
+use super::client::{Acting, may_relay};
 use super::page::{Page, PageRequest, Query};
 use super::verify::{Inactive, judge};
 use crate::clock::Time;
@@ -291,8 +291,9 @@ impl App {
         let hashes: Vec<TokenHash> = self.parts.keyring.token_hashes(token).collect();
         let (policy, address, grace) = (client.app.policy, client.remote_addr, self.parts.session.rotation_grace);
         let event = Event::new(&client, "session.renew");
+        let context = context.clone();
         let renewed = self.parts.store.write(move |tx| {
-            let (hashes, event) = (hashes.clone(), event.clone());
+            let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
             Box::pin(async move {
                 let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Error::SessionInvalid)) };
                 let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
@@ -307,6 +308,7 @@ impl App {
                     }
                     Err(_) => return Ok(Err(Error::SessionInvalid)),
                 }
+                may_relay(&context, entry.is_super_user)?;
                 extend(&mut row, now);
                 let replaced = match &token.successor {
                     Some(sealed) => Some((open_successor(tx, &token, sealed)?, entry.grace_until.unwrap_or(now))),

@@ -106,7 +106,7 @@ impl Attribute {
             Verb::Delete(delete) => {
                 let (Delete { names, owner }, subject) = delete.connect().await?;
                 let count = subject.delete_attributes(owner.resolve(&subject).await?, names).await?;
-                output.done(&json!({ "deleted_count": count }), &format!("{count} attributes are gone."))
+                output.done(&json!({ "deleted_count": count }), &format!("Attributes removed: {count}."))
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::exit::{Exit, Outcome};
 use super::link::{ActingWithoutId, Limit};
 use super::operator;
-use super::output::{Output, progress_bar};
+use super::output::{Output, progress_bar, say, say_json};
 use super::settings::Settings;
 use super::user::user_id;
 use super::view::{EventView, moment};
@@ -23,7 +23,7 @@ pub(crate) struct Audit {
 
 #[derive(Subcommand)]
 enum Verb {
-    List(ActingWithoutId<List>),
+    List(Box<ActingWithoutId<List>>),
     Verify(Verify),
 }
 
@@ -80,7 +80,7 @@ struct Verify {
 impl Audit {
     pub(crate) async fn run(self, output: Output) -> Outcome {
         match self.verb {
-            Verb::List(list) => self::list(list, output).await,
+            Verb::List(list) => self::list(*list, output).await,
             Verb::Verify(verify) => self::verify(verify, output).await,
         }
     }
@@ -127,18 +127,18 @@ async fn verify(verify: Verify, output: Output) -> Outcome {
     store.close().await?;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     if output.is_json() {
-        output.json(&json!({ "events": events, "problems": problems }))?;
+        say_json(&json!({ "events": events, "problems": problems }))?;
     } else {
-        problems.iter().try_for_each(|problem| output.print(problem).map(drop))?;
-        output.print(&verdict(events, problems.len()))?;
+        problems.iter().try_for_each(|problem| say(problem).map(drop))?;
+        say(&verdict(events, problems.len()))?;
     }
     Ok(if problems.is_empty() { Exit::Ok } else { Exit::AuditProblems })
 }
 
 fn verdict(events: u64, problems: usize) -> String {
     match problems {
-        0 => format!("{events} events: all as they were written."),
-        n => format!("{events} events: {n} problems."),
+        0 => format!("Events verified: {events}. All are as they were written."),
+        n => format!("Events verified: {events}. Problems found: {n}."),
     }
 }
 

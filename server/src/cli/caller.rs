@@ -39,6 +39,7 @@ Examples:
   lanyard caller create portal --grant session.create,session.verify,session.write --may-assert-client-address
   lanyard caller create console --all-grants --may-relay-super-users --expires-in 30d
   lanyard caller create gateway --grant session.verify --no-key --spiffe-id spiffe://example.org/gateway")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 struct Create {
     /// Letters, digits and . _ - /
     name: String,

@@ -5,7 +5,7 @@ use lanyard_server::config::DEFAULT;
 use serde_json::json;
 
 use super::exit::Outcome;
-use super::output::Output;
+use super::output::{Output, say, say_json};
 use super::settings::Settings;
 
 /// Check and show the configuration
@@ -37,9 +37,9 @@ impl Config {
             }
             Verb::Show(settings) => {
                 let config = settings.load()?;
-                if output.is_json() { output.json(&config) } else { output.print(config.show().trim_end()) }
+                if output.is_json() { say_json(&config) } else { say(config.show().trim_end()) }
             }
-            Verb::Default => output.print(DEFAULT.trim_end()),
+            Verb::Default => say(DEFAULT.trim_end()),
         }
     }
 }

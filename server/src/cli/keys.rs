@@ -155,8 +155,8 @@ async fn refuse_if_used(config: &lanyard_server::config::Config, key_id: u16) ->
         return Ok(());
     }
     let problem = format!(
-        "token key {key_id} would drop out, and {} live sessions and {} caller keys are hashed under it: they would end. \
-         Wait for the sessions, rotate the callers, or use --force",
+        "token key {key_id} would drop out, and what is hashed under it would end (live sessions: {}, caller keys: {}). \
+         Wait for the sessions and rotate the callers, or use --force",
         used.sessions, used.caller_keys
     );
     Err(Failure::new(Exit::Failed, problem))

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::exit::{Failure, Outcome};
 use super::link::{Acting, Limit};
 use super::operator::Operator;
-use super::output::Output;
+use super::output::{Output, say, say_json};
 use super::secrets::Passwords;
 use super::settings::Settings;
 use super::totp::{self, Totp};
@@ -45,7 +45,7 @@ enum Verb {
     Totp(Totp),
 }
 
-/// Make a super-user in the database itself: the first one has nobody who could
+/// Make a super-user in the database itself: the first one has nobody who could (`LANYARD_NEW_PASSWORD`)
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -61,8 +61,9 @@ struct Bootstrap {
     settings: Settings,
 }
 
-/// Add a user; super-users only
+/// Add a user (`LANYARD_NEW_PASSWORD`); super-users only
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 struct Create {
     username: String,
     /// How the person wants to be called
@@ -195,7 +196,7 @@ verbs_on_a_user! {
     Reject
 }
 
-/// Give a user a new password (LANYARD_NEW_PASSWORD) and end their sessions; super-users only
+/// Give a user a new password (`LANYARD_NEW_PASSWORD`) and end their sessions; super-users only
 #[derive(Args)]
 struct SetPassword {
     /// Name or ID (usr_...)
@@ -207,7 +208,7 @@ struct SetPassword {
     passwords: Passwords,
 }
 
-/// Replace the own password (LANYARD_PASSWORD) by a new one (LANYARD_NEW_PASSWORD) and end all other own sessions
+/// Replace the own password (`LANYARD_PASSWORD`) by a new one (`LANYARD_NEW_PASSWORD`) and end all other own sessions
 #[derive(Args)]
 struct ChangePassword {
     #[command(flatten)]
@@ -251,13 +252,13 @@ impl User {
             Verb::SetPassword(set) => {
                 let (SetPassword { user, must_change, passwords }, subject) = set.connect().await?;
                 let user = user_id(&subject, &user).await?;
-                let password = passwords.new("New password: ", "LANYARD_NEW_PASSWORD")?;
+                let password = passwords.chosen("New password: ")?;
                 ended(subject.set_password(&user, &password, must_change).await?, "The password is set.", output)
             }
             Verb::ChangePassword(change) => {
                 let (ChangePassword { passwords }, subject) = change.connect().await?;
                 let old = passwords.present("Present password: ")?;
-                let new = passwords.new("New password: ", "LANYARD_NEW_PASSWORD")?;
+                let new = passwords.chosen("New password: ")?;
                 ended(subject.change_password(&old, &new).await?, "The password is changed.", output)
             }
             Verb::Totp(totp) => totp::run(totp, output).await,
@@ -267,7 +268,7 @@ impl User {
 
 impl Bootstrap {
     async fn run(self, output: Output) -> Outcome {
-        let password = self.passwords.new(&format!("Password for {}: ", self.username), "LANYARD_PASSWORD")?;
+        let password = self.passwords.chosen(&format!("Password for {}: ", self.username))?;
         let operator = Operator::open(&self.settings).await?;
         let changes = vec![
             UserChange::Username(self.username.clone()),
@@ -289,7 +290,7 @@ async fn create(create: Acting<Create>, output: Output) -> Outcome {
         String::new()
     } else {
         let prompt = format!("Password for {}: ", create.username);
-        create.passwords.new(&prompt, "LANYARD_NEW_PASSWORD")?.expose_secret().to_owned()
+        create.passwords.chosen(&prompt)?.expose_secret().to_owned()
     };
     let status = if create.pending { v1::ApprovalStatus::Pending } else { v1::ApprovalStatus::Approved };
     let request = CreateUserRequest {
@@ -385,15 +386,15 @@ fn show(user: v1::User, output: Output) -> Outcome {
 fn changed(change: lanyard_client::UserChange, output: Output) -> Outcome {
     let count = change.revoked_count;
     if output.is_json() {
-        return output.json(&json!({ "user": UserView::from(change.user), "revoked_count": count }));
+        return say_json(&json!({ "user": UserView::from(change.user), "revoked_count": count }));
     }
     show(change.user, output)?;
-    output.print(&format!("{count} sessions have ended."))
+    say(&format!("Sessions ended: {count}."))
 }
 
 /// Something was done that ends sessions.
 pub(crate) fn ended(count: u64, text: &str, output: Output) -> Outcome {
-    output.done(&json!({ "revoked_count": count }), &format!("{text} {count} sessions have ended."))
+    output.done(&json!({ "revoked_count": count }), &format!("{text} Sessions ended: {count}."))
 }
 
 fn future(text: &str) -> Result<Timestamp, String> {

@@ -243,6 +243,7 @@ impl From<Inactive> for InactiveView {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as in the contract")]
 pub(crate) struct UserView {
     user_id: String,
     username: String,
@@ -371,17 +372,8 @@ impl View for EventView {
         "chain_id",
         "sequence",
     ];
-    const COLUMNS: &'static [&'static str] = &[
-        "time",
-        "operation",
-        "outcome",
-        "reason",
-        "caller",
-        "subject_user_id",
-        "session_id",
-        "remote_addr",
-        "correlation_id",
-    ];
+    const COLUMNS: &'static [&'static str] =
+        &["time", "operation", "outcome", "reason", "caller", "subject_user_id", "correlation_id"];
 }
 
 impl From<v1::AuditEvent> for EventView {

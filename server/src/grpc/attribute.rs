@@ -14,7 +14,7 @@ impl AttributeService for Handler {
     async fn set_attributes(&self, request: Request<v1::SetAttributesRequest>) -> Reply<v1::SetAttributesResponse> {
         self.run(request, |app, context, message| async move {
             let owner = owner(message.owner.as_ref())?;
-            let attributes = message.attributes.into_iter().map(to_set).collect::<Result<Vec<_>>>()?;
+            let attributes = message.attributes.into_iter().enumerate().map(to_set).collect::<Result<Vec<_>>>()?;
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
             let stored = app.set_attributes(&acting, owner, attributes).await?;
             Ok(v1::SetAttributesResponse { attributes: stored.into_iter().map(attribute).collect() })
@@ -62,12 +62,13 @@ fn owner(owner: Option<&v1::AttributeOwner>) -> Result<Option<Owner>> {
     }
 }
 
-fn to_set(attribute: v1::AttributeToSet) -> Result<AttributeToSet> {
+fn to_set((position, attribute): (usize, v1::AttributeToSet)) -> Result<AttributeToSet> {
+    let ttl = |ttl| convert::duration(|| format!("attributes[{position}].ttl"), ttl);
     Ok(AttributeToSet {
         name: attribute.name,
         value: attribute.value,
         seal: attribute.seal,
-        ttl: attribute.ttl.map(|ttl| convert::duration("attributes.ttl", ttl)).transpose()?,
+        ttl: attribute.ttl.map(ttl).transpose()?,
         etag: attribute.etag,
     })
 }

@@ -75,8 +75,11 @@ pub(super) fn timestamp(time: Time) -> Timestamp {
     Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
+/// The years 1 to 9999, which is what a protobuf timestamp may hold.
+const TIMES: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
+
 pub(super) fn time(field: &'static str, timestamp: Timestamp) -> Result<Time> {
-    let in_range = (0..1_000_000_000).contains(&timestamp.nanos);
+    let in_range = (0..1_000_000_000).contains(&timestamp.nanos) && TIMES.contains(&timestamp.seconds);
     let time = in_range.then(|| Time::from_unix(timestamp.seconds, timestamp.nanos)).flatten();
     time.ok_or_else(|| Error::invalid(field, "is no valid time"))
 }
@@ -85,8 +88,8 @@ pub(super) fn optional_time(field: &'static str, timestamp: Option<Timestamp>) -
     timestamp.map(|timestamp| time(field, timestamp)).transpose()
 }
 
-pub(super) fn duration(field: &'static str, duration: ProtoDuration) -> Result<std::time::Duration> {
-    std::time::Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
+pub(super) fn duration(field: impl FnOnce() -> String, duration: ProtoDuration) -> Result<std::time::Duration> {
+    std::time::Duration::try_from(duration).map_err(|_| Error::invalid(field(), "must not be negative"))
 }
 
 pub(super) fn proto_duration(duration: std::time::Duration) -> ProtoDuration {

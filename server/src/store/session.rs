@@ -218,8 +218,12 @@ impl<C: ConnectionTrait> Store<C> {
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
+    /// A session, with the activity that is not written yet.
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
+        let _reading = self.activity().reading();
+        let row = session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)?;
+        let noted = self.activity().of(session);
+        Ok(row.map(|row| with_activity(row, noted)))
     }
 
     /// Sessions that match, newest first, older than `after`.

@@ -127,7 +127,7 @@ fn tables(backend: DbBackend) -> Vec<TableCreateStatement> {
             "attribute",
             vec![
                 uuid("owner_id"),
-                string("name"),
+                ordered_by_bytes("name", backend),
                 blob("value"),
                 boolean("is_sealed"),
                 big_integer_null("expires_at"),

@@ -11,6 +11,7 @@ mod crash;
 mod deploy;
 mod ending;
 mod harness;
+mod hostile;
 mod migrations;
 mod outage;
 mod password;

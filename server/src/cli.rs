@@ -2,10 +2,15 @@
 //! configuration), [`operator`] (work on the database itself), [`secrets`] (passwords and tokens from people), [`output`] and
 //! [`exit`].
 
+mod attribute;
+mod audit;
+mod caller;
 mod completions;
+mod config;
 mod dev;
 mod exit;
 mod health;
+mod keys;
 mod link;
 mod migrate;
 mod operator;
@@ -14,6 +19,7 @@ mod secrets;
 mod serve;
 mod session;
 mod settings;
+mod totp;
 mod user;
 mod view;
 
@@ -26,14 +32,15 @@ use output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
-  lanyard serve --dev                                  a server with everything that is needed to try it
-  lanyard session login --username demo --save         log in, and remember the token
-  lanyard session verify                               is it good?
-  lanyard audit list --correlation-id ID --json        what happened in that call
-  lanyard caller create shop --grant session.verify    a key for a service, on the machine of the database
+  lanyard serve --dev                                a server, with all it takes to try it
+  lanyard session login --username demo --save       log in, and keep the token
+  lanyard session verify                             is it good?
+  lanyard audit list --correlation-id ID             what happened in that call
+  lanyard caller create shop --grant session.verify  a key for a service
 
-Commands that act for a user take the token (UST) of --ust-file, LANYARD_UST or `session login --save`.
-Passwords are asked for at a terminal, or come from --password-stdin or LANYARD_PASSWORD.
+Who acts: commands take the user's token (UST) from --ust-file, from LANYARD_UST, or from
+`session login --save`. Passwords are asked for at a terminal, or come from --password-stdin
+or LANYARD_PASSWORD.
 ";
 
 /// Lanyard keeps user sessions: whose session is this, and is it still good?
@@ -53,20 +60,34 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Config(config::Config),
     Session(session::Session),
+    User(user::User),
+    Attribute(attribute::Attribute),
+    Audit(audit::Audit),
+    Caller(caller::Caller),
+    Keys(keys::Keys),
     Health(health::Health),
     Completions(completions::Completions),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
+        // What this program writes (database, keys, credentials, tokens) is its owner's alone.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let output = Output::new(self.json);
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
+            Command::Config(config) => config.run(output),
             Command::Session(session) => wait_for(session.run(output)),
+            Command::User(user) => wait_for(user.run(output)),
+            Command::Attribute(attribute) => wait_for(attribute.run(output)),
+            Command::Audit(audit) => wait_for(audit.run(output)),
+            Command::Caller(caller) => wait_for(caller.run(output)),
+            Command::Keys(keys) => wait_for(keys.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
-            Command::Completions(completions) => completions.run(output),
+            Command::Completions(completions) => completions.run(),
         };
         outcome.unwrap_or_else(|failure| output.failure(&failure)).into()
     }

@@ -82,6 +82,23 @@ mod tests {
     }
 
     #[test]
+    fn the_database_library_is_quiet_unless_it_is_asked_to_speak() {
+        let says_so = |level: &str| {
+            let page = Page::default();
+            let writer = page.clone();
+            tracing::subscriber::with_default(subscriber(false, level, move || writer.clone()), || {
+                tracing::info!(target: "sea_orm_migration::migrator::exec", "Applying migration");
+                tracing::info!("ours");
+            });
+            let text = String::from_utf8(page.0.lock().clone()).expect("text");
+            assert!(text.contains("ours"), "{text}");
+            text.contains("Applying")
+        };
+        assert!(!says_so("info"));
+        assert!(says_so("info,sea_orm_migration=info"));
+    }
+
+    #[test]
     fn a_line_within_a_call_carries_the_correlation_id() {
         let line = logged(false);
         let json: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");

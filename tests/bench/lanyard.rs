@@ -76,7 +76,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("lanyard-bench-").tempdir()?;
         let database = database.unwrap_or_else(|| format!("sqlite://{}/lanyard.db", folder.path().display()));
         let mut data = Data { folder, database, caller_key: String::new(), super_user: Default::default() };
-        self.start(&data, &Setting { place: Place::All, ..Setting::default() }).await?.process.stop()?;
+        self.start(&data, &Setting { place: Place::All, ..Setting::default() }).await?.process.stop().await?;
         let file = data.folder.path().join("credentials.json");
         let credentials: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
         let text = |pointer| {

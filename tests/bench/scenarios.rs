@@ -211,7 +211,7 @@ impl Bench {
         if self.wanted(&Name::USUAL) {
             self.usual(&data, &server, &echo, &usts, &accounts).await?;
         }
-        server.process.stop()?;
+        server.process.stop().await?;
 
         let cheap = Setting { cost: Cost::LEAST, ..Setting::default() };
         self.scenario(Name::CreateWithoutHash, async |bench| {
@@ -240,14 +240,14 @@ impl Bench {
         let usts = self.seed(&data, self.plan.users).await?;
         let server = self.site.start(&data, &Setting::default()).await?;
         let echo = self.start_echo(&data, &server, &usts).await?;
-        server.process.stop()?;
+        server.process.stop().await?;
         self.verify_miss("verify_miss_postgres", &data, &echo, &usts).await
     }
 
     async fn prepare_accounts(&self, data: &Data) -> Result<Vec<Account>> {
         let server = self.site.start(data, &Setting { place: Place::All, ..Setting::default() }).await?;
         let accounts = data.accounts(&server, self.plan.accounts).await?;
-        server.process.stop()?;
+        server.process.stop().await?;
         Ok(accounts)
     }
 

@@ -118,8 +118,8 @@ impl Process {
         Err("the server does not get to SERVING".into())
     }
 
-    /// Asks it to end, and waits for that.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    /// Asks it to end, and waits for that; meanwhile our connections to it hear that they shall end too.
+    pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.0.id())?).ok_or("a process has an id")?;
         rustix::process::kill_process(pid, Signal::TERM)?;
         let asked = Instant::now();
@@ -127,7 +127,7 @@ impl Process {
             if self.0.try_wait()?.is_some() {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Err("the server does not stop".into())
     }

@@ -2,8 +2,11 @@
 
 pub mod answers;
 pub mod certificates;
+pub mod installation;
 pub mod process;
+pub mod raw;
 pub mod server;
+pub mod store;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

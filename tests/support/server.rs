@@ -303,10 +303,26 @@ impl TestServer {
     /// # Panics
     /// If either fails.
     pub async fn restart(&mut self) {
+        self.stop().await;
+        self.resume().await;
+    }
+
+    /// Starts again on the same data, once it has been stopped.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn resume(&mut self) {
+        self.running = Some(Running::start(self.config.clone(), self.clock.clone()).await);
+    }
+
+    /// Stops softly; the data stay.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end in order.
+    pub async fn stop(&mut self) {
         let running = self.running.take().expect("it runs");
         running.stop.softly();
         in_background(move || running.thread.join()).await.expect("the server ends in order");
-        self.running = Some(Running::start(self.config.clone(), self.clock.clone()).await);
     }
 
     /// How many audit events there are, all of them as they were written.

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use super::exit::Outcome;
-use super::output::Output;
+use super::output::say;
 
 /// Print the completions of a shell
 #[derive(Args)]
@@ -18,9 +18,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, output: Output) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "lanyard", &mut script);
-        output.print(String::from_utf8_lossy(&script).trim_end())
+        say(String::from_utf8_lossy(&script).trim_end())
     }
 }

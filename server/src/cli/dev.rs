@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lanyard_client::secrecy::{ExposeSecret, SecretString};
-use lanyard_server::app::attribute::AttributeToSet;
+use lanyard_server::app::attribute::{AttributeToSet, Owner};
 use lanyard_server::app::caller::{Apps, Flags, Grants};
 use lanyard_server::app::callers::{CallerToCreate, operator};
 use lanyard_server::app::client::{ActingInput, ClientInput};
@@ -18,11 +18,12 @@ use lanyard_server::clock::Clock;
 use lanyard_server::config::Config;
 use lanyard_server::crypto::{Keyring, random_password};
 use lanyard_server::error::Error;
+use lanyard_server::id::UserId;
 use serde::{Deserialize, Serialize};
 
 use super::exit::{Exit, Failure};
 use super::link::{read_json, write_json};
-use super::output::Output;
+use super::output::{Output, say};
 use super::secrets::in_file;
 
 const SUPER_USER: &str = "admin";
@@ -107,16 +108,16 @@ pub(crate) async fn welcome(
             let credentials = make(app, config, &endpoint).await?;
             write_json(&path, &credentials)?;
             if !output.is_json() {
-                output.print(&first_words(&credentials, data_dir))?;
+                say(&first_words(&credentials, data_dir))?;
             }
             true
         }
     };
     if output.is_json() {
         let file = path.display().to_string();
-        output.print(&serde_json::json!({ "endpoint": endpoint, "credentials_file": file }).to_string())?;
+        say(&serde_json::json!({ "endpoint": endpoint, "credentials_file": file }).to_string())?;
     } else if !is_first {
-        output.print(&format!("Lanyard serves at {endpoint}. Users and keys are in {}.", path.display()))?;
+        say(&format!("Lanyard serves at {endpoint}. Users and keys are in {}.", path.display()))?;
     }
     Ok(())
 }
@@ -136,8 +137,9 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
         return Err(Failure::new(Exit::Failed, problem));
     }
     made?;
-    app.create_user_by_operator(&context, named(&demo_user, "Demo User"), demo_user.password()).await?;
-    set_attributes(app, &context, &demo_user).await?;
+    let demo = named(&demo_user, "Demo User");
+    let demo = app.create_user_by_operator(&context, demo, demo_user.password()).await?;
+    set_attributes(app, &context, &super_user, demo.user_id).await?;
     let caller = CallerToCreate {
         name: CALLER.to_owned(),
         spiffe_id: None,
@@ -152,8 +154,13 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
     Ok(Credentials { endpoint: endpoint.to_owned(), caller_key, super_user, demo_user })
 }
 
-/// Attributes belong to whoever sets them: the demo user does, in a session that ends with it.
-async fn set_attributes(app: &App, context: &Context, user: &UserCredentials) -> Result<(), Failure> {
+/// Attributes are set in somebody's session: in one of the super-user, which ends with it.
+async fn set_attributes(
+    app: &App,
+    context: &Context,
+    super_user: &UserCredentials,
+    user: UserId,
+) -> Result<(), Failure> {
     let attribute = |name: &str, value: &str, seal| AttributeToSet {
         name: name.to_owned(),
         value: value.to_owned(),
@@ -162,8 +169,8 @@ async fn set_attributes(app: &App, context: &Context, user: &UserCredentials) ->
         etag: String::new(),
     };
     let login = PasswordLogin {
-        username: user.username.clone(),
-        password: user.password(),
+        username: super_user.username.clone(),
+        password: super_user.password(),
         totp_code: String::new().into(),
         new_password: String::new().into(),
     };
@@ -171,7 +178,7 @@ async fn set_attributes(app: &App, context: &Context, user: &UserCredentials) ->
     let acting = ActingInput { ust: login.ust.expose(), client: ClientInput::default() };
     let acting = app.acting(context, acting).await?;
     let attributes = vec![attribute("crm:team", "north", false), attribute("phone", "+44 20 7946 0000", true)];
-    app.set_attributes(&acting, None, attributes).await?;
+    app.set_attributes(&acting, Some(Owner::User(user)), attributes).await?;
     app.revoke_session(&acting, None).await?;
     Ok(())
 }
@@ -185,8 +192,9 @@ fn first_words(made: &Credentials, data_dir: &Path) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "Lanyard serves at {endpoint}. This is the first start in {dir}: it made a database, keys, two users and a caller.\n\
-         It shows their secrets this once; {file} keeps them, readable by you only.\n\n\
+        "Lanyard serves at {endpoint}.\n\n\
+         This is the first start in {dir}: there are a database, keys, two users and a caller now.\n\
+         Their secrets are shown this once. {file} keeps them, readable by you only.\n\n\
          \x20   super-user  {admin_name:<6} {admin_password}\n\
          \x20   user        {demo_name:<6} {demo_password}\n\
          \x20   caller key  {CALLER:<6} {key}\n",

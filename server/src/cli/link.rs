@@ -19,7 +19,7 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
 /// What lists ask for at once, and the most that a server gives.
 const PAGE: usize = 200;
 
-/// A verb that asks a server.
+// A verb that asks a server. No documentation here, nor on the next two: the verb's own would not be shown.
 #[derive(Args)]
 pub(crate) struct Remote<V: Args> {
     #[command(flatten)]
@@ -42,7 +42,7 @@ impl<V: Args> Remote<V> {
     }
 }
 
-/// A verb that asks a server on behalf of a user.
+// A verb that asks a server on behalf of a user.
 #[derive(Args)]
 pub(crate) struct Acting<V: Args> {
     #[command(flatten)]
@@ -59,10 +59,28 @@ impl<V: Args> Acting<V> {
     }
 }
 
+// The same for a verb whose own `--correlation-id` means something else.
+#[derive(Args)]
+pub(crate) struct ActingWithoutId<V: Args> {
+    #[command(flatten)]
+    verb: V,
+    #[command(flatten)]
+    link: Link,
+    #[command(flatten)]
+    holder: Holder,
+}
+
+impl<V: Args> ActingWithoutId<V> {
+    pub(crate) async fn connect(self) -> Result<(V, Subject), Failure> {
+        let ust = self.holder.ust(&self.link)?;
+        Ok((self.verb, self.link.connect().await?.on_behalf_of(&ust)))
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Link {
-    /// Server [default: the one of `serve --dev` in DIR, else http://127.0.0.1:50051]
+    /// Server [default: the one of `serve --dev` in DIR, else port 50051 on this machine]
     #[arg(long, value_name = "URL", env = "LANYARD_ENDPOINT")]
     endpoint: Option<String>,
     /// API key of the calling service (better from the environment or a file) [default: the one of `serve --dev` in DIR]
@@ -140,7 +158,7 @@ impl Link {
     }
 }
 
-/// Where the token comes from.
+// Where the token comes from.
 #[derive(Args)]
 #[command(next_help_heading = "User")]
 pub(crate) struct Holder {
@@ -232,7 +250,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
-/// How much of a list is wanted.
+// How much of a list is wanted.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
     /// At most so many; 0: all

@@ -51,7 +51,7 @@ impl Migrate {
 fn check(pending: usize, output: Output) -> Outcome {
     let text = match pending {
         0 => "The schema is up to date.".to_owned(),
-        n => format!("The schema lacks {n} migrations: run `lanyard migrate`."),
+        n => format!("Migrations that the schema lacks: {n}. Run `lanyard migrate`."),
     };
     output.done(&json!({ "pending": pending }), &text)?;
     Ok(if pending == 0 { Exit::Ok } else { Exit::SchemaOutdated })
@@ -60,7 +60,7 @@ fn check(pending: usize, output: Output) -> Outcome {
 fn told(applied: usize, output: Output) -> Outcome {
     let text = match applied {
         0 => "The schema was up to date.".to_owned(),
-        n => format!("Applied {n} migrations; the schema is up to date."),
+        n => format!("Migrations applied: {n}. The schema is up to date."),
     };
     output.done(&json!({ "applied": applied }), &text)
 }

@@ -1,6 +1,7 @@
 //! What a command says: tables for people, JSON for programs. Answers go to standard output, everything else to
 //! standard error.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Table, presets};
@@ -33,26 +34,26 @@ impl Output {
 
     /// One thing, alone.
     pub(crate) fn one<V: View>(self, view: &V) -> Outcome {
-        if self.is_json { self.json(view) } else { self.print(&record(&value(view), V::FIELDS)) }
+        if self.is_json { say_json(view) } else { say(&record(&value(view), V::FIELDS)) }
     }
 
     /// A session and perhaps its new token.
     pub(crate) fn token(self, view: &TokenView) -> Outcome {
         if self.is_json {
-            return self.json(view);
+            return say_json(view);
         }
         let mut table = table();
         if let Some(ust) = &view.ust {
             table.add_row(["ust", ust]);
         }
         add_fields(&mut table, &value(&view.session), SessionView::FIELDS);
-        self.print(&table.trim_fmt())
+        say(&text_of(table))
     }
 
     /// A list, under its name; `has_more`: it was cut off.
     pub(crate) fn list<V: View>(self, name: &str, views: &[V], has_more: bool) -> Outcome {
         if self.is_json {
-            return self.json(&json!({ name: value(views), "has_more": has_more }));
+            return say_json(&json!({ name: value(views), "has_more": has_more }));
         }
         let mut table = table();
         table.set_header(V::COLUMNS.iter().map(|column| column.replace('_', " ").to_uppercase()));
@@ -63,7 +64,7 @@ impl Output {
         if views.is_empty() {
             self.note(&format!("no {}", name.replace('_', " ")));
         } else {
-            self.print(&table.trim_fmt())?;
+            say(&text_of(table))?;
         }
         if has_more {
             self.note("there are more: see --limit");
@@ -73,19 +74,7 @@ impl Output {
 
     /// That something was done: `text` for people.
     pub(crate) fn done(self, json: &Value, text: &str) -> Outcome {
-        if self.is_json { self.json(json) } else { self.print(text) }
-    }
-
-    pub(crate) fn json(self, value: &(impl Serialize + ?Sized)) -> Outcome {
-        self.print(&serde_json::to_string_pretty(value).expect("views are plain JSON"))
-    }
-
-    /// Text as it is. Whoever reads it may go away (`| head`): that is no failure.
-    pub(crate) fn print(self, text: &str) -> Outcome {
-        match writeln!(io::stdout().lock(), "{text}") {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(Exit::Ok),
-        }
+        if self.is_json { say_json(json) } else { say(text) }
     }
 
     /// A remark for a person; programs do not hear it.
@@ -103,6 +92,18 @@ impl Output {
     }
 }
 
+/// Text as it is. Whoever reads it may go away (`| head`): that is no failure.
+pub(crate) fn say(text: &str) -> Outcome {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Ok),
+    }
+}
+
+pub(crate) fn say_json(value: &(impl Serialize + ?Sized)) -> Outcome {
+    say(&serde_json::to_string_pretty(value).expect("views are plain JSON"))
+}
+
 /// A bar for work that takes long; nobody sees it unless standard error is a terminal.
 pub(crate) fn progress_bar(what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len} ({eta} left)");
@@ -118,7 +119,7 @@ fn value(view: &(impl Serialize + ?Sized)) -> Value {
 fn record(view: &Value, fields: &[&str]) -> String {
     let mut table = table();
     add_fields(&mut table, view, fields);
-    table.trim_fmt()
+    text_of(table)
 }
 
 fn add_fields(table: &mut Table, view: &Value, fields: &[&str]) {
@@ -131,6 +132,13 @@ fn add_fields(table: &mut Table, view: &Value, fields: &[&str]) {
 }
 
 /// Columns with two spaces between them: to be read, cut and searched.
+fn text_of(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -163,15 +171,15 @@ fn failure_text(failure: &Failure) -> String {
     let mut text = format!("{} {}", red("error:"), failure.message);
     let Some(refusal) = &failure.refusal else { return text };
     if refusal.reason != lanyard_client::ErrorReason::Unspecified {
-        text.push_str(&format!("\n  reason: {}", refusal.reason.reason()));
+        let _ = write!(text, "\n  reason: {}", refusal.reason.reason());
     }
     for violation in &refusal.field_violations {
-        text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+        let _ = write!(text, "\n  {}: {}", violation.field, violation.description);
     }
     if let Some(wait) = refusal.retry_after {
-        text.push_str(&format!("\n  try again in: {}", humantime::format_duration(wait)));
+        let _ = write!(text, "\n  try again in: {}", humantime::format_duration(wait));
     }
-    text.push_str(&format!("\n  correlation id: {}", refusal.correlation_id));
+    let _ = write!(text, "\n  correlation id: {}", refusal.correlation_id);
     text
 }
 

@@ -8,7 +8,12 @@ use lanyard_client::secrecy::{ExposeSecret, SecretString};
 
 use super::exit::{Exit, Failure};
 
-/// How passwords come.
+/// The variable with the password that proves who somebody is,
+const PRESENT: &str = "LANYARD_PASSWORD";
+/// and the one with a password to be set.
+const NEW: &str = "LANYARD_NEW_PASSWORD";
+
+// How passwords come.
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct Passwords {
@@ -18,15 +23,15 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    /// The password that proves who somebody is; the environment has it as `LANYARD_PASSWORD`.
+    /// The password that proves who somebody is.
     pub(crate) fn present(self, prompt: &str) -> Result<SecretString, Failure> {
-        self.read(prompt, "LANYARD_PASSWORD")
+        self.read(prompt, PRESENT)
     }
 
-    /// A password to be set; the environment has it as `variable`. Whoever types it types it twice.
-    pub(crate) fn new(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
-        if self.password_stdin || from_environment(variable).is_some() || !io::stdin().is_terminal() {
-            return self.read(prompt, variable);
+    /// A password to be set. Whoever types it types it twice.
+    pub(crate) fn chosen(self, prompt: &str) -> Result<SecretString, Failure> {
+        if self.password_stdin || from_environment(NEW).is_some() || !somebody_is_there() {
+            return self.read(prompt, NEW);
         }
         let first = ask(prompt)?;
         let second = ask("The same again: ")?;
@@ -42,7 +47,7 @@ impl Passwords {
         }
         match from_environment(variable) {
             Some(password) => Ok(password),
-            None if io::stdin().is_terminal() => ask(prompt),
+            None if somebody_is_there() => ask(prompt),
             None => {
                 let problem = format!("no password: use --password-stdin or {variable}, or type it at a terminal");
                 Err(Failure::new(Exit::Usage, problem))

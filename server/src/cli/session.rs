@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
 use super::link::{Acting, Holder, Limit, Remote, SavedSession};
-use super::output::Output;
+use super::output::{Output, say, say_json};
 use super::secrets::{Passwords, ask, somebody_is_there};
 use super::user::user_id;
 use super::view::{SessionView, TokenView, VerdictView};
@@ -53,7 +53,7 @@ struct LoginArgs {
     /// Code of the second factor; asked for at a terminal where it is needed
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
-    /// Choose a new password with this login (LANYARD_NEW_PASSWORD); asked for at a terminal where it is needed
+    /// Choose a new password with this login (`LANYARD_NEW_PASSWORD`); asked for at a terminal where it is needed
     #[arg(long)]
     new_password: bool,
     #[command(flatten)]
@@ -213,7 +213,7 @@ async fn try_to_log_in(
             return Err(failure);
         }
         if failure.is(ErrorReason::TotpRequired) && credential.totp_code.is_empty() {
-            credential.totp_code = ask("Code of the second factor: ")?.expose_secret().to_owned();
+            ask("Code of the second factor: ")?.expose_secret().clone_into(&mut credential.totp_code);
         } else if failure.is(ErrorReason::PasswordChangeRequired) && credential.new_password.is_empty() {
             credential.new_password = ask_new_password(passwords)?;
         } else {
@@ -223,7 +223,7 @@ async fn try_to_log_in(
 }
 
 fn ask_new_password(passwords: Passwords) -> Result<String, Failure> {
-    Ok(passwords.new("New password: ", "LANYARD_NEW_PASSWORD")?.expose_secret().to_owned())
+    Ok(passwords.chosen("New password: ")?.expose_secret().to_owned())
 }
 
 async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
@@ -232,9 +232,9 @@ async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
     let verdict = if verify.verb.peek { client.peek(&ust).await? } else { client.verify(&ust).await? };
     let view = VerdictView::from(verdict);
     match &view.session {
-        _ if output.is_json() => output.json(&view)?,
-        Some(session) => output.one(session)?,
-        None => output.print(&view.text)?,
+        _ if output.is_json() => say_json(&view)?,
+        Some(session) => say(&view.text).and_then(|_| output.one(session))?,
+        None => say(&view.text)?,
     };
     Ok(if view.active { Exit::Ok } else { Exit::NotGood })
 }
@@ -250,10 +250,10 @@ async fn verify_batch(verify: Remote<VerifyBatch>, output: Output) -> Outcome {
         verdicts.extend(answer.into_iter().map(VerdictView::from));
     }
     if output.is_json() {
-        output.json(&json!({ "verdicts": verdicts }))?;
+        say_json(&json!({ "verdicts": verdicts }))?;
     } else {
         for verdict in &verdicts {
-            output.print(&verdict.line())?;
+            say(&verdict.line())?;
         }
     }
     Ok(if verdicts.iter().all(|verdict| verdict.active) { Exit::Ok } else { Exit::NotGood })
@@ -318,5 +318,5 @@ async fn revoke_all(revoke: Acting<RevokeAll>, output: Output) -> Outcome {
         _ => None,
     };
     let count = subject.revoke_sessions(target, keep_current).await?;
-    output.done(&json!({ "revoked_count": count }), &format!("{count} sessions have ended."))
+    output.done(&json!({ "revoked_count": count }), &format!("Sessions ended: {count}."))
 }

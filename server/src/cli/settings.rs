@@ -40,7 +40,6 @@ impl Settings {
 }
 
 /// The variables whose names and values are text; ours are.
-#[expect(clippy::disallowed_methods, reason = "the command line reads the environment and hands it in")]
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

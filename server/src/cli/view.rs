@@ -1,5 +1,7 @@
 //! The messages of the contract as they are shown: the same names, times as text, enums without their prefixes.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::{self, ApprovalStatus, AuditOutcome, AuthType, RevokeReason, Role, SessionState, WarningKind};
 use lanyard_client::{Inactive, Verdict, VerifiedSession};
@@ -241,6 +243,7 @@ impl From<Inactive> for InactiveView {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as in the contract")]
 pub(crate) struct UserView {
     user_id: String,
     username: String,
@@ -369,17 +372,8 @@ impl View for EventView {
         "chain_id",
         "sequence",
     ];
-    const COLUMNS: &'static [&'static str] = &[
-        "time",
-        "operation",
-        "outcome",
-        "reason",
-        "caller",
-        "subject_user_id",
-        "session_id",
-        "remote_addr",
-        "correlation_id",
-    ];
+    const COLUMNS: &'static [&'static str] =
+        &["time", "operation", "outcome", "reason", "caller", "subject_user_id", "correlation_id"];
 }
 
 impl From<v1::AuditEvent> for EventView {
@@ -401,4 +395,16 @@ impl From<v1::AuditEvent> for EventView {
             detail: event.detail,
         }
     }
+}
+
+/// A moment that somebody typed: RFC 3339, or a duration that counts from now.
+pub(crate) fn moment(text: &str, from_now: impl FnOnce(Duration) -> Time) -> Result<Timestamp, String> {
+    let time = match humantime::parse_rfc3339_weak(text) {
+        Ok(time) => Time::default() + time.duration_since(UNIX_EPOCH).unwrap_or_default(),
+        Err(_) => from_now(humantime::parse_duration(text).map_err(|_| {
+            "is neither a time such as 2026-01-31T12:00:00Z nor a duration such as 90d or 1h30m".to_owned()
+        })?),
+    };
+    let (seconds, nanos) = time.to_unix();
+    Ok(Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or_default() })
 }

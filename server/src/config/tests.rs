@@ -195,3 +195,19 @@ fn a_variable_that_means_nothing_is_refused_with_its_name() {
     let error = load("", &twice).expect_err("said twice").to_string();
     assert!(error.contains("another variable"), "{error}");
 }
+
+#[test]
+fn the_data_folder_goes_before_the_defaults_and_after_what_is_said() {
+    let load = |is_dev, set: &[(&str, &str)]| {
+        let environment = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load_in(Path::new("/srv/it's"), is_dev, None, environment).expect("valid")
+    };
+    let below = load(false, &[]);
+    assert_eq!(below.database.url.expose(), "sqlite:///srv/it's/lanyard.db");
+    assert_eq!(below.keys.file, Path::new("/srv/it's/keys.json"));
+    assert_eq!(load(false, &[("LANYARD__KEYS__FILE", "k")]).keys.file, Path::new("k"));
+    assert_eq!((below.policy("CRM"), below.server.drain_delay), (None, Duration::from_secs(5)));
+    let dev = load(true, &[("LANYARD__APPS__CRM__IDLE", "2m")]);
+    assert_eq!(dev.policy("CRM").map(|policy| policy.idle), Some(Duration::from_mins(2)));
+    assert_eq!(dev.server.drain_delay, Duration::ZERO);
+}

@@ -37,3 +37,17 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_password_can_be_read_and_typed_and_is_never_the_same() {
+        let (one, other) = (random_password(), random_password());
+        assert_ne!(one, other);
+        let groups: Vec<&str> = one.split('-').collect();
+        assert_eq!(groups.iter().map(|group| group.len()).collect::<Vec<_>>(), [5; 4]);
+        assert!(one.bytes().all(|b| b == b'-' || (b.is_ascii_alphanumeric() && !b"lo01".contains(&b))));
+    }
+}

@@ -134,7 +134,6 @@ impl std::fmt::Display for AuditProblem {
 }
 
 /// The end of a chain that this server writes.
-#[derive(Clone)]
 struct Head {
     number: i64,
     key_id: u16,
@@ -174,22 +173,11 @@ impl Chains {
         Self { free: Arc::default(), slots: Arc::new(Semaphore::new(count)), opening: Arc::default() }
     }
 
-    /// How the chains stand, to come back to if what follows is rolled back. Only for the one writer of SQLite.
-    pub(super) fn mark(&self) -> Mark {
-        Mark(self.free.lock().clone())
-    }
-
     /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
     pub(super) fn abandon(&self) {
         self.free.lock().clear();
     }
-
-    pub(super) fn back_to(&self, mark: Mark) {
-        *self.free.lock() = mark.0;
-    }
 }
-
-pub(super) struct Mark(Vec<Head>);
 
 impl Tx {
     /// Notes an event; it is written with the commit.
@@ -235,17 +223,18 @@ impl Tx {
     async fn open_chain(&self) -> Result<Head> {
         for _ in 0..OPENING_ATTEMPTS {
             let now = self.clock().now();
-            let before = audit_chain::Entity::find()
-                .order_by(audit_chain::Column::Number, Order::Desc)
-                .one(&self.conn)
-                .await
-                .map_err(fault)?;
             // Events of a chain that somebody removed keep its number, or nothing could be written any more.
+            // Read before the chains: what another replica writes in between does not look like that.
             let last_event = audit_event::Entity::find()
                 .select_only()
                 .column(audit_event::Column::ChainNumber)
                 .order_by(audit_event::Column::ChainNumber, Order::Desc)
                 .into_tuple::<i64>()
+                .one(&self.conn)
+                .await
+                .map_err(fault)?;
+            let before = audit_chain::Entity::find()
+                .order_by(audit_chain::Column::Number, Order::Desc)
                 .one(&self.conn)
                 .await
                 .map_err(fault)?;

@@ -1,1 +1,395 @@
+//! Fills against changes, in every order. The steps of all who take part are futures that stop after each step; a
+//! scheduler goes through every order in which they can run, each on a new cache.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::{SessionCache, Touched};
+use crate::crypto::TokenHash;
+use crate::error::{Error, Result};
+use crate::store::SessionEntry;
+
+const A: TokenHash = TokenHash([1; 32]);
+const B: TokenHash = TokenHash([2; 32]);
+
+/// The row of a token as a change left it; the number of the change stands in a field that the cache does not look at.
+fn row(token: TokenHash, version: u32) -> SessionEntry {
+    let mut row = SessionEntry::example();
+    row.token_hash = token;
+    row.generations_behind = version;
+    row
+}
+
+/// What the actors of one run share.
+struct World {
+    cache: SessionCache,
+    /// The database: how often the rows were changed.
+    committed: Cell<u32>,
+    acknowledged: Cell<u32>,
+    answers: Cell<usize>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(SessionCache::new(Some(100)))
+    }
+
+    fn with(cache: SessionCache) -> Self {
+        Self { cache, committed: Cell::new(0), acknowledged: Cell::new(0), answers: Cell::new(0) }
+    }
+
+    fn check_answer(&self, began_at: u32, answer: &SessionEntry) {
+        self.answers.set(self.answers.get() + 1);
+        assert!(
+            answer.generations_behind >= began_at,
+            "a verification that began after change {began_at} was acknowledged saw {}",
+            answer.generations_behind
+        );
+    }
+
+    fn check_cache(&self) {
+        for token in [A, B] {
+            let held = self.cache.rows.as_ref().and_then(|rows| rows.peek(&token));
+            if let Some(held) = held {
+                let acknowledged = self.acknowledged.get();
+                assert!(held.generations_behind >= acknowledged, "the cache holds what change {acknowledged} ended");
+            }
+        }
+    }
+}
+
+/// Ends a step: the scheduler decides who goes on.
+async fn step() {
+    let mut stopped = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut stopped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+type Actor = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Placeholder; read; insert and answer.
+fn verify(world: &Rc<World>, token: TokenHash) -> Actor {
+    let world = Rc::clone(world);
+    Box::pin(async move {
+        let began_at = world.acknowledged.get();
+        if let Some(found) = world.cache.get(&token) {
+            return world.check_answer(began_at, &found);
+        }
+        let read = async {
+            step().await;
+            let version = world.committed.get();
+            step().await;
+            Ok(Some(row(token, version)))
+        };
+        let found = world.cache.get_or_read(&token, read).await.unwrap().unwrap();
+        world.check_answer(began_at, &found);
+    })
+}
+
+/// The same for two tokens at once.
+fn verify_batch(world: &Rc<World>) -> Actor {
+    let world = Rc::clone(world);
+    Box::pin(async move {
+        let began_at = world.acknowledged.get();
+        let read = || async {
+            step().await;
+            let version = world.committed.get();
+            step().await;
+            Ok(vec![row(B, version), row(A, version)])
+        };
+        let found = world.cache.fill_many(&[A, B, A], read).await.unwrap();
+        assert_eq!(found.len(), 2);
+        found.iter().for_each(|entry| world.check_answer(began_at, entry));
+    })
+}
+
+/// Commit; take out; acknowledge.
+fn change(world: &Rc<World>, touched: Touched) -> Actor {
+    let world = Rc::clone(world);
+    Box::pin(async move {
+        let version = world.committed.get() + 1;
+        world.committed.set(version);
+        step().await;
+        world.cache.take_out(&touched);
+        step().await;
+        world.acknowledged.set(world.acknowledged.get().max(version));
+    })
+}
+
+/// A verification whose database fails.
+fn fail(world: &Rc<World>, token: TokenHash) -> Actor {
+    let world = Rc::clone(world);
+    Box::pin(async move {
+        let read = async {
+            step().await;
+            Err(Error::store_unavailable("away"))
+        };
+        // A hit, a wait for somebody else's row, or its own failure: all are good.
+        let _ = world.cache.get_or_read(&token, read).await;
+    })
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// An actor until it is done or given up, and whether it can go on.
+struct Running {
+    actor: RefCell<Option<Actor>>,
+    woken: Arc<Woken>,
+}
+
+impl Running {
+    fn new(actor: Actor) -> Self {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        Self { actor: RefCell::new(Some(actor)), woken }
+    }
+
+    fn is_done(&self) -> bool {
+        self.actor.borrow().is_none()
+    }
+
+    fn can_go_on(&self) -> bool {
+        !self.is_done() && self.woken.0.load(Ordering::SeqCst)
+    }
+
+    fn go_on(&self) {
+        self.woken.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let mut actor = self.actor.borrow_mut();
+        let Some(running) = actor.as_mut() else { return };
+        if running.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            *actor = None;
+        }
+    }
+}
+
+/// Runs the actors that `make` makes in every order, and returns how many orders there were. With `given_up`, that actor is
+/// also dropped in every place, as if its caller had gone away.
+fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Actor>) -> usize {
+    // The choice that was made at each step, and how many there were.
+    let mut choices: Vec<(usize, usize)> = Vec::new();
+    let mut orders = 0;
+    loop {
+        let world = Rc::new(World::new());
+        let actors: Vec<Running> = make(&world).into_iter().map(Running::new).collect();
+        let mut may_give_up = given_up.is_some();
+        let mut depth = 0;
+        loop {
+            let mut options: Vec<Option<usize>> =
+                (0..actors.len()).filter(|number| actors[*number].can_go_on()).map(Some).collect();
+            if may_give_up && given_up.is_some_and(|number| !actors[number].is_done()) {
+                options.push(None);
+            }
+            if options.is_empty() {
+                break;
+            }
+            if depth == choices.len() {
+                choices.push((0, options.len()));
+            }
+            assert_eq!(choices[depth].1, options.len(), "a run repeats what it did before");
+            match (options[choices[depth].0], given_up) {
+                (Some(number), _) => actors[number].go_on(),
+                (None, Some(number)) => {
+                    may_give_up = false;
+                    actors[number].actor.take();
+                }
+                (None, None) => unreachable!("nobody gives up"),
+            }
+            world.check_cache();
+            depth += 1;
+        }
+        assert!(actors.iter().all(Running::is_done), "somebody waits for ever: {choices:?}");
+        orders += 1;
+        // The next order: the last choice that can be made otherwise is.
+        while choices.pop_if(|(choice, options)| *choice + 1 == *options).is_some() {}
+        let Some((choice, _)) = choices.last_mut() else { return orders };
+        *choice += 1;
+    }
+}
+
+fn tokens(tokens: &[TokenHash]) -> Touched {
+    Touched::Tokens(tokens.to_vec())
+}
+
+#[test]
+fn a_fill_against_a_change_in_every_order() {
+    let orders = in_every_order(None, |world| vec![verify(world, A), change(world, tokens(&[A]))]);
+    assert_eq!(orders, 20, "three steps against three");
+}
+
+#[test]
+fn a_filler_others_who_wait_for_it_and_a_change_in_every_order() {
+    let orders = in_every_order(None, |world| {
+        vec![verify(world, A), verify(world, A), change(world, tokens(&[A])), verify(world, A)]
+    });
+    assert!(orders > 1_000, "{orders}");
+}
+
+#[test]
+fn two_changes_that_follow_each_other_closely_in_every_order() {
+    let orders =
+        in_every_order(None, |world| vec![verify(world, A), change(world, tokens(&[A])), change(world, tokens(&[A]))]);
+    assert!(orders > 1_000, "{orders}");
+}
+
+#[test]
+fn a_change_of_everything_in_every_order() {
+    let orders = in_every_order(None, |world| {
+        vec![verify(world, A), verify(world, B), change(world, Touched::Everything), verify(world, A)]
+    });
+    assert!(orders > 1_000, "{orders}");
+}
+
+#[test]
+fn a_batch_a_single_fill_and_a_change_of_both_tokens_in_every_order() {
+    let orders =
+        in_every_order(None, |world| vec![verify_batch(world), verify(world, B), change(world, tokens(&[A, B]))]);
+    assert!(orders > 500, "{orders}");
+    let orders =
+        in_every_order(None, |world| vec![verify_batch(world), verify_batch(world), change(world, tokens(&[A, B]))]);
+    assert!(orders > 500, "{orders}");
+}
+
+#[test]
+fn a_filler_that_goes_away_leaves_nobody_waiting_and_nothing_old_in_every_order() {
+    let orders = in_every_order(Some(0), |world| vec![verify(world, A), verify(world, A), change(world, tokens(&[A]))]);
+    assert!(orders > 1_000, "{orders}");
+    let orders =
+        in_every_order(Some(0), |world| vec![verify_batch(world), verify(world, B), change(world, tokens(&[A, B]))]);
+    assert!(orders > 1_000, "{orders}");
+}
+
+#[test]
+fn a_filler_whose_database_fails_leaves_the_fill_to_the_next_in_every_order() {
+    let orders = in_every_order(None, |world| vec![fail(world, A), verify(world, A), change(world, tokens(&[A]))]);
+    assert!(orders > 100, "{orders}");
+}
+
+#[test]
+fn the_scheduler_finds_what_it_is_there_to_find() {
+    // A change that takes out before it commits lets a fill slip in between.
+    let taken_out_too_early = |world: &Rc<World>| -> Actor {
+        let world = Rc::clone(world);
+        Box::pin(async move {
+            world.cache.take_out(&tokens(&[A]));
+            step().await;
+            world.committed.set(1);
+            step().await;
+            world.acknowledged.set(1);
+        })
+    };
+    let found = std::panic::catch_unwind(|| {
+        in_every_order(None, |world| vec![verify(world, A), taken_out_too_early(world), verify(world, A)])
+    });
+    assert!(found.is_err());
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn found(token: TokenHash) -> impl Future<Output = Result<Option<SessionEntry>>> {
+    async move { Ok(Some(row(token, 0))) }
+}
+
+fn numbered(number: u32) -> TokenHash {
+    let mut hash = [0; 32];
+    hash[..4].copy_from_slice(&number.to_be_bytes());
+    TokenHash(hash)
+}
+
+#[test]
+fn hits_and_misses_are_counted() {
+    let cache = SessionCache::new(Some(100));
+    assert!(cache.get(&A).is_none());
+    now(cache.get_or_read(&A, found(A))).unwrap();
+    assert!(cache.get(&A).is_some() && cache.get(&A).is_some());
+    now(cache.fill_many(&[B, numbered(7)], || async { Ok(vec![row(B, 0)]) })).unwrap();
+    assert!(cache.get(&B).is_some());
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.entries), (3, 3, 2));
+}
+
+#[test]
+fn what_nobody_has_is_not_remembered() {
+    let cache = SessionCache::new(Some(100));
+    assert!(now(cache.get_or_read(&A, async { Ok(None) })).unwrap().is_none());
+    assert_eq!(cache.stats().entries, 0);
+    assert!(now(cache.get_or_read(&A, found(A))).unwrap().is_some(), "it may be there a moment later");
+    assert_eq!(cache.stats().entries, 1);
+}
+
+#[test]
+fn it_never_holds_more_than_it_may() {
+    let cache = SessionCache::new(Some(1_000));
+    let capacity = cache.stats().capacity;
+    assert!((1_000..1_100).contains(&capacity), "{capacity}");
+    for number in 0..20_000 {
+        let token = numbered(number);
+        now(cache.get_or_read(&token, found(token))).unwrap();
+        assert!(cache.stats().entries <= capacity);
+    }
+    assert!(cache.stats().entries > 900, "{:?}", cache.stats());
+    let many: Vec<TokenHash> = (30_000..32_000).map(numbered).collect();
+    let read = || async { Ok(many.iter().map(|token| row(*token, 0)).collect()) };
+    assert_eq!(now(cache.fill_many(&many, read)).unwrap().len(), many.len(), "all are answered");
+    assert!(cache.stats().entries <= capacity);
+}
+
+#[test]
+fn a_change_takes_out_the_tokens_that_it_names_and_no_others() {
+    let cache = SessionCache::new(Some(100));
+    for token in [A, B] {
+        now(cache.get_or_read(&token, found(token))).unwrap();
+    }
+    cache.take_out(&Touched::Nothing);
+    assert_eq!(cache.stats().entries, 2);
+    cache.take_out(&tokens(&[B]));
+    assert!(cache.get(&A).is_some() && cache.get(&B).is_none());
+    cache.take_out(&Touched::Everything);
+    assert_eq!(cache.stats().entries, 0);
+}
+
+#[test]
+fn too_many_tokens_to_name_are_everything() {
+    let mut touched = Touched::default();
+    touched.add((0..10_000).map(numbered));
+    assert!(matches!(&touched, Touched::Tokens(tokens) if tokens.len() == 10_000));
+    touched.add([A]);
+    assert!(matches!(touched, Touched::Everything));
+    touched.add([B]);
+    assert!(matches!(touched, Touched::Everything), "it stays so");
+}
+
+#[test]
+fn a_cache_that_is_off_reads_each_time_and_holds_nothing() {
+    let cache = SessionCache::new(None);
+    for _ in 0..3 {
+        assert!(cache.get(&A).is_none());
+        assert!(now(cache.get_or_read(&A, found(A))).unwrap().is_some());
+    }
+    assert_eq!(now(cache.fill_many(&[A, B], || async { Ok(vec![row(B, 0)]) })).unwrap().len(), 1);
+    cache.take_out(&Touched::Everything);
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.entries, stats.capacity), (0, 5, 0, 0));
+}

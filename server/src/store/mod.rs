@@ -12,8 +12,11 @@ mod cache;
 mod caller;
 mod entity;
 mod error;
+mod key_use;
 mod lease;
 mod migration;
+#[cfg(test)]
+mod plan_tests;
 mod purge;
 pub mod seed;
 mod session;
@@ -44,6 +47,7 @@ pub use entity::session::Model as SessionRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
+pub use key_use::LiveHashes;
 pub use purge::Purged;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;
@@ -51,6 +55,9 @@ pub use write::Operation;
 
 /// How long a connection of PostgreSQL may stand unused before it is tried first.
 const PING_AFTER: Duration = Duration::from_secs(5);
+
+/// How much of the file of SQLite readers map into memory, in bytes.
+const SQLITE_MAPPED: &str = "4294967296";
 
 /// Where the database is and how to treat it.
 #[derive(Clone, Debug)]
@@ -107,6 +114,8 @@ impl StoreConfig {
                 .foreign_keys(true)
                 .busy_timeout(busy_timeout)
                 .pragma("query_only", if query_only { "ON" } else { "OFF" })
+                // All connections of a process share one lock around their page caches; what is mapped goes past it.
+                .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
         });
         options
     }

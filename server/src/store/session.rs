@@ -58,6 +58,33 @@ impl SessionEntry {
     }
 }
 
+#[cfg(test)]
+impl SessionEntry {
+    /// A session that began and was last used in 1970, for tests to change.
+    pub(crate) fn example() -> Self {
+        Self {
+            token_hash: TokenHash([0; 32]),
+            session_id: Id::new(Time::default()),
+            user_id: Id::new(Time::default()),
+            username: "ann".into(),
+            app: "default".into(),
+            allowed_networks: Box::default(),
+            remote_addr: None,
+            created_at: Time::default(),
+            absolute_expires_at: Time::MAX,
+            idle_micros: i64::MAX,
+            last_active_at: AtomicI64::new(0),
+            revoked_at: None,
+            grace_until: None,
+            generations_behind: 0,
+            revoke_reason: 0,
+            auth_type: 1,
+            address_binding: 0,
+            is_super_user: false,
+        }
+    }
+}
+
 /// A session as it begins.
 pub struct NewSession {
     pub row: SessionRow,

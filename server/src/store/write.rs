@@ -227,7 +227,6 @@ async fn run_in_savepoint(
     outer: &DatabaseTransaction,
     job: &Job,
 ) -> std::result::Result<Touched, Failed> {
-    let before = shared.writer.chains.mark();
     let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
     // In a future of its own, so that a panic before the operation's first await is caught too.
     let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();
@@ -242,13 +241,11 @@ async fn run_in_savepoint(
             Ok(()) => Ok(touched),
             Err(error) => Err(Failed::Broken(fault(error))),
         },
-        Err(error) => {
-            shared.writer.chains.back_to(before);
-            match tx.store.conn.rollback().await {
-                Ok(()) => Err(Failed::TakenBack(error)),
-                Err(_) => Err(Failed::Broken(error)),
-            }
-        }
+        // No chain to come back to: one that could not be written to was not given back.
+        Err(error) => match tx.store.conn.rollback().await {
+            Ok(()) => Err(Failed::TakenBack(error)),
+            Err(_) => Err(Failed::Broken(error)),
+        },
     }
 }
 

@@ -133,7 +133,7 @@ impl Bench {
         client.sweep(&login, FEW).await?;
         let side = Side { process: &server.process, client: &client, call: &login, streams: FEW };
         self.beside_echo("create_without_hash", echo, &side, self.plan.length).await?;
-        server.process.stop()
+        server.process.stop().await
     }
 
     pub(super) async fn verify_miss(
@@ -149,7 +149,7 @@ impl Bench {
         let verify = verify_call(usts);
         let side = Side { process: &server.process, client: &client, call: &verify, streams: SOME };
         self.beside_echo(name, echo, &side, self.plan.length).await?;
-        server.process.stop()
+        server.process.stop().await
     }
 
     fn what_limits(&self, rounds: &Rounds) -> String {

@@ -35,7 +35,7 @@ impl Bench {
         for _ in 0..self.plan.rounds {
             let server = self.site.start(data, &self.setting()).await?;
             seconds.push(server.started_in.as_secs_f64());
-            server.process.stop()?;
+            server.process.stop().await?;
         }
         self.report.figure("start_seconds_1m", rounded(median(seconds)));
         Ok(())
@@ -53,6 +53,6 @@ impl Bench {
         let bytes = after.saturating_sub(before) as f64 / usts.len() as f64;
         self.report.figure("bytes_per_cached_session", rounded(bytes));
         self.report.figure("memory_with_all_sessions_bytes", after);
-        server.process.stop()
+        server.process.stop().await
     }
 }

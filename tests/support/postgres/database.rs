@@ -76,6 +76,16 @@ impl Database {
     pub fn execute(&self, statements: &str) -> String {
         run(&self.url, statements).unwrap_or_else(|problem| panic!("{statements}: {problem}"))
     }
+
+    /// `psql` that runs these statements one after the other on one connection, for what has to go on for a while.
+    ///
+    /// # Panics
+    /// If it is not installed.
+    pub fn session(&self, statements: &[&str]) -> Command {
+        let mut command = psql(&self.url).unwrap_or_else(|problem| panic!("{problem}"));
+        command.args(statements.iter().flat_map(|statement| ["--command", statement]));
+        command
+    }
 }
 
 impl Drop for Database {
@@ -90,13 +100,16 @@ impl Drop for Database {
     }
 }
 
-fn run(url: &str, statements: &str) -> Result<String, String> {
-    let output = Command::new(install::psql()?)
+fn psql(url: &str) -> Result<Command, String> {
+    let mut command = Command::new(install::psql()?);
+    command
         .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1", "--dbname", url])
-        .args(["--command", statements])
-        .env("PGCONNECT_TIMEOUT", "10")
-        .output()
-        .map_err(|e| format!("psql: {e}"))?;
+        .env("PGCONNECT_TIMEOUT", "10");
+    Ok(command)
+}
+
+fn run(url: &str, statements: &str) -> Result<String, String> {
+    let output = psql(url)?.args(["--command", statements]).output().map_err(|e| format!("psql: {e}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

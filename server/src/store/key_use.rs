@@ -1,0 +1,149 @@
+//! How much still needs an old token key.
+
+use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query, SelectStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
+
+use super::entity::{caller, caller_key, session, session_token};
+use super::{Store, fault};
+use crate::error::Result;
+
+/// Hashes that something live is known by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveHashes {
+    /// Tokens of sessions that have not ended.
+    pub sessions: u64,
+    /// Keys of callers that have not expired.
+    pub caller_keys: u64,
+}
+
+impl LiveHashes {
+    pub const fn is_empty(self) -> bool {
+        self.sessions == 0 && self.caller_keys == 0
+    }
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// What would end if the token key with this number were gone. Replaced tokens do not count: their successor does.
+    pub async fn live_hashes(&self, key_id: u16) -> Result<LiveHashes> {
+        let now = self.clock().now().micros();
+        let live_sessions = ids(session::Column::SessionId, session::Entity)
+            .and_where(Expr::col(session::Column::RevokedAt).is_null())
+            .and_where(Expr::col(session::Column::ExpiresAt).gt(now))
+            .to_owned();
+        let sessions = session_token::Entity::find()
+            .filter(session_token::Column::KeyId.eq(i32::from(key_id)))
+            .filter(session_token::Column::GraceUntil.is_null())
+            .filter(session_token::Column::SessionId.in_subquery(live_sessions));
+        let live_callers = ids(caller::Column::CallerId, caller::Entity)
+            .and_where(Expr::col(caller::Column::RevokedAt).is_null())
+            .to_owned();
+        let caller_keys = caller_key::Entity::find()
+            .filter(caller_key::Column::KeyId.eq(i32::from(key_id)))
+            .filter(caller_key::Column::ExpiresAt.gt(now))
+            .filter(caller_key::Column::CallerId.in_subquery(live_callers));
+        Ok(LiveHashes {
+            sessions: sessions.count(&self.conn).await.map_err(fault)?,
+            caller_keys: caller_keys.count(&self.conn).await.map_err(fault)?,
+        })
+    }
+}
+
+fn ids(column: impl IntoIden, table: impl IntoIden) -> SelectStatement {
+    Query::select().column(column).from(table.into_iden()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{Clock, Time};
+    use crate::config::{Config, DatabaseUrl};
+    use crate::crypto::{KeyPurpose, Keyring, Token, TokenKind};
+    use crate::id::{CallerId, Id, SessionId, UserId};
+    use crate::store::{CallerRow, NewCaller, NewSession, SessionRow, StoreConfig};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn session(id: SessionId, now: Time) -> SessionRow {
+        SessionRow {
+            session_id: id.uuid(),
+            user_id: UserId::new(now).uuid(),
+            username: "alice".to_owned(),
+            auth_type: 1,
+            app: "default".to_owned(),
+            remote_addr: None,
+            user_agent: String::new(),
+            address_binding: 0,
+            idle_micros: 1,
+            created_at: now.micros(),
+            last_active_at: now.micros(),
+            expires_at: (now + DAY).micros(),
+            absolute_expires_at: (now + DAY).micros(),
+            revoked_at: None,
+            revoke_reason: None,
+            generation: 0,
+        }
+    }
+
+    async fn add(store: &Store, keyring: &Keyring, now: Time) {
+        let token = |kind| keyring.hash_token(Token::generate(kind).as_ref());
+        let ((ust, key_id), (key, _)) = (token(TokenKind::Ust), token(TokenKind::CallerKey));
+        let caller = CallerId::new(now);
+        let name = caller.to_string();
+        store
+            .write(move |tx| {
+                let row = CallerRow {
+                    caller_id: caller.uuid(),
+                    name: name.clone(),
+                    spiffe_id: None,
+                    grants: String::new(),
+                    apps: "*".to_owned(),
+                    flags: String::new(),
+                    max_in_flight: None,
+                    created_at: now.micros(),
+                    revoked_at: None,
+                };
+                Box::pin(async move {
+                    tx.insert_session(NewSession { row: session(SessionId::new(now), now), token: ust, key_id })
+                        .await?;
+                    tx.insert_caller(row).await?;
+                    let key = NewCaller { hash: key, key_id, created_at: now, expires_at: now + DAY };
+                    tx.insert_caller_key(caller, key).await
+                })
+            })
+            .await
+            .expect("written");
+    }
+
+    #[tokio::test]
+    async fn what_is_live_under_a_key_is_counted_until_it_has_ended() {
+        let mut config = Config::default();
+        config.database.url = DatabaseUrl::new("sqlite::memory:");
+        let clock = Clock::by_hand(Time::from_micros(1_700_000_000_000_000));
+        let now = clock.now();
+        let mut keyring = Keyring::generate(now);
+        let stored = Arc::new(Keyring::generate(now));
+        let store = Store::connect(StoreConfig::of(&config), stored, clock.clone()).await.expect("connected");
+        store.migrate(&|_, _| {}).await.expect("migrated");
+        add(&store, &keyring, now).await;
+        add(&store, &keyring, now).await;
+        keyring.rotate(KeyPurpose::Token, now);
+        add(&store, &keyring, now).await;
+
+        let live = |sessions, caller_keys| LiveHashes { sessions, caller_keys };
+        assert_eq!(store.live_hashes(1).await.expect("counted"), live(2, 2));
+        assert_eq!(store.live_hashes(2).await.expect("counted"), live(1, 1));
+        assert!(store.live_hashes(3).await.expect("counted").is_empty());
+
+        let of_first_key =
+            store.callers().await.expect("listed").into_iter().map(|(row, _)| Id::from_uuid(row.caller_id));
+        let caller: CallerId = of_first_key.min().expect("there are callers");
+        store.write(move |tx| Box::pin(async move { tx.revoke_caller(caller, now).await })).await.expect("revoked");
+        assert_eq!(store.live_hashes(1).await.expect("counted"), live(2, 1));
+
+        clock.advance(DAY);
+        assert!(store.live_hashes(1).await.expect("counted").is_empty());
+    }
+}

@@ -1,0 +1,166 @@
+//! The program `lanyard` as a process of its own, on data that were prepared before: what is killed, sent signals and
+//! read the output of.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use lanyard_client::{Client, RetryPolicy};
+use lanyard_server::config::{Config, LogFormat};
+use serde_json::Value;
+
+use super::process::{self, Process};
+use super::server::{Database, TestServer};
+use super::{eventually, free_address, postgres};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Configuration, keys and a database with two users and a caller, on which a server may be started again and again.
+pub struct Installation {
+    /// Whose key, users and folder these are. It does not run: only one server may, on SQLite.
+    pub prepared: TestServer,
+}
+
+/// A running `lanyard serve`. It is killed when dropped.
+pub struct Program {
+    pub process: Process,
+    pub addr: SocketAddr,
+    /// Where `/metrics` and `/healthz` are.
+    pub admin: SocketAddr,
+    url: String,
+    key: String,
+}
+
+impl Installation {
+    /// With the configuration of the tests, which `change` changes. Logs are JSON.
+    pub async fn prepare(database: Database, change: impl FnOnce(&mut Config)) -> Self {
+        let mut prepared = TestServer::start_with(database, |config| {
+            config.log.format = LogFormat::Json;
+            change(config);
+        })
+        .await;
+        prepared.stop().await;
+        let installation = Self { prepared };
+        installation.write_config();
+        installation
+    }
+
+    /// Where the configuration is.
+    pub fn config_file(&self) -> PathBuf {
+        self.prepared.folder().join("lanyard.toml")
+    }
+
+    /// Writes the configuration as it is now.
+    ///
+    /// # Panics
+    /// If the folder cannot be written to.
+    pub fn write_config(&self) {
+        std::fs::write(self.config_file(), self.prepared.config.show()).expect("the folder can be written to");
+    }
+
+    /// `lanyard` with these words, on this configuration.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(process::lanyard());
+        command.args(words).arg("--config").arg(self.config_file());
+        // Its password does not stand in what `show` prints.
+        command.env("LANYARD__DATABASE__URL", self.prepared.config.database.url.expose());
+        command
+    }
+
+    /// Starts the server and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start(&self) -> Program {
+        use lanyard_client::secrecy::ExposeSecret;
+
+        let admin = free_address();
+        let mut command = self.command(&["serve"]);
+        let process = Process::start(command.env("LANYARD__ADMIN__LISTEN", admin.to_string()));
+        let addr = process.wait_for_line("where it serves", serves_at);
+        let scheme = if self.prepared.config.server.tls.cert.is_some() { "https" } else { "http" };
+        Program {
+            process,
+            addr,
+            admin,
+            url: format!("{scheme}://{addr}"),
+            key: self.prepared.key.expose_secret().to_owned(),
+        }
+    }
+}
+
+fn serves_at(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["message"] != "serving" {
+        return None;
+    }
+    line["addr"].as_str()?.parse().ok()
+}
+
+impl Program {
+    /// A client of the caller that may do everything. Each has a connection of its own.
+    ///
+    /// # Panics
+    /// If the program does not take the connection.
+    pub async fn client(&self) -> Client {
+        let builder = Client::builder(&self.url).api_key(self.key.clone()).deadline(DEADLINE);
+        builder.retry(RetryPolicy::never()).connect().await.expect("the server takes connections")
+    }
+
+    /// The page of figures.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn metrics(&self) -> String {
+        super::raw::get_page(self.admin, "/metrics").await
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let waiting = tokio::task::spawn_blocking(move || (self.process.wait(), self.process.output()));
+        waiting.await.expect("it ends in time")
+    }
+}
+
+/// A table of the server's database that nobody can use as long as this lives.
+pub struct Stalled {
+    // The lock ends with its connection.
+    _holder: Process,
+    database: postgres::Database,
+}
+
+impl Installation {
+    /// Takes a lock on a table, which all that touch it wait for. PostgreSQL only.
+    ///
+    /// # Panics
+    /// If it cannot be had.
+    pub async fn stall(&self, table: &str) -> Stalled {
+        let database = postgres::Database::at(self.prepared.config.database.url.expose());
+        let lock = format!("LOCK TABLE {table}");
+        let holder = Process::start(&mut database.session(&["BEGIN", &lock, "SELECT pg_sleep(3600)"]));
+        let stalled = Stalled { _holder: holder, database };
+        let held = format!("relation = '{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted");
+        eventually("the table is locked", async || stalled.locks(&held) == 1).await;
+        stalled
+    }
+}
+
+impl Stalled {
+    /// Waits until so many others wait for the lock.
+    ///
+    /// # Panics
+    /// If they never do.
+    pub async fn blocks(&self, count: u32) {
+        eventually("others wait for the lock", async || self.locks("NOT granted") >= count).await;
+    }
+
+    fn locks(&self, condition: &str) -> u32 {
+        let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let found = self.database.execute(&format!("SELECT count(*) FROM pg_locks WHERE {here} AND {condition}"));
+        found.parse().expect("a number")
+    }
+}

@@ -4,6 +4,7 @@ mod approval;
 mod attribute;
 mod audit;
 mod caller;
+mod chaos;
 mod cli;
 mod conflict;
 mod correlation;

@@ -131,11 +131,15 @@ impl Program {
     }
 }
 
+/// Locks of this database; others, made from the same template, have the same numbers.
+const HERE: &str = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 /// A table of the server's database that nobody can use as long as this lives.
 pub struct Stalled {
-    // The lock ends with its connection.
     _holder: Process,
     database: postgres::Database,
+    /// Which lock it is.
+    held: String,
 }
 
 impl Installation {
@@ -147,9 +151,9 @@ impl Installation {
         let database = postgres::Database::at(self.prepared.config.database.url.expose());
         let lock = format!("LOCK TABLE {table}");
         let holder = Process::start(&mut database.session(&["BEGIN", &lock, "SELECT pg_sleep(3600)"]));
-        let stalled = Stalled { _holder: holder, database };
         let held = format!("relation = '{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted");
-        eventually("the table is locked", async || stalled.locks(&held) == 1).await;
+        let stalled = Stalled { _holder: holder, database, held };
+        eventually("the table is locked", async || stalled.locks(&stalled.held) == 1).await;
         stalled
     }
 }
@@ -164,8 +168,15 @@ impl Stalled {
     }
 
     fn locks(&self, condition: &str) -> u32 {
-        let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        let found = self.database.execute(&format!("SELECT count(*) FROM pg_locks WHERE {here} AND {condition}"));
+        let found = self.database.execute(&format!("SELECT count(*) FROM pg_locks WHERE {HERE} AND {condition}"));
         found.parse().expect("a number")
+    }
+}
+
+impl Drop for Stalled {
+    /// PostgreSQL does not notice that a client is gone as long as it has nothing to say to it.
+    fn drop(&mut self) {
+        self.database
+            .execute(&format!("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {HERE} AND {}", self.held));
     }
 }

@@ -146,6 +146,9 @@ async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
         })
     });
     changed.await.unwrap();
+    let bob: UserId = Id::from_uuid(add_user(&store, "bob").await.user_id);
+    assert_eq!(store.super_users_among([user, bob]).await.unwrap(), [user].into());
+    assert!(store.super_users_among([]).await.unwrap().is_empty());
     for entry in look().await {
         assert!(entry.is_super_user && &*entry.username == "anna" && entry.allowed_networks.len() == 1);
     }
@@ -170,8 +173,8 @@ async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
     deleted.await.unwrap();
     assert!(look().await.iter().all(|entry| entry.revoked_at.is_some()));
 
-    let bob = add_user(&store, "bob").await;
-    let session = add_session(&store, &bob).await;
+    let eve = add_user(&store, "eve").await;
+    let session = add_session(&store, &eve).await;
     assert!(store.session_by_token(&session.hash).await.unwrap().unwrap().revoked_at.is_none());
     let everyone =
         store.write(|tx| Box::pin(async move { tx.revoke_sessions_of_app(None, None, 2, tx.clock().now()).await }));

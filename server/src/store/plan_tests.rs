@@ -277,6 +277,9 @@ async fn reads(ground: &Ground) {
     store.user(user).await.unwrap().unwrap();
     store.user_by_name("user700").await.unwrap().unwrap();
     ground.explain("a user", Found).await;
+    let some = ground.users[..5].iter().map(|user| Id::from_uuid(user.user_id));
+    assert!(store.super_users_among(some).await.unwrap().is_empty());
+    ground.explain("super-users among some", Found).await;
     store.users(&UserFilter::default(), Some(user), 51).await.unwrap();
     ground.explain("users, a page further", Walked).await;
     store.users(&UserFilter { is_locked: Some(false), ..UserFilter::default() }, None, 51).await.unwrap();

@@ -84,7 +84,8 @@ impl<C: ConnectionTrait> Store<C> {
         let found: Vec<Uuid> = user::Entity::find()
             .select_only()
             .column(Column::UserId)
-            .filter(Column::UserId.is_in(users.into_iter().map(Id::uuid)).and(Column::IsSuperUser.eq(true)))
+            .filter(Column::UserId.is_in(users.into_iter().map(Id::uuid)))
+            .filter(Column::IsSuperUser.eq(true))
             .into_tuple()
             .all(&self.conn)
             .await

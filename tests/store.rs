@@ -24,6 +24,7 @@ on_each_database!(
     each_change_is_told_to_the_feed,
     purging_takes_what_is_old_enough_and_its_attributes,
     purging_goes_in_batches,
+    purging_clears_what_a_replaced_token_yielded_when_its_grace_is_over,
     purging_knows_of_activity_that_is_not_written_yet,
     a_lease_has_one_holder_at_a_time,
     activity_is_written_in_batches_and_only_forwards,
@@ -297,6 +298,28 @@ async fn purging_goes_in_batches(ground: Ground) {
         assert_eq!(ground.raw().await.count("session").await, i64::try_from(left).unwrap());
     }
     assert_eq!(store.purge_batch(now, now, 10).await.unwrap().total(), 0);
+}
+
+async fn purging_clears_what_a_replaced_token_yielded_when_its_grace_is_over(ground: Ground) {
+    let store = ground.store().await;
+    let ann = add_user(&store, "ann").await;
+    let session = add_session(&store, &ann).await;
+    let (hash, start, grace) = (session.hash, ground.clock.now(), Duration::from_secs(10));
+    let replaced = store.write(move |tx| {
+        Box::pin(async move {
+            let (token, _) = tx.lock_session_by_token(&hash).await?.expect("it is there");
+            tx.replace_token(&token, start + grace, b"sealed".to_vec()).await
+        })
+    });
+    replaced.await.unwrap();
+    let purge = async || store.purge_batch(start, start, 10).await.unwrap().successors;
+    ground.clock.advance(grace);
+    assert_eq!(purge().await, 0);
+    ground.clock.advance(Duration::from_micros(1));
+    assert_eq!((purge().await, purge().await), (1, 0));
+    let raw = ground.raw().await;
+    assert_eq!(raw.number("SELECT count(*) FROM session_token WHERE successor IS NULL").await, 1);
+    assert_eq!(raw.column::<i64>("SELECT grace_until FROM session_token").await, [(start + grace).micros()]);
 }
 
 async fn purging_knows_of_activity_that_is_not_written_yet(ground: Ground) {

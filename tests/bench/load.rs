@@ -283,12 +283,15 @@ impl Client {
         Ok(tally.outcome(elapsed.mul_f64(f64::from(total - warm) / f64::from(total))))
     }
 
-    /// Each body once, in order.
+    /// Each body once, in order; ends early if one breaks.
     pub(crate) async fn sweep(&self, call: &Arc<Call>, streams: usize) -> Result<Outcome> {
         let tally = Tally::new();
         let mut tasks = JoinSet::new();
         let start = Instant::now();
         for (number, body) in call.bodies.iter().enumerate() {
+            if tally.broken.load(Ordering::Relaxed) > 0 {
+                break;
+            }
             if tasks.len() >= streams {
                 tasks.join_next().await;
             }

@@ -10,6 +10,7 @@ mod attribute;
 mod audit;
 mod cache;
 mod caller;
+mod change;
 mod entity;
 mod error;
 mod key_use;
@@ -219,12 +220,12 @@ impl Store {
         self.conn.ping().await.map_err(fault)
     }
 
-    /// Closes all connections; SQLite's log is folded into its file first.
+    /// Closes all connections; SQLite's log is folded into its file first. No statistics are gathered for its planner:
+    /// those of a table that was small make it read the whole table when it has grown.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn close(&self) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
-            let _ =
-                self.shared.writer.conn().execute_unprepared("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)").await;
+            let _ = self.shared.writer.conn().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         }
         self.conn.clone().close().await.map_err(fault)?;
         self.shared.writer.conn().clone().close().await.map_err(fault)

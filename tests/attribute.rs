@@ -38,22 +38,22 @@ fn lasting(ttl: Duration) -> AttributeToSet {
     AttributeToSet { ttl: Some(ttl.try_into().unwrap()), ..set("fleeting", "value") }
 }
 
-fn user(id: &str) -> Option<Owner> {
-    Some(Owner::UserId(id.to_owned()))
+fn user(id: &str) -> Owner {
+    Owner::UserId(id.to_owned())
 }
 
-fn session(id: &str) -> Option<Owner> {
-    Some(Owner::SessionId(id.to_owned()))
+fn session(id: &str) -> Owner {
+    Owner::SessionId(id.to_owned())
 }
 
-async fn list(subject: &Subject, owner: Option<Owner>) -> Result<Vec<Attribute>, Error> {
-    let owner = owner.map(|owner| AttributeOwner { owner: Some(owner) });
+async fn list(subject: &Subject, owner: impl Into<Option<Owner>>) -> Result<Vec<Attribute>, Error> {
+    let owner = owner.into().map(|owner| AttributeOwner { owner: Some(owner) });
     let request = ListAttributesRequest { owner, ..ListAttributesRequest::default() };
     Ok(subject.call(request).await?.attributes)
 }
 
 /// Names and values.
-async fn pairs(subject: &Subject, owner: Option<Owner>) -> Vec<(String, String)> {
+async fn pairs(subject: &Subject, owner: impl Into<Option<Owner>>) -> Vec<(String, String)> {
     let listed = list(subject, owner).await.unwrap();
     listed.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
 }
@@ -231,7 +231,7 @@ async fn a_regular_user_reaches_their_own_attributes_only(database: Database) {
     let alice = server.on_behalf_of(&login.ust);
     let second = server.log_in(&server.alice).await.session.session_id;
     for own in [user(&server.alice.user_id), session(&login.session.session_id), session(&second)] {
-        alice.set_attributes(own.clone(), vec![set("a", "1")]).await.unwrap();
+        alice.set_attributes(Some(own.clone()), vec![set("a", "1")]).await.unwrap();
         assert_eq!(pairs(&alice, own).await, [pair("a", "1")]);
     }
     let nowhere = "ses_00000000000070008000000000000000";
@@ -239,8 +239,8 @@ async fn a_regular_user_reaches_their_own_attributes_only(database: Database) {
     for owner in others {
         let refusals = [
             list(&alice, owner.clone()).await.refusal(),
-            alice.set_attributes(owner.clone(), vec![set("a", "1")]).await.refusal(),
-            alice.delete_attributes(owner, vec!["a".into()]).await.refusal(),
+            alice.set_attributes(Some(owner.clone()), vec![set("a", "1")]).await.refusal(),
+            alice.delete_attributes(Some(owner), vec!["a".into()]).await.refusal(),
         ];
         for refusal in refusals {
             assert_eq!(refusal.reason, ErrorReason::SuperUserRequired);
@@ -252,16 +252,16 @@ async fn a_super_user_reaches_everybodys_attributes(database: Database) {
     let server = TestServer::start(database).await;
     let (login, root) = (server.log_in(&server.alice).await, server.as_root().await);
     for owner in [user(&server.alice.user_id), session(&login.session.session_id)] {
-        root.set_attributes(owner.clone(), vec![set("a", "1")]).await.unwrap();
+        root.set_attributes(Some(owner.clone()), vec![set("a", "1")]).await.unwrap();
         assert_eq!(pairs(&root, owner.clone()).await, [pair("a", "1")]);
-        assert_eq!(root.delete_attributes(owner, vec!["a".into()]).await.unwrap(), 1);
+        assert_eq!(root.delete_attributes(Some(owner), vec!["a".into()]).await.unwrap(), 1);
     }
     for (owner, reason) in [
         (user(NOBODY), ErrorReason::UserNotFound),
         (session("ses_00000000000070008000000000000000"), ErrorReason::SessionNotFound),
     ] {
         assert_eq!(list(&root, owner.clone()).await.reason(), reason);
-        assert_eq!(root.set_attributes(owner, vec![set("a", "1")]).await.reason(), reason);
+        assert_eq!(root.set_attributes(Some(owner), vec![set("a", "1")]).await.reason(), reason);
     }
     for event in events_of(&server, "attribute.list").await {
         assert_eq!(event.subject.unwrap().to_string(), server.root.user_id);
@@ -273,15 +273,15 @@ async fn attributes_of_a_session_go_with_the_session(database: Database) {
     let (alice, root) = (server.as_alice().await, server.as_root().await);
     let ended = server.log_in(&server.alice).await;
     let owner = || session(&ended.session.session_id);
-    alice.set_attributes(owner(), vec![set("a", "1")]).await.unwrap();
+    alice.set_attributes(Some(owner()), vec![set("a", "1")]).await.unwrap();
     server.on_behalf_of(&ended.ust).log_out().await.unwrap();
     for subject in [&alice, &root] {
         assert_eq!(list(subject, owner()).await.reason(), ErrorReason::SessionNotFound);
-        let refused = subject.set_attributes(owner(), vec![set("a", "2")]).await;
+        let refused = subject.set_attributes(Some(owner()), vec![set("a", "2")]).await;
         assert_eq!(refused.reason(), ErrorReason::SessionNotFound);
     }
     let idle = server.log_in(&server.alice).await.session.session_id;
-    alice.set_attributes(session(&idle), vec![set("a", "1")]).await.unwrap();
+    alice.set_attributes(Some(session(&idle)), vec![set("a", "1")]).await.unwrap();
     server.clock.advance(server.config.session.idle / 2);
     alice.current_user().await.unwrap();
     server.clock.advance(server.config.session.idle / 2);
@@ -292,7 +292,7 @@ async fn attributes_of_a_user_go_with_the_user(database: Database) {
     let server = TestServer::start(database).await;
     let (login, root) = (server.log_in(&server.alice).await, server.as_root().await);
     let alice = server.on_behalf_of(&login.ust);
-    for owner in [None, session(&login.session.session_id)] {
+    for owner in [None, Some(session(&login.session.session_id))] {
         alice.set_attributes(owner, vec![set("a", "1")]).await.unwrap();
     }
     root.delete_user(&server.alice.user_id).await.unwrap();

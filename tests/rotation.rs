@@ -34,7 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let micro = Duration::from_micros(1);
     // Around the grace (10 s), around the idle limit (30 min), and towards the absolute one (12 h).
     let waits = [1, 5, 10, 60, 1_799, 1_800, 20_000].map(Duration::from_secs);
-    let waits = waits.into_iter().flat_map(|wait| [wait - micro, wait]).collect::<Vec<_>>();
+    let waits = waits.into_iter().flat_map(|wait| [wait.saturating_sub(micro), wait]).collect::<Vec<_>>();
     let step = prop_oneof![
         3 => any::<Index>().prop_map(Step::Verify),
         3 => (any::<Index>(), any::<bool>()).prop_map(|(token, rotate)| Step::Renew(token, rotate)),

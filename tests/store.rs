@@ -137,7 +137,7 @@ async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
 
     let mut promoted = ann.clone();
     (promoted.is_super_user, promoted.username) = (true, "anna".to_owned());
-    promoted.allowed_networks = "192.0.2.0/24".to_owned();
+    promoted.allowed_networks.push_str("192.0.2.0/24");
     let changed = store.write(move |tx| {
         let row = promoted.clone();
         Box::pin(async move {
@@ -318,7 +318,7 @@ async fn a_lease_has_one_holder_at_a_time(ground: Ground) {
     assert!(one.take_lease("purge", holder, minute).await.unwrap(), "its holder extends it");
     assert!(!other.take_lease("purge", waiting, minute).await.unwrap());
     assert!(other.take_lease("tidy", waiting, minute).await.unwrap(), "another lease is free");
-    ground.clock.advance(minute - Duration::from_micros(1));
+    ground.clock.advance(minute.saturating_sub(Duration::from_micros(1)));
     assert!(!other.take_lease("purge", waiting, minute).await.unwrap());
     ground.clock.advance(Duration::from_micros(1));
     assert!(other.take_lease("purge", waiting, minute).await.unwrap(), "it ran out");

@@ -51,7 +51,9 @@ async fn thousands_of_writes_and_rollbacks_leave_a_whole_trail(ground: Ground) {
                     .collect();
                 let (count, row) = (events.len(), user_row(&format!("user{worker}.{number}"), clock.now()));
                 let outcome = store.write(move |tx| {
-                    events.iter().for_each(|event| tx.note_event(event.clone()));
+                    for event in &events {
+                        tx.note_event(event.clone());
+                    }
                     let row = row.clone();
                     Box::pin(async move {
                         tx.insert_user(row).await?;

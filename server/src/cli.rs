@@ -22,6 +22,7 @@ mod settings;
 mod totp;
 mod user;
 mod view;
+mod when;
 
 use std::process::ExitCode;
 

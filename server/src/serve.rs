@@ -1,12 +1,14 @@
 //! The composition root: configuration, keys, store, rules, front, listeners; and the order in which they end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -19,6 +21,10 @@ use crate::grpc::{Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, Se
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
+
+/// How long writing the last activity and closing the database may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+const HARD_CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the server could not start, or ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -137,13 +143,30 @@ impl Server {
         tracing::info!(addr = %self.listener.addr(), "serving");
         let ended = serve(self.listener, front, &self.config.server, &stop).await;
         house.cancel();
-        let _ = keeper.await;
         if let Some(admin) = admin {
             admin.abort();
         }
-        self.app.store().close().await?;
+        let close = async {
+            let _ = keeper.await;
+            self.app.store().close().await
+        };
+        tokio::select! {
+            closed = close => closed?,
+            () = closing_takes_too_long(&stop) => tracing::warn!("the database does not answer: it was not closed"),
+        }
         tracing::info!(?ended, "stopped");
         Ok(ended?)
+    }
+}
+
+/// A database that hangs must not hold the process. Whoever wants a hard stop waits less, but for the activity.
+async fn closing_takes_too_long(stop: &Stop) {
+    tokio::select! {
+        () = sleep(CLOSE_LIMIT) => {}
+        () = async {
+            stop.asked_hard().await;
+            sleep(HARD_CLOSE_LIMIT).await;
+        } => {}
     }
 }
 

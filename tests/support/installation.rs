@@ -35,12 +35,17 @@ pub struct Program {
 impl Installation {
     /// With the configuration of the tests, which `change` changes. Logs are JSON.
     pub async fn prepare(database: Database, change: impl FnOnce(&mut Config)) -> Self {
+        let mut wanted = Config::default();
         let mut prepared = TestServer::start_with(database, |config| {
             config.log.format = LogFormat::Json;
             change(config);
+            wanted = config.clone();
+            // How the program ends is not how its data are prepared.
+            config.server.drain_delay = Duration::ZERO;
         })
         .await;
         prepared.stop().await;
+        prepared.config = wanted;
         let installation = Self { prepared };
         installation.write_config();
         installation

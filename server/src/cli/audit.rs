@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::{AuditOutcome, ListAuditEventsRequest};
-use lanyard_server::clock::Clock;
 use serde_json::json;
 
 use super::exit::{Exit, Outcome};
@@ -12,7 +11,8 @@ use super::operator;
 use super::output::{Output, progress_bar, say, say_json};
 use super::settings::Settings;
 use super::user::user_id;
-use super::view::{EventView, moment};
+use super::view::EventView;
+use super::when::past;
 
 /// The audit trail: who did what to whom, and what came of it
 #[derive(Args)]
@@ -139,23 +139,5 @@ fn verdict(events: u64, problems: usize) -> String {
     match problems {
         0 => format!("Events verified: {events}. All are as they were written."),
         n => format!("Events verified: {events}. Problems found: {n}."),
-    }
-}
-
-fn past(text: &str) -> Result<Timestamp, String> {
-    moment(text, |ago| Clock::system().now() - ago)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_past_is_a_time_or_how_long_ago() {
-        assert_eq!(past("2026-01-02T03:04:05Z").map(|time| time.seconds), Ok(1_767_323_045));
-        let (now, _) = Clock::system().now().to_unix();
-        let hour_ago = past("1h").expect("a duration").seconds;
-        assert!((now - 3_660..=now - 3_600).contains(&hour_ago), "{hour_ago}");
-        assert!(past("recently").is_err());
     }
 }

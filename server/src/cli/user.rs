@@ -1,14 +1,13 @@
 //! `lanyard user`.
 
-use std::time::Duration;
+mod update;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_client::Subject;
-use lanyard_client::prost_types::{FieldMask, Timestamp};
+use lanyard_client::prost_types::Timestamp;
 use lanyard_client::secrecy::ExposeSecret;
-use lanyard_client::v1::{self, CreateUserRequest, ListUsersRequest, UpdateUserRequest};
+use lanyard_client::v1::{self, CreateUserRequest, ListUsersRequest};
 use lanyard_server::app::user::UserChange;
-use lanyard_server::clock::Clock;
 use serde_json::json;
 
 use super::exit::{Failure, Outcome};
@@ -19,6 +18,7 @@ use super::secrets::Passwords;
 use super::settings::Settings;
 use super::totp::{self, Totp};
 use super::view::UserView;
+use super::when::future;
 
 /// The people known to the SSO
 #[derive(Args)]
@@ -34,7 +34,7 @@ enum Verb {
     Get(Acting<Whom>),
     Current(Acting<Nothing>),
     List(Acting<List>),
-    Update(Acting<Update>),
+    Update(Acting<update::Update>),
     Delete(Acting<Delete>),
     Lock(Acting<Lock>),
     Unlock(Acting<Unlock>),
@@ -130,47 +130,6 @@ enum Status {
     Rejected,
 }
 
-/// Change a user: what is given, and nothing else
-#[derive(Args)]
-struct Update {
-    /// Name or ID (usr_...); another than oneself needs a super-user [default: the acting user]
-    user: Option<String>,
-    #[command(flatten)]
-    changes: Changes,
-    /// Refuse if somebody changed the user since this etag
-    #[arg(long, default_value = "", hide_default_value = true)]
-    etag: String,
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = true)]
-struct Changes {
-    #[arg(long, value_name = "NAME")]
-    display_name: Option<String>,
-    #[arg(long)]
-    email: Option<String>,
-    /// New name; super-users only, as all below
-    #[arg(long, value_name = "NAME")]
-    username: Option<String>,
-    #[arg(long, value_name = "BOOL")]
-    super_user: Option<bool>,
-    /// Must choose another password at the next login
-    #[arg(long, value_name = "BOOL")]
-    must_change: Option<bool>,
-    /// When the password expires: a time (RFC 3339), how long from now on, or `never`
-    #[arg(long, value_name = "WHEN", value_parser = future_or_never)]
-    password_expires: Option<Expiry>,
-    /// Network (CIDR) or address that the user may come from, in the place of those so far; can be given often
-    #[arg(long, value_name = "NETWORK")]
-    allowed_network: Vec<String>,
-    /// The user may come from anywhere
-    #[arg(long, conflicts_with = "allowed_network")]
-    any_network: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Expiry(Option<Timestamp>);
-
 /// Verbs that do one thing to one user.
 macro_rules! verbs_on_a_user {
     ($($(#[$doc:meta])* $verb:ident)*) => {
@@ -228,7 +187,7 @@ impl User {
             }
             Verb::Current(current) => show(current.connect().await?.1.current_user().await?, output),
             Verb::List(list) => self::list(list, output).await,
-            Verb::Update(update) => self::update(update, output).await,
+            Verb::Update(update) => update::run(update, output).await,
             Verb::Delete(delete) => {
                 let (Delete { user }, subject) = delete.connect().await?;
                 ended(subject.delete_user(&user_id(&subject, &user).await?).await?, "The user is gone.", output)
@@ -332,45 +291,6 @@ async fn list(list: Acting<List>, output: Output) -> Outcome {
     output.list("users", &views, has_more)
 }
 
-async fn update(update: Acting<Update>, output: Output) -> Outcome {
-    let (Update { user, changes, etag }, subject) = update.connect().await?;
-    let user_id = match user {
-        Some(user) => user_id(&subject, &user).await?,
-        None => String::new(),
-    };
-    let (user, paths) = changes.into_user(v1::User { user_id, etag, ..v1::User::default() });
-    let request =
-        UpdateUserRequest { user: Some(user), update_mask: Some(FieldMask { paths }), ..UpdateUserRequest::default() };
-    show(subject.update_user(request).await?, output)
-}
-
-impl Changes {
-    /// The user with what is given, and the mask that names it.
-    fn into_user(self, mut user: v1::User) -> (v1::User, Vec<String>) {
-        let mut paths = Vec::new();
-        let mut change = |path: &str| paths.push(path.to_owned());
-        macro_rules! take {
-            ($($given:ident => $field:ident),*) => {
-                $(if let Some(value) = self.$given {
-                    user.$field = value;
-                    change(stringify!($field));
-                })*
-            };
-        }
-        take!(display_name => display_name, email => email, username => username);
-        take!(super_user => is_super_user, must_change => password_must_change);
-        if let Some(Expiry(time)) = self.password_expires {
-            user.password_expire_time = time;
-            change("password_expire_time");
-        }
-        if self.any_network || !self.allowed_network.is_empty() {
-            user.allowed_networks = self.allowed_network;
-            change("allowed_networks");
-        }
-        (user, paths)
-    }
-}
-
 /// Who is meant: an ID as it is, a name looked up (which needs a super-user).
 pub(crate) async fn user_id(subject: &Subject, user: &str) -> Result<String, Failure> {
     if user.starts_with("usr_") {
@@ -395,50 +315,4 @@ fn changed(change: lanyard_client::UserChange, output: Output) -> Outcome {
 /// Something was done that ends sessions.
 pub(crate) fn ended(count: u64, text: &str, output: Output) -> Outcome {
     output.done(&json!({ "revoked_count": count }), &format!("{text} Sessions ended: {count}."))
-}
-
-fn future(text: &str) -> Result<Timestamp, String> {
-    let from_now = |duration: Duration| Clock::system().now() + duration;
-    super::view::moment(text, from_now)
-}
-
-fn future_or_never(text: &str) -> Result<Expiry, String> {
-    if text == "never" { Ok(Expiry(None)) } else { future(text).map(|time| Expiry(Some(time))) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mask_names_what_was_given_and_nothing_else() {
-        let nothing = Changes {
-            display_name: None,
-            email: None,
-            username: None,
-            super_user: None,
-            must_change: None,
-            password_expires: None,
-            allowed_network: Vec::new(),
-            any_network: false,
-        };
-        let changes = Changes {
-            email: Some(String::new()),
-            super_user: Some(false),
-            password_expires: Some(Expiry(None)),
-            any_network: true,
-            ..nothing
-        };
-        let (_, paths) = changes.into_user(v1::User::default());
-        assert_eq!(paths, ["email", "is_super_user", "password_expire_time", "allowed_networks"]);
-    }
-
-    #[test]
-    fn the_future_is_a_time_or_how_long_from_now_on() {
-        assert_eq!(future("2026-01-02T03:04:05Z").map(|time| time.seconds), Ok(1_767_323_045));
-        let (now, _) = Clock::system().now().to_unix();
-        let tomorrow = future("1d").expect("a duration").seconds;
-        assert!((now + 86_400..now + 86_460).contains(&tomorrow), "{tomorrow}");
-        assert!(future("soon").is_err());
-    }
 }

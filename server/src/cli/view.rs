@@ -1,7 +1,5 @@
 //! The messages of the contract as they are shown: the same names, times as text, enums without their prefixes.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::{self, ApprovalStatus, AuditOutcome, AuthType, RevokeReason, Role, SessionState, WarningKind};
 use lanyard_client::{Inactive, Verdict, VerifiedSession};
@@ -395,16 +393,4 @@ impl From<v1::AuditEvent> for EventView {
             detail: event.detail,
         }
     }
-}
-
-/// A moment that somebody typed: RFC 3339, or a duration that counts from now.
-pub(crate) fn moment(text: &str, from_now: impl FnOnce(Duration) -> Time) -> Result<Timestamp, String> {
-    let time = match humantime::parse_rfc3339_weak(text) {
-        Ok(time) => Time::default() + time.duration_since(UNIX_EPOCH).unwrap_or_default(),
-        Err(_) => from_now(humantime::parse_duration(text).map_err(|_| {
-            "is neither a time such as 2026-01-31T12:00:00Z nor a duration such as 90d or 1h30m".to_owned()
-        })?),
-    };
-    let (seconds, nanos) = time.to_unix();
-    Ok(Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or_default() })
 }

@@ -7,7 +7,7 @@ use sea_orm::{
     QueryOrder, QuerySelect,
 };
 
-use super::audit::ChangeKind;
+use super::change::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
 use super::{Store, Tx, UserRow, fault};

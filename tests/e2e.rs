@@ -22,6 +22,7 @@ mod renewal;
 mod rooms;
 mod rotation;
 mod sealing;
+mod secrecy;
 mod session;
 mod stopping;
 mod store;

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod installation;
 pub mod process;
 pub mod raw;
+pub mod secrets;
 pub mod server;
 pub mod store;
 

@@ -24,7 +24,6 @@ mod write;
 /// What verification needs of a session, by one of its tokens: this is what the cache holds, a million times.
 #[derive(Debug)]
 pub struct SessionEntry {
-    pub token_hash: TokenHash,
     pub session_id: SessionId,
     pub user_id: UserId,
     pub username: Box<str>,
@@ -63,7 +62,6 @@ impl SessionEntry {
     /// A session that began and was last used in 1970, for tests to change.
     pub(crate) fn example() -> Self {
         Self {
-            token_hash: TokenHash([0; 32]),
             session_id: Id::new(Time::default()),
             user_id: Id::new(Time::default()),
             username: "ann".into(),
@@ -160,7 +158,6 @@ impl EntryRow {
         let last_active_at =
             noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
         Ok(SessionEntry {
-            token_hash: token_hash(self.token_hash)?,
             session_id: Id::from_uuid(self.session_id),
             user_id: Id::from_uuid(self.user_id),
             username: self.current_username.unwrap_or(self.username).into(),
@@ -199,7 +196,7 @@ pub(super) fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
 
 impl<C: ConnectionTrait> Store<C> {
     /// Up to a few hundred sessions by the hashes of their tokens, in any order; a hash that nobody has is left out.
-    async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<SessionEntry>> {
+    async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
         // A few lengths only, so that prepared statements are found again.
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
@@ -212,7 +209,7 @@ impl<C: ConnectionTrait> Store<C> {
         rows.into_iter()
             .map(|row| {
                 let noted = self.activity().of(Id::from_uuid(row.session_id));
-                row.into_entry(noted)
+                Ok((token_hash(row.token_hash.clone())?, row.into_entry(noted)?))
             })
             .collect()
     }
@@ -253,7 +250,7 @@ impl Store {
     /// The session of a token, from memory or from the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
-        let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop()) };
+        let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop().map(|(_, entry)| entry)) };
         self.shared.cache.get_or_read(hash, read).await
     }
 
@@ -262,8 +259,7 @@ impl Store {
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
         if !hashes.is_empty() {
-            let entries = self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?;
-            found.extend(entries.into_iter().map(|entry| (entry.token_hash, entry)));
+            found.extend(self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?);
         }
         Ok(found)
     }

@@ -18,7 +18,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
         let hash = token_hash(token.token_hash.clone())?;
-        Ok(self.read_entries(&[hash]).await?.pop())
+        Ok(self.read_entries(&[hash]).await?.pop().map(|(_, entry)| entry))
     }
 
     /// The token and its session, which is locked until the transaction ends.

@@ -130,7 +130,8 @@ async fn live_until_killed(victim: &Arc<Victim>, holders: Vec<Holder>) -> Vec<Ho
                 }
             };
             let is_gone = error.reason == ErrorReason::Unspecified;
-            assert!(is_gone, "a healthy server refused what is right: {error}");
+            let left = victim.left.load(Ordering::SeqCst);
+            assert!(is_gone, "a server with {left} answers to go refused what is right: {error}");
             holder
         });
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lanyard_server::app::App;
 use lanyard_server::clock::Time;
 use lanyard_server::error::Error;
 use lanyard_server::id::{Id, UserId};
@@ -26,6 +27,7 @@ on_each_database!(
     purging_goes_in_batches,
     purging_clears_what_a_replaced_token_yielded_when_its_grace_is_over,
     purging_knows_of_activity_that_is_not_written_yet,
+    one_replica_at_a_time_purges_until_nothing_is_left,
     a_lease_has_one_holder_at_a_time,
     activity_is_written_in_batches_and_only_forwards,
     a_seeded_database_has_good_tokens,
@@ -331,6 +333,24 @@ async fn purging_knows_of_activity_that_is_not_written_yet(ground: Ground) {
     let now = ground.clock.now();
     assert_eq!(store.purge_batch(now, now, 10).await.unwrap().sessions, 0);
     assert!(store.session_by_token(&session.hash).await.unwrap().is_some());
+}
+
+async fn one_replica_at_a_time_purges_until_nothing_is_left(mut ground: Ground) {
+    ground.config.purge.batch = 10;
+    let store = ground.store().await;
+    let ann = user_row("ann", ground.clock.now());
+    store.seed(5, 5, &ann, &session_row(&ann, ground.clock.now()), &|_| {}).await.unwrap();
+    let replica =
+        async || App::new(&ground.config, ground.connect().await, ground.keyring.clone(), ground.clock.clone()).await;
+    let (one, other) = (replica().await.unwrap(), replica().await.unwrap());
+    let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "nothing has ended");
+    ground.clock.advance(ABSOLUTE + ground.config.session.retention + Duration::from_secs(1));
+    assert!(store.take_lease("purge", b, ground.config.purge.interval).await.unwrap(), "the first holder's ran out");
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "another one holds it");
+    assert_eq!(other.purge(b).await.unwrap().sessions, 25, "in as many batches as it takes");
+    ground.clock.advance(ground.config.purge.interval * 2);
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "nothing is left");
 }
 
 async fn a_lease_has_one_holder_at_a_time(ground: Ground) {

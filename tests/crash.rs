@@ -23,6 +23,7 @@ const MOST: u32 = 30;
 const LIVE: usize = 25;
 
 /// A session as its holder knows it.
+#[expect(clippy::struct_field_names, reason = "the name that the contract has for it")]
 struct Session {
     session_id: String,
     ust: Ust,
@@ -271,7 +272,7 @@ async fn check_the_trail(installation: &Installation, holders: &[Holder]) {
     let server = &installation.prepared;
     let count = server.verify_audit().await;
     let sessions: Vec<&Session> = holders.iter().flat_map(|holder| &holder.sessions).collect();
-    assert!(count as usize >= sessions.len(), "{count} events of {} sessions", sessions.len());
+    assert!(count >= sessions.len() as u64, "{count} events of {} sessions", sessions.len());
     let logged_in = with_events(installation, "session.create").await;
     let logged_out = with_events(installation, "session.revoke").await;
     for session in &sessions {

@@ -82,7 +82,7 @@ impl Load {
         loop {
             let done = async {
                 let ust = client.log_in(&person.username, &person.password).await?.ust;
-                if self.done.fetch_add(1, Ordering::SeqCst) % 3 > 0 {
+                if !self.done.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
                     acknowledged.live.push(ust);
                     return Ok(());
                 }

@@ -25,7 +25,7 @@ const LIVE: usize = 25;
 /// A session as its holder knows it.
 #[expect(clippy::struct_field_names, reason = "the name that the contract has for it")]
 struct Session {
-    session_id: String,
+    id: String,
     ust: Ust,
     /// The token before the last rotation, if that was acknowledged since the last start.
     before: Option<Ust>,
@@ -158,9 +158,9 @@ impl Holder {
     async fn log_in(&mut self, client: &Client, victim: &Victim) -> Result<(), Error> {
         let Login { ust, session, .. } = client.log_in(&self.person.username, &self.person.password).await?;
         victim.acknowledged();
-        let session_id = session.session_id;
+        let id = session.session_id;
         let (before, attribute, is_revoked, is_touched, in_doubt) = (None, 0, false, true, None);
-        self.sessions.push(Session { session_id, ust, before, attribute, is_revoked, is_touched, in_doubt });
+        self.sessions.push(Session { id, ust, before, attribute, is_revoked, is_touched, in_doubt });
         Ok(())
     }
 
@@ -179,7 +179,7 @@ impl Holder {
         (session.in_doubt, session.is_touched) = (Some(Write::Revoke), true);
         let was_live = client.on_behalf_of(&session.ust).log_out().await?;
         victim.acknowledged();
-        assert!(was_live, "{} was live", session.session_id);
+        assert!(was_live, "{} was live", session.id);
         (session.in_doubt, session.is_revoked) = (None, true);
         Ok(())
     }
@@ -188,7 +188,7 @@ impl Holder {
         let session = &mut self.sessions[chosen];
         let value = session.attribute + 1;
         (session.in_doubt, session.is_touched) = (Some(Write::Attribute(value)), true);
-        let owner = Owner::SessionId(session.session_id.clone());
+        let owner = Owner::SessionId(session.id.clone());
         let attribute = AttributeToSet { name: "count".into(), value: value.to_string(), ..AttributeToSet::default() };
         client.on_behalf_of(&session.ust).set_attributes(Some(owner), vec![attribute]).await?;
         victim.acknowledged();
@@ -215,7 +215,7 @@ impl Holder {
 
 impl Session {
     fn compare(&mut self, verdict: &Verdict) {
-        let id = &self.session_id;
+        let id = &self.id;
         match verdict {
             Verdict::Active(session) => {
                 assert!(!self.is_revoked, "{id}: an acknowledged revocation is lost");
@@ -237,7 +237,7 @@ impl Session {
         if let Some(before) = before.filter(|_| self.in_doubt != Some(Write::Rotate)) {
             let renewal = client.on_behalf_of(&before).renew().await.expect("the old token has its grace");
             let successor = renewal.ust.expect("a replaced token yields the new one");
-            assert_eq!(successor.expose(), self.ust.expose(), "{}: the same as was acknowledged", self.session_id);
+            assert_eq!(successor.expose(), self.ust.expose(), "{}: the same as was acknowledged", self.id);
         }
         match self.in_doubt.take() {
             // A lost answer costs nothing: asking again yields the token of the rotation, if it happened.
@@ -247,7 +247,7 @@ impl Session {
             }
             Some(Write::Attribute(value)) => {
                 let found = self.stored_attribute(client).await;
-                assert!(found == value || found == self.attribute, "{}: {found}", self.session_id);
+                assert!(found == value || found == self.attribute, "{}: {found}", self.id);
                 self.attribute = found;
             }
             Some(Write::Revoke) | None => self.check_attribute(client).await,
@@ -255,11 +255,11 @@ impl Session {
     }
 
     async fn check_attribute(&self, client: &Client) {
-        assert_eq!(self.stored_attribute(client).await, self.attribute, "{}", self.session_id);
+        assert_eq!(self.stored_attribute(client).await, self.attribute, "{}", self.id);
     }
 
     async fn stored_attribute(&self, client: &Client) -> u32 {
-        let owner = Some(AttributeOwner { owner: Some(Owner::SessionId(self.session_id.clone())) });
+        let owner = Some(AttributeOwner { owner: Some(Owner::SessionId(self.id.clone())) });
         let request = ListAttributesRequest { owner, ..ListAttributesRequest::default() };
         let mut pages = client.on_behalf_of(&self.ust).list_attributes(request);
         let found = pages.next_page().await.expect("attributes").unwrap_or_default();
@@ -276,8 +276,8 @@ async fn check_the_trail(installation: &Installation, holders: &[Holder]) {
     let logged_in = with_events(installation, "session.create").await;
     let logged_out = with_events(installation, "session.revoke").await;
     for session in &sessions {
-        assert!(logged_in.contains(&session.session_id), "no event of the login of {}", session.session_id);
-        assert_eq!(logged_out.contains(&session.session_id), session.is_revoked, "{}", session.session_id);
+        assert!(logged_in.contains(&session.id), "no event of the login of {}", session.id);
+        assert_eq!(logged_out.contains(&session.id), session.is_revoked, "{}", session.id);
     }
     assert!(sessions.len() > ROUNDS as usize, "only {} logins: the load was no load", sessions.len());
 }

@@ -9,6 +9,7 @@ use lanyard_server::config::{CacheMode, DatabaseUrl};
 use lanyard_server::crypto::{Token, TokenKind};
 use lanyard_tests::support::answers::{is_active, revoked, why_inactive};
 use lanyard_tests::support::eventually;
+use lanyard_tests::support::installation::Installation;
 use lanyard_tests::support::postgres::PrivateCluster;
 use lanyard_tests::support::raw::get_page;
 use lanyard_tests::support::server::{Database, Person, TestServer, run};
@@ -328,5 +329,34 @@ fn what_was_under_way_when_the_database_went_is_done_or_not_done() {
         let stored = "SELECT count(*) FROM session s LEFT JOIN session_token t USING (session_id) WHERE t IS NULL";
         assert_eq!(database.execute(stored), "0", "a session without a token is half a login");
         server.verify_audit().await;
+    });
+}
+
+/// A lock that somebody holds, a disk that does not answer: the statement's own limit ends the wait, or the call's.
+#[test]
+fn a_database_that_hangs_is_unavailable_in_time_and_holds_nothing_for_ever() {
+    run(async {
+        let limit = Duration::from_millis(200);
+        let installation = Installation::prepare(Database::Postgres, |config| {
+            config.database.statement_timeout = limit;
+            config.database.max_connections = 2;
+        })
+        .await;
+        let program = installation.start();
+        let (client, alice) = (program.client().await, &installation.prepared.alice);
+        let ust = client.log_in(&alice.username, &alice.password).await.expect("alice logs in").ust;
+        let stalled = installation.stall("session").await;
+        for _ in 0..2 * installation.prepared.config.database.max_connections {
+            let refusal = client.peek(&ust).await.expect_err("nobody can know");
+            assert_eq!((refusal.code, refusal.reason), (Code::Unavailable, ErrorReason::StoreUnavailable), "{refusal}");
+            let refusal = client.on_behalf_of(&ust).rotate().await.expect_err("it cannot be written");
+            assert_eq!((refusal.code, refusal.reason), (Code::Unavailable, ErrorReason::StoreUnavailable), "{refusal}");
+            let hasty = client.with_deadline(limit / 4);
+            assert_eq!(hasty.peek(&ust).await.expect_err("too late").reason, ErrorReason::DeadlineExceeded);
+        }
+        drop(stalled);
+        eventually("the database answers again", async || client.peek(&ust).await.is_ok()).await;
+        assert!(is_active(&client, &ust).await);
+        client.on_behalf_of(&ust).rotate().await.expect("it can be written again");
     });
 }

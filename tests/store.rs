@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lanyard_server::app::App;
 use lanyard_server::clock::Time;
 use lanyard_server::error::Error;
 use lanyard_server::id::{Id, UserId};
@@ -24,7 +25,9 @@ on_each_database!(
     each_change_is_told_to_the_feed,
     purging_takes_what_is_old_enough_and_its_attributes,
     purging_goes_in_batches,
+    purging_clears_what_a_replaced_token_yielded_when_its_grace_is_over,
     purging_knows_of_activity_that_is_not_written_yet,
+    one_replica_at_a_time_purges_until_nothing_is_left,
     a_lease_has_one_holder_at_a_time,
     activity_is_written_in_batches_and_only_forwards,
     a_seeded_database_has_good_tokens,
@@ -146,6 +149,9 @@ async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
         })
     });
     changed.await.unwrap();
+    let bob: UserId = Id::from_uuid(add_user(&store, "bob").await.user_id);
+    assert_eq!(store.super_users_among([user, bob]).await.unwrap(), [user].into());
+    assert!(store.super_users_among([]).await.unwrap().is_empty());
     for entry in look().await {
         assert!(entry.is_super_user && &*entry.username == "anna" && entry.allowed_networks.len() == 1);
     }
@@ -170,8 +176,8 @@ async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
     deleted.await.unwrap();
     assert!(look().await.iter().all(|entry| entry.revoked_at.is_some()));
 
-    let bob = add_user(&store, "bob").await;
-    let session = add_session(&store, &bob).await;
+    let eve = add_user(&store, "eve").await;
+    let session = add_session(&store, &eve).await;
     assert!(store.session_by_token(&session.hash).await.unwrap().unwrap().revoked_at.is_none());
     let everyone =
         store.write(|tx| Box::pin(async move { tx.revoke_sessions_of_app(None, None, 2, tx.clock().now()).await }));
@@ -296,6 +302,28 @@ async fn purging_goes_in_batches(ground: Ground) {
     assert_eq!(store.purge_batch(now, now, 10).await.unwrap().total(), 0);
 }
 
+async fn purging_clears_what_a_replaced_token_yielded_when_its_grace_is_over(ground: Ground) {
+    let store = ground.store().await;
+    let ann = add_user(&store, "ann").await;
+    let session = add_session(&store, &ann).await;
+    let (hash, start, grace) = (session.hash, ground.clock.now(), Duration::from_secs(10));
+    let replaced = store.write(move |tx| {
+        Box::pin(async move {
+            let (token, _) = tx.lock_session_by_token(&hash).await?.expect("it is there");
+            tx.replace_token(&token, start + grace, b"sealed".to_vec()).await
+        })
+    });
+    replaced.await.unwrap();
+    let purge = async || store.purge_batch(start, start, 10).await.unwrap().successors;
+    ground.clock.advance(grace);
+    assert_eq!(purge().await, 0);
+    ground.clock.advance(Duration::from_micros(1));
+    assert_eq!((purge().await, purge().await), (1, 0));
+    let raw = ground.raw().await;
+    assert_eq!(raw.number("SELECT count(*) FROM session_token WHERE successor IS NULL").await, 1);
+    assert_eq!(raw.column::<i64>("SELECT grace_until FROM session_token").await, [(start + grace).micros()]);
+}
+
 async fn purging_knows_of_activity_that_is_not_written_yet(ground: Ground) {
     let store = ground.store().await;
     let ann = add_user(&store, "ann").await;
@@ -305,6 +333,24 @@ async fn purging_knows_of_activity_that_is_not_written_yet(ground: Ground) {
     let now = ground.clock.now();
     assert_eq!(store.purge_batch(now, now, 10).await.unwrap().sessions, 0);
     assert!(store.session_by_token(&session.hash).await.unwrap().is_some());
+}
+
+async fn one_replica_at_a_time_purges_until_nothing_is_left(mut ground: Ground) {
+    ground.config.purge.batch = 10;
+    let store = ground.store().await;
+    let ann = user_row("ann", ground.clock.now());
+    store.seed(5, 5, &ann, &session_row(&ann, ground.clock.now()), &|_| {}).await.unwrap();
+    let replica =
+        async || App::new(&ground.config, ground.connect().await, ground.keyring.clone(), ground.clock.clone()).await;
+    let (one, other) = (replica().await.unwrap(), replica().await.unwrap());
+    let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "nothing has ended");
+    ground.clock.advance(ABSOLUTE + ground.config.session.retention + Duration::from_secs(1));
+    assert!(store.take_lease("purge", b, ground.config.purge.interval).await.unwrap(), "the first holder's ran out");
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "another one holds it");
+    assert_eq!(other.purge(b).await.unwrap().sessions, 25, "in as many batches as it takes");
+    ground.clock.advance(ground.config.purge.interval * 2);
+    assert_eq!(one.purge(a).await.unwrap().total(), 0, "nothing is left");
 }
 
 async fn a_lease_has_one_holder_at_a_time(ground: Ground) {

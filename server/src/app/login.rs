@@ -231,7 +231,9 @@ impl Work {
     /// What was proved a moment ago, on the row as it is now that nobody else can change it.
     fn still_holds(&self, user: UserRow) -> std::result::Result<UserRow, &'static str> {
         may_log_in_from(&user, self.policy, self.remote_addr)?;
-        if user.password_hash != self.proved.user.password_hash {
+        // Another login may have hashed the same password anew, which leaves the version as it is; a new password does not.
+        let is_new_hash = user.password_hash != self.proved.user.password_hash;
+        if is_new_hash && user.version != self.proved.user.version {
             return Err("password_changed_meanwhile");
         }
         match self.proved.totp_step {

@@ -256,19 +256,14 @@ impl App {
             self.audit_own_read(acting, "session.list", None).await?;
         }
         let page = page.take(rows, |row| row.session_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
-        let mut shown = Vec::with_capacity(page.items.len());
-        let mut super_users = std::collections::HashMap::new();
-        for row in page.items {
-            let is_super_user = if let Some(known) = super_users.get(&row.user_id) {
-                *known
-            } else {
-                let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
-                let is_super_user = user.is_some_and(|user| user.is_super_user);
-                super_users.insert(row.user_id, is_super_user);
-                is_super_user
-            };
-            shown.push(Session::from_row(row, is_super_user, now));
-        }
+        let owners: std::collections::BTreeSet<UserId> =
+            page.items.iter().map(|row| Id::from_uuid(row.user_id)).collect();
+        let super_users = self.parts.store.super_users_among(owners).await?;
+        let show = |row: SessionRow| {
+            let is_super_user = super_users.contains(&Id::from_uuid(row.user_id));
+            Session::from_row(row, is_super_user, now)
+        };
+        let shown = page.items.into_iter().map(show).collect();
         Ok(Page { items: shown, next_page_token: page.next_page_token })
     }
 

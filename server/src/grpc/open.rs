@@ -98,6 +98,8 @@ fn reflection_services() -> (Serve, Serve) {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(lanyard_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // With them grpcurl and its like can read the details of our errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().expect(VALID);
     let v1alpha = builder().build_v1alpha().expect(VALID);

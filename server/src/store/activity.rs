@@ -147,3 +147,80 @@ fn update(backend: sea_orm::DbBackend, batch: &[(SessionId, Time)]) -> Statement
     let values = batch.iter().flat_map(|(session, time)| [Value::from(session.uuid()), Value::from(time.micros())]);
     Statement::from_sql_and_values(backend, sql, values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> Time {
+        Time::from_micros(micros)
+    }
+
+    /// As a flush does, with the statement between its two halves.
+    fn flush(activity: &Activity, meanwhile: impl FnOnce()) {
+        let noted = activity.snapshot();
+        meanwhile();
+        activity.forget(&noted);
+    }
+
+    #[test]
+    fn the_latest_time_counts_until_it_is_written() {
+        let (activity, session) = (Activity::default(), SessionId::new(at(0)));
+        activity.note(session, at(5));
+        activity.note(session, at(3));
+        assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 1));
+        flush(&activity, || activity.note(session, at(9)));
+        assert_eq!(activity.of(session), Some(at(9)), "what came meanwhile is not written yet");
+        flush(&activity, || {});
+        assert_eq!((activity.of(session), activity.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn a_row_read_before_the_flush_knows_of_the_activity_after_it() {
+        let (activity, session) = (Activity::default(), SessionId::new(at(0)));
+        activity.note(session, at(5));
+        let reading = activity.reading();
+        // The row is read here: it lacks what is written now.
+        flush(&activity, || {});
+        assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 0));
+        // Others come and go, and flush, all the time.
+        for number in 0..10 {
+            let other = activity.reading();
+            activity.note(SessionId::new(at(number)), at(number));
+            flush(&activity, || {});
+            drop(other);
+            assert_eq!(activity.of(session), Some(at(5)));
+        }
+        drop(reading);
+        assert_eq!(activity.of(session), None, "nobody can ask for it any more");
+    }
+
+    #[test]
+    fn reads_that_always_overlap_do_not_keep_everything_for_ever() {
+        let (activity, session) = (Activity::default(), SessionId::new(at(0)));
+        activity.note(session, at(5));
+        let mut reading = activity.reading();
+        flush(&activity, || {});
+        for _ in 0..3 {
+            assert_eq!(activity.noted.lock().readers.iter().sum::<usize>(), 1);
+            reading = {
+                let next = activity.reading();
+                drop(reading);
+                next
+            };
+        }
+        drop(reading);
+        assert_eq!(activity.of(session), None);
+        let first = activity.reading();
+        activity.note(session, at(6));
+        flush(&activity, || {});
+        let second = activity.reading();
+        drop(first);
+        let third = activity.reading();
+        drop(second);
+        let fourth = activity.reading();
+        drop(third);
+        assert_eq!(activity.of(session), None, "all who read then are done, although somebody reads");
+        drop(fourth);
+    }
+}

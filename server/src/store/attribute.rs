@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::audit::ChangeKind;
+use super::change::ChangeKind;
 use super::entity::attribute;
 use super::{AttributeRow, Store, Tx, fault};
 use crate::clock::Time;

@@ -5,6 +5,7 @@
 //! placeholder is gone keeps its row to itself. A change is taken out after its commit and before it is acknowledged, so
 //! a row read before the commit is never found after the acknowledgement.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -101,14 +102,16 @@ impl SessionCache {
         &self,
         hashes: &[TokenHash],
         read: impl FnOnce() -> F,
-    ) -> Result<Vec<Arc<SessionEntry>>>
+    ) -> Result<HashMap<TokenHash, Arc<SessionEntry>>>
     where
-        F: Future<Output = Result<Vec<SessionEntry>>>,
+        F: Future<Output = Result<Vec<(TokenHash, SessionEntry)>>>,
     {
         use quick_cache::sync::GuardResult;
 
         self.counters.misses.fetch_add(hashes.len() as u64, Ordering::Relaxed);
-        let Some(rows) = &self.rows else { return Ok(read().await?.into_iter().map(Arc::new).collect()) };
+        let shared =
+            |found: Vec<(TokenHash, SessionEntry)>| found.into_iter().map(|(hash, entry)| (hash, Arc::new(entry)));
+        let Some(rows) = &self.rows else { return Ok(shared(read().await?).collect()) };
         // Zero time: a row that somebody else is filling is read here too, and cached by them.
         let placeholders: Vec<_> = hashes
             .iter()
@@ -117,11 +120,9 @@ impl SessionCache {
                 GuardResult::Value(_) | GuardResult::Timeout => None,
             })
             .collect();
-        let entries: Vec<Arc<SessionEntry>> = read().await?.into_iter().map(Arc::new).collect();
-        let mut by_hash: std::collections::HashMap<TokenHash, &Arc<SessionEntry>> =
-            entries.iter().map(|entry| (entry.token_hash, entry)).collect();
+        let entries: HashMap<TokenHash, Arc<SessionEntry>> = shared(read().await?).collect();
         for (hash, placeholder) in placeholders {
-            if let Some(entry) = by_hash.remove(&hash) {
+            if let Some(entry) = entries.get(&hash) {
                 let _ = placeholder.insert(Arc::clone(entry));
             }
         }

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::audit::ChangeKind;
+use super::change::ChangeKind;
 use super::entity::{caller, caller_key};
 use super::error::is_unique_violation;
 use super::{CallerRow, Store, Tx, fault};

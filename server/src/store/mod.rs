@@ -10,6 +10,7 @@ mod attribute;
 mod audit;
 mod cache;
 mod caller;
+mod change;
 mod entity;
 mod error;
 mod key_use;

@@ -102,15 +102,14 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// The end of the grace goes with the successor, so that the index holds only what is still to be cleared.
     async fn clear_successors(&self, now: Time, batch: u64) -> Result<u64> {
         use session_token::Column;
 
-        let over = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
+        let mut over = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
+        over.and_where(Expr::col(Column::Successor).is_not_null());
         let clear = Query::update()
             .table(session_token::Entity)
             .value(Column::Successor, Option::<Vec<u8>>::None)
-            .value(Column::GraceUntil, Option::<i64>::None)
             .and_where(Expr::col(Column::TokenHash).in_subquery(over))
             .to_owned();
         let done = self.shared.writer.conn().execute(&clear).await.map_err(fault)?;

@@ -6,25 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ipnet::IpNet;
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter,
-    QueryOrder, QuerySelect, Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
+    Statement, Value,
 };
 use uuid::Uuid;
 
-use super::audit::ChangeKind;
-use super::entity::{attribute, session, session_token};
-use super::{SessionRow, SessionTokenRow, Store, Tx, fault, user};
+use super::entity::session;
+use super::{SessionRow, Store, fault, user};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::id::{Id, SessionId, UserId};
 
+mod write;
+
 /// What verification needs of a session, by one of its tokens: this is what the cache holds, a million times.
 #[derive(Debug)]
 pub struct SessionEntry {
-    pub token_hash: TokenHash,
     pub session_id: SessionId,
     pub user_id: UserId,
     pub username: Box<str>,
@@ -63,7 +62,6 @@ impl SessionEntry {
     /// A session that began and was last used in 1970, for tests to change.
     pub(crate) fn example() -> Self {
         Self {
-            token_hash: TokenHash([0; 32]),
             session_id: Id::new(Time::default()),
             user_id: Id::new(Time::default()),
             username: "ann".into(),
@@ -160,7 +158,6 @@ impl EntryRow {
         let last_active_at =
             noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
         Ok(SessionEntry {
-            token_hash: token_hash(self.token_hash)?,
             session_id: Id::from_uuid(self.session_id),
             user_id: Id::from_uuid(self.user_id),
             username: self.current_username.unwrap_or(self.username).into(),
@@ -199,7 +196,7 @@ pub(super) fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
 
 impl<C: ConnectionTrait> Store<C> {
     /// Up to a few hundred sessions by the hashes of their tokens, in any order; a hash that nobody has is left out.
-    async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<SessionEntry>> {
+    async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
         // A few lengths only, so that prepared statements are found again.
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
@@ -212,7 +209,7 @@ impl<C: ConnectionTrait> Store<C> {
         rows.into_iter()
             .map(|row| {
                 let noted = self.activity().of(Id::from_uuid(row.session_id));
-                row.into_entry(noted)
+                Ok((token_hash(row.token_hash.clone())?, row.into_entry(noted)?))
             })
             .collect()
     }
@@ -253,7 +250,7 @@ impl Store {
     /// The session of a token, from memory or from the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
-        let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop()) };
+        let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop().map(|(_, entry)| entry)) };
         self.shared.cache.get_or_read(hash, read).await
     }
 
@@ -262,259 +259,9 @@ impl Store {
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
         if !hashes.is_empty() {
-            let entries = self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?;
-            found.extend(entries.into_iter().map(|entry| (entry.token_hash, entry)));
+            found.extend(self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?);
         }
         Ok(found)
-    }
-}
-
-impl Tx {
-    /// What verification would see of a token's session, in this transaction.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
-        let hash = token_hash(token.token_hash.clone())?;
-        Ok(self.read_entries(&[hash]).await?.pop())
-    }
-
-    /// The token and its session, which is locked until the transaction ends.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
-        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
-        let Some(token) = token else { return Ok(None) };
-        let session = self.lock_session(Id::from_uuid(token.session_id)).await?;
-        // Read again under the lock: a rotation may have changed it meanwhile.
-        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
-        Ok(token.zip(session))
-    }
-
-    /// The session, locked until the transaction ends, with the activity that is not written yet.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        let _reading = self.activity().reading();
-        let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
-        let noted = self.activity().of(session);
-        Ok(row.map(|row| with_activity(row, noted)))
-    }
-
-    /// A user's live sessions in an app, oldest first.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
-        use session::Column;
-
-        let _reading = self.activity().reading();
-        let rows = session::Entity::find()
-            .filter(Column::UserId.eq(user.uuid()).and(Column::App.eq(app)).and(Column::RevokedAt.is_null()))
-            .filter(Column::AbsoluteExpiresAt.gt(now.micros()))
-            .order_by(Column::SessionId, Order::Asc)
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
-        // Which have not been idle for too long is known with the activity in memory only.
-        let with_noted = rows.into_iter().map(|row| {
-            let noted = self.activity().of(Id::from_uuid(row.session_id));
-            with_activity(row, noted)
-        });
-        Ok(with_noted.filter(|row| row.expires_at > now.micros()).collect())
-    }
-
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn insert_session(&self, new: NewSession) -> Result<()> {
-        let (session, user) = (Id::from_uuid(new.row.session_id), Id::from_uuid(new.row.user_id));
-        let token = session_token::Model {
-            token_hash: new.token.0.to_vec(),
-            key_id: i32::from(new.key_id),
-            session_id: new.row.session_id,
-            generation: new.row.generation,
-            grace_until: None,
-            successor: None,
-        };
-        let row: session::ActiveModel = new.row.into();
-        session::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
-        self.insert_token(token).await?;
-        self.feed(ChangeKind::SessionCreated, Some(user), Some(session)).await
-    }
-
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn insert_token(&self, token: SessionTokenRow) -> Result<()> {
-        let row: session_token::ActiveModel = token.into();
-        session_token::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
-        Ok(())
-    }
-
-    /// Gives a replaced token its grace and what it yields in that time.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
-        session_token::Entity::update_many()
-            .set(session_token::ActiveModel {
-                grace_until: Set(Some(grace_until.micros())),
-                successor: Set(Some(successor)),
-                ..Default::default()
-            })
-            .filter(session_token::Column::TokenHash.eq(token.token_hash.clone()))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        // The one before it has had its time.
-        session_token::Entity::update_many()
-            .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
-            .filter(session_token::Column::SessionId.eq(token.session_id))
-            .filter(session_token::Column::Generation.lt(token.generation))
-            .filter(session_token::Column::Successor.is_not_null())
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        Ok(())
-    }
-
-    /// Stores a session's new times and generation.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
-        session::Entity::update_many()
-            .set(session::ActiveModel {
-                last_active_at: Set(row.last_active_at),
-                expires_at: Set(row.expires_at),
-                generation: Set(row.generation),
-                ..Default::default()
-            })
-            .filter(session::Column::SessionId.eq(row.session_id))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        let (session, user) = (Id::from_uuid(row.session_id), Id::from_uuid(row.user_id));
-        self.forget_session(session).await?;
-        self.feed(ChangeKind::SessionRenewed, Some(user), Some(session)).await
-    }
-
-    /// Ends one session that is not revoked yet.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
-        let session = Id::from_uuid(row.session_id);
-        self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
-        self.forget_session(session).await?;
-        self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session)).await
-    }
-
-    /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn revoke_sessions_of_user(
-        &self,
-        user: UserId,
-        except: Option<SessionId>,
-        reason: i16,
-        now: Time,
-    ) -> Result<u64> {
-        let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
-        self.forget_user(user).await?;
-        let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, Some(user), None).await?;
-        Ok(ended)
-    }
-
-    /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn revoke_sessions_of_app(
-        &self,
-        app: Option<&str>,
-        except: Option<SessionId>,
-        reason: i16,
-        now: Time,
-    ) -> Result<u64> {
-        let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
-        self.touched.lock().add_everything();
-        let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
-        Ok(ended)
-    }
-
-    /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
-    /// not), but are not counted.
-    async fn revoke_all(
-        &self,
-        filter: &SessionFilter,
-        except: Option<SessionId>,
-        reason: i16,
-        now: Time,
-    ) -> Result<u64> {
-        let others = except.map(|except| session::Column::SessionId.ne(except.uuid()));
-        let condition = filter.condition().add_option(others);
-        let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
-        let ended = self.revoke_where(live, reason, now).await?;
-        self.revoke_where(condition, reason, now).await?;
-        Ok(ended)
-    }
-
-    async fn revoke_where(&self, condition: Condition, reason: i16, now: Time) -> Result<u64> {
-        let done = session::Entity::update_many()
-            .set(session::ActiveModel {
-                revoked_at: Set(Some(now.micros())),
-                revoke_reason: Set(Some(reason)),
-                ..Default::default()
-            })
-            .filter(condition.add(session::Column::RevokedAt.is_null()))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        Ok(done.rows_affected)
-    }
-
-    /// Removes the attributes of all sessions of a user.
-    pub(super) async fn delete_session_attributes_of_user(&self, user: UserId) -> Result<()> {
-        let sessions = Query::select()
-            .column(session::Column::SessionId)
-            .from(session::Entity)
-            .and_where(Expr::col(session::Column::UserId).eq(user.uuid()))
-            .to_owned();
-        attribute::Entity::delete_many()
-            .filter(attribute::Column::OwnerId.in_subquery(sessions))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        Ok(())
-    }
-
-    /// Takes a session out of the cache when this transaction ends. Its row is locked by now: a rotation that is under way
-    /// would add a token that is not seen here.
-    async fn forget_session(&self, session: SessionId) -> Result<()> {
-        let condition = Condition::all().add(session_token::Column::SessionId.eq(session.uuid()));
-        self.forget_tokens(condition).await
-    }
-
-    /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
-    pub(super) async fn forget_user(&self, user: UserId) -> Result<()> {
-        use session::Column;
-
-        let live = Column::UserId.eq(user.uuid()).and(Column::RevokedAt.is_null());
-        // Locked first: a rotation that is under way adds a token that must be seen.
-        let locked: Vec<Uuid> = session::Entity::find()
-            .select_only()
-            .column(Column::SessionId)
-            .filter(live.clone())
-            .order_by(Column::SessionId, Order::Asc)
-            .lock_exclusive()
-            .into_tuple()
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
-        if locked.is_empty() {
-            return Ok(());
-        }
-        let sessions = Query::select().column(Column::SessionId).from(session::Entity).and_where(live).to_owned();
-        self.forget_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
-    }
-
-    async fn forget_tokens(&self, condition: Condition) -> Result<()> {
-        let hashes: Vec<Vec<u8>> = session_token::Entity::find()
-            .select_only()
-            .column(session_token::Column::TokenHash)
-            .filter(condition)
-            .into_tuple()
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
-        let hashes = hashes.into_iter().map(token_hash).collect::<Result<Vec<_>>>()?;
-        self.touched.lock().add(hashes);
-        Ok(())
     }
 }
 

@@ -1,13 +1,16 @@
 //! Users.
 
+use std::collections::HashSet;
+
 use ipnet::IpNet;
 use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect,
 };
+use uuid::Uuid;
 
-use super::audit::ChangeKind;
+use super::change::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
 use super::{Store, Tx, UserRow, fault};
@@ -71,6 +74,23 @@ impl<C: ConnectionTrait> Store<C> {
         }
         let found = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)).one(&self.conn).await;
         found.map_err(fault)
+    }
+
+    /// Which of these users, at most a few hundred, are super-users.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn super_users_among(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashSet<UserId>> {
+        use user::Column;
+
+        let found: Vec<Uuid> = user::Entity::find()
+            .select_only()
+            .column(Column::UserId)
+            .filter(Column::UserId.is_in(users.into_iter().map(Id::uuid)))
+            .filter(Column::IsSuperUser.eq(true))
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(found.into_iter().map(Id::from_uuid).collect())
     }
 
     /// Users that match, oldest first, younger than `after`.

@@ -68,7 +68,8 @@ impl Writer {
     }
 
     /// SQLite: drops the writer's connection, so that the next transaction opens another. A full disk rolls back behind
-    /// the driver's back, which then believes for ever that it is in a transaction.
+    /// the driver's back, which then believes for ever that it is in a transaction, and begins all others as savepoints,
+    /// which do not take the write lock.
     async fn replace_connection(&self) {
         if !self.may_reconnect {
             return;

@@ -116,7 +116,8 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_does_not_stop_the_w
                 Err(other) => panic!("{other:?}"),
             }
         }
-        // The writer has another connection by now, for which the disk has room again.
+        // The writer has another connection by now, which knows nothing of transactions that are not there, nor of the limit.
+        assert!(pragma(&store, "max_page_count").await > pages + 12);
         add(&store, round * 100 + 50).await.unwrap();
         acknowledged += 1;
         let (events, problems) = store.verify_audit(&|_, _| {}).await.unwrap();

@@ -230,7 +230,10 @@ fn indexes() -> Vec<IndexCreateStatement> {
         index("session", "session_by_revocation", &["revoked_at"]),
         index("session_token", "session_token_by_session", &["session_id", "generation"]),
         index("session_token", "session_token_by_key", &["key_id"]),
-        index("session_token", "session_token_by_grace", &["grace_until"]),
+        // Those whose successor is still to be cleared.
+        index("session_token", "session_token_by_grace", &["grace_until"])
+            .and_where(Expr::col("successor").is_not_null())
+            .to_owned(),
         index("attribute", "attribute_by_expiry", &["expires_at"]),
         index("caller", "caller_name", &["name"]).unique().to_owned(),
         index("caller", "caller_spiffe_id", &["spiffe_id"]).unique().to_owned(),

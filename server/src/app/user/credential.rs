@@ -1,0 +1,188 @@
+//! What users prove themselves with: passwords and the second factor.
+
+use zeroize::Zeroizing;
+
+use super::set_password;
+use crate::app::App;
+use crate::app::audit::Event;
+use crate::app::client::Acting;
+use crate::app::password::{Password, check_new};
+use crate::app::session::RevokeReason;
+use crate::app::totp;
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::store::UserRow;
+
+impl App {
+    /// Replaces the own password; returns how many other sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn change_password(&self, acting: &Acting<'_>, old: Password, new: Password) -> Result<u64> {
+        let row = self.prove_password(acting, "user.change_password", old.clone()).await?;
+        check_new(&self.parts.password, "new_password", &new, &row.username)?;
+        if old == new {
+            return Err(Error::PasswordRefused {
+                field: "new_password",
+                problem: "must not be the old password".to_owned(),
+            });
+        }
+        self.replace_password(acting, "user.change_password", acting.user(), new, false, Some(row.password_hash)).await
+    }
+
+    /// Gives a user a new password; returns how many sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn set_password(
+        &self,
+        acting: &Acting<'_>,
+        user: UserId,
+        new: Password,
+        must_change: bool,
+    ) -> Result<u64> {
+        self.require_super_user(acting, "user.set_password", Some(user), None).await?;
+        let row = self.parts.store.user(user).await?.ok_or(Error::UserNotFound)?;
+        check_new(&self.parts.password, "new_password", &new, &row.username)?;
+        self.replace_password(acting, "user.set_password", user, new, must_change, None).await
+    }
+
+    /// A new TOTP secret, in base32 and as an otpauth:// address. It counts once it is confirmed.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn enroll_totp(
+        &self,
+        acting: &Acting<'_>,
+        password: Password,
+    ) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
+        let row = self.prove_password(acting, "user.enroll_totp", password).await?;
+        let secret = totp::new_secret();
+        let shown = totp::show(&secret, &row.username)?;
+        let sealed = self.parts.keyring.seal(&totp_place(&row), &secret);
+        let event = Event::by(acting, "user.enroll_totp").target(acting.user());
+        self.change_user(acting.user(), event, move |row, _| {
+            if row.is_totp_enabled {
+                return Err(Error::TotpAlreadyEnabled);
+            }
+            row.totp_secret = Some(sealed.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(shown)
+    }
+
+    /// Turns the second factor on; returns how many other sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn confirm_totp(&self, acting: &Acting<'_>, code: Zeroizing<String>) -> Result<u64> {
+        let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
+        let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
+        let now = self.parts.clock.now();
+        self.parts.throttle.check(attempt, now)?;
+        if row.is_totp_enabled {
+            return Err(Error::TotpAlreadyEnabled);
+        }
+        if row.totp_secret.is_none() {
+            return Err(Error::TotpNotEnrolled);
+        }
+        let event = Event::by(acting, "user.confirm_totp").target(acting.user());
+        let step = totp::matching_step(&self.open_totp_secret(&row)?, &code, row.totp_last_step, now)?;
+        let Some(step) = step else {
+            self.parts.throttle.failed(attempt, now);
+            return self.login_failed(event, "wrong_totp_code").await;
+        };
+        let secret = row.totp_secret;
+        self.change_factor(acting, acting.user(), event, move |row| {
+            if row.is_totp_enabled {
+                return Err(Error::TotpAlreadyEnabled);
+            }
+            if row.totp_secret != secret {
+                return Err(Error::WriteConflict);
+            }
+            row.is_totp_enabled = true;
+            row.totp_last_step = step;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Turns the second factor off: the own one with the password, another's as a super-user. Returns how many sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn disable_totp(&self, acting: &Acting<'_>, user: Option<UserId>, password: Password) -> Result<u64> {
+        let target = user.unwrap_or(acting.user());
+        if target == acting.user() {
+            self.prove_password(acting, "user.disable_totp", password).await?;
+        } else {
+            self.require_super_user(acting, "user.disable_totp", Some(target), None).await?;
+        }
+        let event = Event::by(acting, "user.disable_totp").target(target);
+        self.change_factor(acting, target, event, |row| {
+            if row.totp_secret.is_none() {
+                return Err(Error::TotpNotEnrolled);
+            }
+            row.totp_secret = None;
+            row.is_totp_enabled = false;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The acting user's password, asked again.
+    async fn prove_password(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        password: Password,
+    ) -> Result<UserRow> {
+        let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
+        let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
+        match self.check_password(attempt, password, Some(&row)).await? {
+            Ok(_) => Ok(row),
+            Err(reason) => self.login_failed(Event::by(acting, operation).target(acting.user()), reason).await,
+        }
+    }
+
+    pub(in crate::app) fn open_totp_secret(&self, row: &UserRow) -> Result<Zeroizing<Vec<u8>>> {
+        let sealed = row.totp_secret.as_ref().ok_or_else(|| Error::internal("TOTP is on without a secret"))?;
+        self.parts.keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)
+    }
+
+    /// `expected`: the password must still be this one (or none).
+    #[expect(clippy::option_option, reason = "no expectation, no password, this password")]
+    async fn replace_password(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        user: UserId,
+        new: Password,
+        must_change: bool,
+        expected: Option<Option<String>>,
+    ) -> Result<u64> {
+        let hash = self.parts.hasher.hash(new).await?;
+        let rules = self.parts.password.clone();
+        let event = Event::by(acting, operation).target(user);
+        let except = Some(acting.session.session_id);
+        self.parts.store.flush_activity().await?;
+        let changed =
+            self.change_user_and(user, event, Some((RevokeReason::PasswordChanged, except)), move |row, now| {
+                if expected.as_ref().is_some_and(|expected| *expected != row.password_hash) {
+                    return Err(Error::WriteConflict);
+                }
+                set_password(row, &hash, must_change, &rules, now);
+                Ok(())
+            });
+        Ok(changed.await?.1)
+    }
+
+    async fn change_factor(
+        &self,
+        acting: &Acting<'_>,
+        user: UserId,
+        event: Event,
+        change: impl Fn(&mut UserRow) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<u64> {
+        self.parts.store.flush_activity().await?;
+        let except = Some(acting.session.session_id);
+        let changed =
+            self.change_user_and(user, event, Some((RevokeReason::TotpChanged, except)), move |row, _| change(row));
+        Ok(changed.await?.1)
+    }
+}
+
+fn totp_place(row: &UserRow) -> [&[u8]; 3] {
+    [b"user", row.user_id.as_bytes(), b"totp_secret"]
+}

@@ -1,0 +1,292 @@
+//! What can be done with users: create, look, change, keep out, let in, delete.
+
+use super::{
+    ApprovalStatus, ListUsers, MAX_SEARCH, User, UserChange, UserKey, new_row, set_password, touch, username_key,
+};
+use crate::app::audit::Event;
+use crate::app::client::{Acting, ClientInput};
+use crate::app::page::{Page, PageRequest, Query};
+use crate::app::password::{Password, check_new};
+use crate::app::session::RevokeReason;
+use crate::app::{App, Context};
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::id::{Id, SessionId, UserId};
+use crate::store::{Tx, UserFilter, UserRow};
+
+impl App {
+    /// Adds a user. An empty password: none.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_user(
+        &self,
+        acting: &Acting<'_>,
+        changes: Vec<UserChange>,
+        password: Password,
+        status: ApprovalStatus,
+    ) -> Result<User> {
+        self.require_super_user(acting, "user.create", None, None).await?;
+        self.add_user(Event::by(acting, "user.create"), changes, password, status).await
+    }
+
+    /// Adds a user on an operator's word: the first super-user has nobody who could.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_user_by_operator(
+        &self,
+        context: &Context,
+        changes: Vec<UserChange>,
+        password: Password,
+    ) -> Result<User> {
+        let client = self.client(context, ClientInput::default())?;
+        self.add_user(Event::new(&client, "user.create"), changes, password, ApprovalStatus::Approved).await
+    }
+
+    async fn add_user(
+        &self,
+        event: Event,
+        changes: Vec<UserChange>,
+        password: Password,
+        status: ApprovalStatus,
+    ) -> Result<User> {
+        let now = self.parts.clock.now();
+        let mut row = new_row(&changes, status, now)?;
+        if !password.is_empty() {
+            check_new(&self.parts.password, "password", &password, &row.username)?;
+            let (must_change, expires_at) = (row.password_must_change, row.password_expires_at);
+            let hash = self.parts.hasher.hash(password).await?;
+            set_password(&mut row, &hash, must_change, &self.parts.password, now);
+            // What was asked for goes before the policy.
+            row.password_expires_at = expires_at.or(row.password_expires_at);
+        }
+        let event =
+            event.target(Id::from_uuid(row.user_id)).detail(serde_json::json!({ "is_super_user": row.is_super_user }));
+        let stored = row.clone();
+        self.parts
+            .store
+            .write(move |tx| {
+                let (row, event) = (row.clone(), event.clone());
+                Box::pin(async move {
+                    tx.insert_user(row).await?;
+                    tx.audit(event.done());
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(stored.into())
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn get_user(&self, acting: &Acting<'_>, key: UserKey) -> Result<User> {
+        let target = if let UserKey::Id(user) = key { Some(user) } else { None };
+        self.require_super_user(acting, "user.get", target, None).await?;
+        let row = match &key {
+            UserKey::Id(user) => self.parts.store.user(*user).await?,
+            UserKey::Name(name) => self.parts.store.user_by_name(&username_key(name)).await?,
+        };
+        let user: User = row.ok_or(Error::UserNotFound)?.into();
+        self.audit_read(acting, "user.get", Some(user.user_id), None).await?;
+        Ok(user)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn current_user(&self, acting: &Acting<'_>) -> Result<User> {
+        let row = self.parts.store.user(acting.user()).await?;
+        self.audit_own_read(acting, "user.get", None).await?;
+        row.map(User::from).ok_or(Error::SessionInvalid)
+    }
+
+    /// One page of users, oldest first.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_users(&self, acting: &Acting<'_>, list: ListUsers, page: PageRequest<'_>) -> Result<Page<User>> {
+        self.require_super_user(acting, "user.list", None, None).await?;
+        if list.search.len() > MAX_SEARCH {
+            return Err(Error::invalid("search", "is longer than 128 bytes"));
+        }
+        let now = self.parts.clock.now();
+        let query = Query::new("users", acting.user(), &format!("{list:?}"));
+        let after = page.cursor(&self.parts.keyring, &query, now)?;
+        let after = after
+            .map(|bytes| uuid::Uuid::from_slice(&bytes).map(Id::from_uuid).map_err(|_| Error::PageTokenInvalid))
+            .transpose()?;
+        let filter = UserFilter {
+            search: (!list.search.is_empty()).then(|| list.search.to_lowercase()),
+            approval_status: list.approval_status.map(ApprovalStatus::number),
+            is_locked: list.is_locked,
+            is_super_user: list.is_super_user,
+        };
+        let rows = self.parts.store.users(&filter, after, page.limit() + 1).await?;
+        self.audit_read(acting, "user.list", None, None).await?;
+        let page = page.take(rows, |row| row.user_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
+        Ok(Page { items: page.items.into_iter().map(User::from).collect(), next_page_token: page.next_page_token })
+    }
+
+    /// Changes fields. An etag that is not empty must match.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn update_user(
+        &self,
+        acting: &Acting<'_>,
+        user: Option<UserId>,
+        changes: Vec<UserChange>,
+        etag: String,
+    ) -> Result<User> {
+        let target = user.unwrap_or(acting.user());
+        if target != acting.user() || !changes.iter().all(UserChange::is_own_affair) {
+            self.require_super_user(acting, "user.update", Some(target), None).await?;
+        }
+        let gives_up_role = changes.iter().any(|change| matches!(change, UserChange::IsSuperUser(false)));
+        if target == acting.user() && gives_up_role {
+            return Err(Error::NotOnYourself { what: "give up the super-user role" });
+        }
+        let fields: Vec<&str> = changes.iter().map(UserChange::name).collect();
+        let event = Event::by(acting, "user.update").target(target).detail(serde_json::json!({ "fields": fields }));
+        self.change_user(target, event, move |row, _| {
+            if !etag.is_empty() && etag != row.version.to_string() {
+                return Err(Error::EtagMismatch);
+            }
+            changes.iter().try_for_each(|change| change.apply(row))
+        })
+        .await
+        .map(|(user, _)| user)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn lock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
+        self.require_super_user_on_another(acting, "user.lock", user, "lock").await?;
+        self.keep_out(acting, "user.lock", user, RevokeReason::UserLocked, |row| row.is_locked = true).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn unlock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
+        self.let_in(acting, "user.unlock", user, |row| row.is_locked = false).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn approve_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
+        self.let_in(acting, "user.approve", user, |row| row.approval_status = ApprovalStatus::Approved.number()).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn reject_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
+        self.require_super_user_on_another(acting, "user.reject", user, "reject").await?;
+        let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected.number();
+        self.keep_out(acting, "user.reject", user, RevokeReason::UserRejected, reject).await
+    }
+
+    /// Removes a user; returns how many live sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_user(&self, acting: &Acting<'_>, user: UserId) -> Result<u64> {
+        self.require_super_user_on_another(acting, "user.delete", user, "delete").await?;
+        self.parts.store.flush_activity().await?;
+        let event = Event::by(acting, "user.delete").target(user);
+        self.parts
+            .store
+            .write(move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    tx.lock_user(user).await?.ok_or(Error::UserNotFound)?;
+                    let now = tx.clock().now();
+                    let ended = tx.revoke_sessions_of_user(user, None, RevokeReason::UserDeleted.number(), now).await?;
+                    tx.delete_user(user).await?;
+                    tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
+                    Ok(ended)
+                })
+            })
+            .await
+    }
+
+    async fn require_super_user_on_another(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        user: UserId,
+        what: &'static str,
+    ) -> Result<()> {
+        self.require_super_user(acting, operation, Some(user), None).await?;
+        if user == acting.user() { Err(Error::NotOnYourself { what }) } else { Ok(()) }
+    }
+
+    async fn keep_out(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        user: UserId,
+        reason: RevokeReason,
+        change: impl Fn(&mut UserRow) + Send + Sync + 'static,
+    ) -> Result<(User, u64)> {
+        self.parts.store.flush_activity().await?;
+        let event = Event::by(acting, operation).target(user);
+        let change = move |row: &mut UserRow, _| {
+            change(row);
+            Ok(())
+        };
+        self.change_user_and(user, event, Some((reason, None)), change).await
+    }
+
+    async fn let_in(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        user: UserId,
+        change: impl Fn(&mut UserRow) + Send + Sync + 'static,
+    ) -> Result<User> {
+        self.require_super_user(acting, operation, Some(user), None).await?;
+        let event = Event::by(acting, operation).target(user);
+        let change = move |row: &mut UserRow, _| {
+            change(row);
+            Ok(())
+        };
+        self.change_user(user, event, change).await.map(|(user, _)| user)
+    }
+
+    pub(super) async fn change_user(
+        &self,
+        user: UserId,
+        event: Event,
+        change: impl Fn(&mut UserRow, Time) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<(User, u64)> {
+        self.change_user_and(user, event, None, change).await
+    }
+
+    /// Changes a user, ends their sessions (but one) where that goes with it, and writes it down: in one transaction. What
+    /// changes nothing is not stored.
+    pub(super) async fn change_user_and(
+        &self,
+        user: UserId,
+        event: Event,
+        revoke: Option<(RevokeReason, Option<SessionId>)>,
+        change: impl Fn(&mut UserRow, Time) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<(User, u64)> {
+        let change = std::sync::Arc::new(change);
+        self.parts
+            .store
+            .write(move |tx| {
+                let (event, change) = (event.clone(), std::sync::Arc::clone(&change));
+                Box::pin(async move {
+                    let before = tx.lock_user(user).await?.ok_or(Error::UserNotFound)?;
+                    let now = tx.clock().now();
+                    let mut row = before.clone();
+                    change(&mut row, now)?;
+                    let ended = match revoke {
+                        Some((reason, except)) => {
+                            tx.revoke_sessions_of_user(user, except, reason.number(), now).await?
+                        }
+                        None => 0,
+                    };
+                    if row != before {
+                        store_changed(tx, &mut row, &before, now).await?;
+                    }
+                    let event =
+                        if revoke.is_some() { event.detail(serde_json::json!({ "revoked": ended })) } else { event };
+                    tx.audit(event.done());
+                    Ok((User::from(row), ended))
+                })
+            })
+            .await
+    }
+}
+
+async fn store_changed(tx: &Tx, row: &mut UserRow, before: &UserRow, now: Time) -> Result<()> {
+    if row.version == before.version {
+        touch(row, now);
+    }
+    tx.update_user(row.clone()).await
+}

@@ -1,0 +1,227 @@
+//! Walking the trail: each place that is not as it was written.
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, Order, QueryFilter, QueryOrder,
+    QuerySelect, TransactionTrait,
+};
+
+use super::{Head, event_mac, first_mac, head_mac};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::store::entity::{audit_chain, audit_event};
+use crate::store::{Store, fault};
+
+/// Events read at once when a chain is verified.
+const VERIFY_BATCH: u64 = 2_000;
+
+/// A place where the trail is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditProblem {
+    ChainMissing { chain: i64 },
+    ChainChanged { chain: i64 },
+    KeyMissing { chain: i64, key_id: i32 },
+    EventMissing { chain: i64, sequence: i64 },
+    EventChanged { chain: i64, sequence: i64, operation: String },
+    EventAdded { chain: i64, sequence: i64 },
+}
+
+impl std::fmt::Display for AuditProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ChainMissing { chain } => write!(f, "chain {chain}: removed"),
+            Self::ChainChanged { chain } => write!(f, "chain {chain}: its head was changed or its end cut off"),
+            Self::KeyMissing { chain, key_id } => {
+                write!(f, "chain {chain}: cannot be checked, audit key {key_id} is not in the key file")
+            }
+            Self::EventMissing { chain, sequence } => write!(f, "chain {chain}, event {sequence}: removed"),
+            Self::EventChanged { chain, sequence, operation } => {
+                write!(f, "chain {chain}, event {sequence} ({operation}): changed or moved")
+            }
+            Self::EventAdded { chain, sequence } => write!(f, "chain {chain}, event {sequence}: added"),
+        }
+    }
+}
+
+impl Store {
+    /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
+    /// of how many. What is written meanwhile is no problem: each chain is read as it is at one moment.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
+        use audit_chain::Column;
+
+        let chains: Vec<(i64, i64)> = audit_chain::Entity::find()
+            .select_only()
+            .columns([Column::Number, Column::Length])
+            .order_by(Column::Number, Order::Asc)
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let total =
+            chains.iter().fold(0u64, |sum, (_, length)| sum.saturating_add(u64::try_from(*length).unwrap_or(0)));
+        let mut done = 0;
+        let mut progress = |events| {
+            done += events;
+            progress(done, std::cmp::max(total, done));
+        };
+        let mut problems = Vec::new();
+        let mut expected = Expected { number: 1, previous: Some(Vec::new()) };
+        for (number, _) in &chains {
+            let snapshot = self.snapshot().await?;
+            let chain = audit_chain::Entity::find_by_id(*number).one(&snapshot.conn).await.map_err(fault)?;
+            // One that is gone since is missed by the next, or by its events.
+            let Some(chain) = chain else { continue };
+            snapshot.verify_chain(&chain, &mut expected, &mut problems, &mut progress).await?;
+        }
+        self.find_events_without_chain(&mut problems).await?;
+        Ok((done, problems))
+    }
+
+    /// The database as it is now, for as long as this lives.
+    async fn snapshot(&self) -> Result<Store<DatabaseTransaction>> {
+        // On SQLite every transaction is one.
+        let isolation = (self.shared.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+        let conn = self.conn.begin_with_config(isolation, None).await.map_err(fault)?;
+        Ok(Store { conn, shared: Arc::clone(&self.shared) })
+    }
+
+    async fn find_events_without_chain(&self, problems: &mut Vec<AuditProblem>) -> Result<()> {
+        use audit_event::Column;
+
+        let mut after = i64::MIN;
+        loop {
+            let number = audit_event::Entity::find()
+                .select_only()
+                .column(Column::ChainNumber)
+                .filter(Column::ChainNumber.gt(after))
+                .order_by(Column::ChainNumber, Order::Asc)
+                .into_tuple::<i64>()
+                .one(&self.conn)
+                .await
+                .map_err(fault)?;
+            let Some(number) = number else { return Ok(()) };
+            let chain = audit_chain::Entity::find_by_id(number).one(&self.conn).await.map_err(fault)?;
+            let missing = AuditProblem::ChainMissing { chain: number };
+            if chain.is_none() && !problems.contains(&missing) {
+                problems.push(missing);
+            }
+            after = number;
+        }
+    }
+}
+
+/// What the next chain must be.
+struct Expected {
+    number: i64,
+    /// The first hash of the chain before; none behind one that is missing, whose absence has been told.
+    previous: Option<Vec<u8>>,
+}
+
+impl Store<DatabaseTransaction> {
+    async fn verify_chain(
+        &self,
+        chain: &audit_chain::Model,
+        expected: &mut Expected,
+        problems: &mut Vec<AuditProblem>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<()> {
+        let number = chain.number;
+        let key_id = u16::try_from(chain.key_id).unwrap_or(0);
+        if self.keyring().audit_mac(key_id, &[]).is_none() {
+            problems.push(AuditProblem::KeyMissing { chain: number, key_id: chain.key_id });
+            *expected = Expected { number: number.saturating_add(1), previous: Some(chain.first_mac.clone()) };
+            return Ok(());
+        }
+        let head = Head { number, key_id, length: chain.length, last_mac: chain.last_mac.clone() };
+        // If not, its number and its length are anybody's.
+        let head_is_good = head_mac(self.keyring(), &head)? == chain.head_mac;
+        if head_is_good {
+            for missing in expected.number..number {
+                problems.push(AuditProblem::ChainMissing { chain: missing });
+                expected.previous = None;
+            }
+        }
+        let created = Time::from_micros(chain.created_at);
+        let follows = match expected.previous.take_if(|_| head_is_good || number == expected.number) {
+            None => true,
+            Some(previous) => {
+                let first = first_mac(self.keyring(), key_id, number, chain.chain_id, created, &previous)?;
+                first == chain.first_mac
+            }
+        };
+        if head_is_good || number == expected.number {
+            *expected = Expected { number: number + 1, previous: Some(chain.first_mac.clone()) };
+        }
+        let end = self.verify_events(chain, key_id, head_is_good.then_some(chain.length), problems, progress).await?;
+        let mut is_whole = follows && head_is_good;
+        if head_is_good {
+            for sequence in end.next_sequence..=chain.length {
+                problems.push(AuditProblem::EventMissing { chain: number, sequence });
+            }
+            is_whole &= end.next_sequence <= chain.length || !end.intact || end.last_mac == chain.last_mac;
+        }
+        if !is_whole {
+            problems.push(AuditProblem::ChainChanged { chain: number });
+        }
+        Ok(())
+    }
+
+    /// `length`: how many events there must be, if that is known.
+    async fn verify_events(
+        &self,
+        chain: &audit_chain::Model,
+        key_id: u16,
+        length: Option<i64>,
+        problems: &mut Vec<AuditProblem>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<ChainEnd> {
+        use audit_event::Column;
+
+        let number = chain.number;
+        let mut end = ChainEnd { next_sequence: 1, last_mac: chain.first_mac.clone(), intact: true };
+        let mut after = i64::MIN;
+        loop {
+            let batch = audit_event::Entity::find()
+                .filter(Column::ChainNumber.eq(number).and(Column::Sequence.gt(after)))
+                .order_by(Column::Sequence, Order::Asc)
+                .limit(VERIFY_BATCH)
+                .all(&self.conn)
+                .await
+                .map_err(fault)?;
+            let Some(last) = batch.last() else { return Ok(end) };
+            after = last.sequence;
+            progress(batch.len() as u64);
+            for event in batch {
+                let sequence = event.sequence;
+                if sequence < 1 || length.is_some_and(|length| sequence > length) {
+                    problems.push(AuditProblem::EventAdded { chain: number, sequence });
+                    continue;
+                }
+                let after_gap = sequence > end.next_sequence;
+                if length.is_some() {
+                    for sequence in end.next_sequence..sequence {
+                        problems.push(AuditProblem::EventMissing { chain: number, sequence });
+                    }
+                }
+                // Behind a gap the hash before is unknown: that row is taken as it stands.
+                if !after_gap && event_mac(self.keyring(), key_id, &end.last_mac, &event)? != event.mac {
+                    let operation = event.operation.clone();
+                    problems.push(AuditProblem::EventChanged { chain: number, sequence, operation });
+                    end.intact = false;
+                }
+                end.next_sequence = sequence.saturating_add(1);
+                end.last_mac = event.mac;
+            }
+        }
+    }
+}
+
+/// How far the events of a chain were followed.
+struct ChainEnd {
+    next_sequence: i64,
+    last_mac: Vec<u8>,
+    intact: bool,
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ipnet::IpNet;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
     Statement, Value,
@@ -106,13 +107,18 @@ impl SessionFilter {
     fn condition(&self) -> Condition {
         use session::Column;
 
+        // A user has few sessions and an app has most: SQLite must not take the index of the app for those of a user.
+        let by_app = |app: &String| match self.user {
+            Some(_) => Column::App.into_expr().cast_as("text").eq(app.as_str()),
+            None => Column::App.eq(app.as_str()),
+        };
         let revoked = |revoked| if revoked { Column::RevokedAt.is_not_null() } else { Column::RevokedAt.is_null() };
         let expired = |(expired, now): (bool, Time)| {
             if expired { Column::ExpiresAt.lte(now.micros()) } else { Column::ExpiresAt.gt(now.micros()) }
         };
         Condition::all()
             .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
-            .add_option(self.app.as_ref().map(|app| Column::App.eq(app.as_str())))
+            .add_option(self.app.as_ref().map(by_app))
             .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
             .add_option(self.revoked.map(revoked))
             .add_option(self.expired.map(expired))

@@ -47,8 +47,14 @@ impl Tx {
         use session::Column;
 
         let _reading = self.activity().reading();
+        let of_user_in_app = SessionFilter {
+            user: Some(user),
+            app: Some(app.to_owned()),
+            revoked: Some(false),
+            ..SessionFilter::default()
+        };
         let rows = session::Entity::find()
-            .filter(Column::UserId.eq(user.uuid()).and(Column::App.eq(app)).and(Column::RevokedAt.is_null()))
+            .filter(of_user_in_app.condition())
             .filter(Column::AbsoluteExpiresAt.gt(now.micros()))
             .order_by(Column::SessionId, Order::Asc)
             .all(&self.conn)

@@ -23,7 +23,6 @@ const MOST: u32 = 30;
 const LIVE: usize = 25;
 
 /// A session as its holder knows it.
-#[expect(clippy::struct_field_names, reason = "the name that the contract has for it")]
 struct Session {
     id: String,
     ust: Ust,

@@ -412,17 +412,19 @@ fn a_rapid_reset_ends_the_connection_of_who_does_it() {
     run(async {
         let world = World::new().await;
         let connection = world.connect().await;
-        let mut reason = None;
+        let mut end = None;
         for _ in 0..20_000 {
             match connection.begin(world.request(VERIFY)).await {
                 Ok(mut call) => call.body.send_reset(Reason::CANCEL),
                 Err(error) => {
-                    reason = error.reason();
+                    end = Some(error);
                     break;
                 }
             }
         }
-        assert_eq!(reason, Some(Reason::ENHANCE_YOUR_CALM));
+        // Whoever goes on writing may find the socket closed before the GOAWAY is read.
+        let end = end.expect("the connection is ended");
+        assert!(end.is_io() || end.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{end:?}");
         world.is_unharmed().await;
     });
 }

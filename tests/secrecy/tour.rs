@@ -138,7 +138,8 @@ impl Tour {
         is(self.log_in(nobody).await, "LOGIN_FAILED");
         let refused = v1::PasswordCredential { new_password: SHORT_PASSWORD.into(), ..alice.clone() };
         is(self.log_in(refused).await, "PASSWORD_REFUSED");
-        let damaged = format!("{}x", &self.key[..self.key.len() - 1]);
+        let typing_error = if self.key.ends_with('x') { 'y' } else { 'x' };
+        let damaged = format!("{}{typing_error}", &self.key[..self.key.len() - 1]);
         self.secrets.add("a key with a typing error", &damaged);
         for key in [damaged, Token::generate(TokenKind::CallerKey).expose().to_owned()] {
             let request = grpc("/lanyard.v1.SessionService/VerifySession", Some(&key));

@@ -28,6 +28,15 @@ pub(super) fn fault(error: DbErr) -> Error {
     }
 }
 
+/// True if SQLite found the file locked while it connected.
+pub(super) fn is_busy(error: &DbErr) -> bool {
+    let DbErr::Conn(RuntimeErr::SqlxError(source)) = error else { return false };
+    let Some(code) = source.as_database_error().and_then(sea_orm::sqlx::error::DatabaseError::code) else {
+        return false;
+    };
+    code.parse::<i32>().is_ok_and(|code| SQLITE_CONFLICTS.contains(&(code & 0xff)))
+}
+
 /// True if a row with that key is there already.
 pub(super) fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))

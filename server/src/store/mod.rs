@@ -122,6 +122,20 @@ impl StoreConfig {
     }
 }
 
+/// Turning a new file over to the write-ahead log is not waited for by SQLite when several do it at once: we do.
+async fn connect_sqlite(options: ConnectOptions) -> Result<DatabaseConnection> {
+    const ATTEMPTS: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    for _ in 1..ATTEMPTS {
+        match Database::connect(options.clone()).await {
+            Err(error) if error::is_busy(&error) => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome.map_err(fault),
+        }
+    }
+    Database::connect(options).await.map_err(fault)
+}
+
 /// What the pool and all transactions share.
 struct Shared {
     config: StoreConfig,
@@ -176,11 +190,11 @@ impl Store {
         }
         let (reader, writer) = if config.database.url.is_sqlite() {
             // The writer first: it makes the file, which a reader may not.
-            let writer = Database::connect(config.sqlite_options(1, false)).await.map_err(fault)?;
+            let writer = connect_sqlite(config.sqlite_options(1, false)).await?;
             // What is in memory belongs to its one connection.
             let in_memory = config.sqlite_path().is_none();
             let options = config.sqlite_options(config.database.max_connections, true);
-            (if in_memory { writer.clone() } else { Database::connect(options).await.map_err(fault)? }, writer)
+            (if in_memory { writer.clone() } else { connect_sqlite(options).await? }, writer)
         } else {
             let pool = Database::connect(config.connect_options()).await.map_err(fault)?;
             (pool.clone(), pool)

@@ -20,7 +20,7 @@ use super::settings::Settings;
 #[command(after_help = "\
 Examples:
   lanyard serve --dev
-  LANYARD__SERVER__LISTEN=127.0.0.1:6000 lanyard serve --dev --data-dir /tmp/try
+  LANYARD__SERVER__LISTEN=127.0.0.1:6000 lanyard serve --dev --data-dir try
   lanyard serve --config /etc/lanyard/lanyard.toml")]
 pub(crate) struct Serve {
     /// For trying things out: make what is missing in the data folder (database, keys, a super-user, a demo user, a caller) and

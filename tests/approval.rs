@@ -10,6 +10,7 @@ use lanyard_tests::support::server::{Database, TestServer};
 both_databases!(
     a_super_user_does_not_do_to_themself_what_keeps_them_out,
     a_locked_a_waiting_and_a_rejected_user_is_let_in_again,
+    an_unlock_does_not_approve_and_an_approval_does_not_unlock,
     what_is_done_to_nobody_is_not_found,
     a_deleted_user_is_gone_and_the_name_is_free,
     zato_10_a_stranger_learns_nothing_of_who_is_there,
@@ -66,6 +67,21 @@ async fn a_locked_a_waiting_and_a_rejected_user_is_let_in_again(database: Databa
     log_in().await.unwrap();
     let reasons: Vec<_> = events_of(&server, "session.create").await.into_iter().map(|event| event.reason).collect();
     assert_eq!(reasons, ["", "user_locked", "user_rejected", "", "user_not_approved", ""], "newest first");
+}
+
+async fn an_unlock_does_not_approve_and_an_approval_does_not_unlock(database: Database) {
+    let server = TestServer::start(database).await;
+    let (root, alice) = (server.as_root().await, server.alice.user_id.as_str());
+    root.lock_user(alice).await.unwrap();
+    root.reject_user(alice).await.unwrap();
+    let log_in = async || server.client().log_in("alice", &server.alice.password).await;
+    assert_eq!(root.unlock_user(alice).await.unwrap().approval_status(), ApprovalStatus::Rejected);
+    assert_eq!(log_in().await.reason(), ErrorReason::LoginFailed);
+    root.lock_user(alice).await.unwrap();
+    assert!(root.approve_user(alice).await.unwrap().is_locked);
+    assert_eq!(log_in().await.reason(), ErrorReason::LoginFailed);
+    root.unlock_user(alice).await.unwrap();
+    log_in().await.unwrap();
 }
 
 async fn what_is_done_to_nobody_is_not_found(database: Database) {

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod certificates;
+pub mod databases;
 pub mod installation;
 pub mod process;
 pub mod raw;

@@ -110,6 +110,8 @@ impl Site {
 fn configuration(data: &Data, setting: &Setting, addr: SocketAddr) -> Result<String> {
     let mut toml = String::new();
     writeln!(toml, "[server]\nlisten = \"{addr}\"\ndrain_delay = \"0s\"")?;
+    // One caller makes all the load: what it may is what all may.
+    writeln!(toml, "max_in_flight = 100000\nmax_in_flight_per_caller = 100000")?;
     writeln!(toml, "[database]\nurl = \"{}\"", data.database)?;
     writeln!(toml, "[keys]\nfile = \"{}\"", data.keys().display())?;
     writeln!(toml, "[password]\nmemory_kib = {}\niterations = {}", setting.cost.memory_kib, setting.cost.iterations)?;

@@ -114,23 +114,23 @@ impl Tally {
     }
 
     fn count(&self, result: &std::result::Result<(), Failure>, took: Duration) {
-        let problem = match result {
+        let first = || self.first_problem.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
             Ok(()) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
                 let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                 self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanos);
-                return;
             }
             Err(Failure::Refused(problem)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                problem
+                first().get_or_insert_with(|| problem.clone());
             }
-            Err(Failure::Broken(problem)) => {
-                self.broken.fetch_add(1, Ordering::Relaxed);
-                problem
+            // Tells more than a refusal.
+            Err(Failure::Broken(problem)) if self.broken.fetch_add(1, Ordering::Relaxed) == 0 => {
+                *first() = Some(problem.clone());
             }
-        };
-        self.first_problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| problem.clone());
+            Err(Failure::Broken(_)) => {}
+        }
     }
 
     fn reset(&self) {

@@ -17,6 +17,9 @@ use crate::store::SessionEntry;
 /// The most tokens of one batch.
 pub const MAX_BATCH: usize = 500;
 
+/// Activity is noted at least so often in an idle limit, however coarse the setting.
+const FINEST_PART: u32 = 10;
+
 /// A token of a batch, and where its user is if the request as a whole does not say so.
 pub type BatchItem<'a> = (&'a str, Option<ClientInput<'a>>);
 
@@ -71,11 +74,15 @@ pub struct Limits {
 impl Limits {
     /// In an app with this policy, which can only shorten what the session has.
     fn of(session: &SessionEntry, policy: &Policy) -> Self {
-        let own_idle = Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0));
         let absolute_expires_at = session.absolute_expires_at.min(session.created_at + policy.absolute);
-        let idle_expires_at = session.last_active_at() + own_idle.min(policy.idle);
+        let idle_expires_at = session.last_active_at() + idle(session, policy);
         Self { idle_expires_at: idle_expires_at.min(absolute_expires_at), absolute_expires_at }
     }
+}
+
+/// How long the session may be idle in an app with this policy.
+fn idle(session: &SessionEntry, policy: &Policy) -> Duration {
+    Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0)).min(policy.idle)
 }
 
 /// The rule: is the session good through this token, now, in an app with this policy, from this address?
@@ -130,8 +137,7 @@ impl App {
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Some(Verdict::Inactive(Inactive::Malformed)));
         };
-        let Some(session) = self.cached(token) else { return Ok(None) };
-        Ok(self.verdict_now(&client, session, peek))
+        Ok(self.verdict_from_memory(&client, token, peek))
     }
 
     /// The verdicts on many tokens, if all can be told without waiting.
@@ -149,7 +155,7 @@ impl App {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
             let verdict = match TokenRef::parse(TokenKind::Ust, ust) {
                 None => Some(Verdict::Inactive(Inactive::Malformed)),
-                Some(token) => self.cached(token).and_then(|session| self.verdict_now(&client, session, peek)),
+                Some(token) => self.verdict_from_memory(&client, token, peek),
             };
             let Some(verdict) = verdict else { return Ok(None) };
             verdicts.push(verdict);
@@ -181,21 +187,27 @@ impl App {
     ) -> Result<Vec<Verdict>> {
         check_batch(items)?;
         let common = self.client(context, common)?;
-        let mut sessions: Vec<Option<Arc<SessionEntry>>> = Vec::with_capacity(items.len());
+        let mut known: Vec<Option<Verdict>> = Vec::with_capacity(items.len());
         let mut missing: Vec<TokenHash> = Vec::new();
-        for (ust, _) in items {
+        for (ust, own) in items {
+            let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
             let token = TokenRef::parse(TokenKind::Ust, ust);
-            let cached = token.and_then(|token| self.cached(token));
-            if let (Some(token), None) = (token, &cached) {
+            let verdict = token.map_or(Some(Verdict::Inactive(Inactive::Malformed)), |token| {
+                self.verdict_from_memory(&client, token, peek)
+            });
+            if let (Some(token), None) = (token, &verdict) {
                 missing.extend(self.parts.keyring.token_hashes(token));
             }
-            sessions.push(cached);
+            known.push(verdict);
         }
         let read = self.parts.store.sessions_by_token(&missing).await?;
         let mut verdicts = Vec::with_capacity(items.len());
-        for ((ust, own), cached) in items.iter().zip(sessions) {
+        for ((ust, own), known) in items.iter().zip(known) {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
-            verdicts.push(self.verdict_of(&client, ust, cached, &read, peek).await?);
+            verdicts.push(match known {
+                Some(verdict) => verdict,
+                None => self.verdict_of(&client, ust, &read, peek).await?,
+            });
         }
         Ok(verdicts)
     }
@@ -204,15 +216,11 @@ impl App {
         &self,
         client: &Client<'_>,
         ust: &str,
-        cached: Option<Arc<SessionEntry>>,
         read: &HashMap<TokenHash, Arc<SessionEntry>>,
         peek: bool,
     ) -> Result<Verdict> {
-        let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
-            return Ok(Verdict::Inactive(Inactive::Malformed));
-        };
-        let found = cached.or_else(|| self.parts.keyring.token_hashes(token).find_map(|hash| read.get(&hash).cloned()));
-        match found {
+        let hashes = TokenRef::parse(TokenKind::Ust, ust).map(|token| self.parts.keyring.token_hashes(token));
+        match hashes.into_iter().flatten().find_map(|hash| read.get(&hash).cloned()) {
             None => Ok(Verdict::Inactive(Inactive::Unknown)),
             Some(session) => self.verdict(client, session, peek).await,
         }
@@ -222,51 +230,60 @@ impl App {
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Verdict::Inactive(Inactive::Malformed));
         };
-        match self.session_of(token).await? {
-            None => Ok(Verdict::Inactive(Inactive::Unknown)),
-            Some(session) => self.verdict(client, session, peek).await,
-        }
-    }
-
-    fn cached(&self, token: TokenRef<'_>) -> Option<Arc<SessionEntry>> {
-        self.parts.keyring.token_hashes(token).find_map(|hash| self.parts.store.cached_session(&hash))
-    }
-
-    async fn session_of(&self, token: TokenRef<'_>) -> Result<Option<Arc<SessionEntry>>> {
-        if let Some(session) = self.cached(token) {
-            return Ok(Some(session));
+        if let Some(verdict) = self.verdict_from_memory(client, token, peek) {
+            return Ok(verdict);
         }
         for hash in self.parts.keyring.token_hashes(token) {
             if let Some(session) = self.parts.store.session_by_token(&hash).await? {
-                return Ok(Some(session));
+                return self.verdict(client, session, peek).await;
             }
         }
-        Ok(None)
+        Ok(Verdict::Inactive(Inactive::Unknown))
     }
 
-    /// The verdict, and what follows from it: activity is noted, a token from before the last rotation ends its session.
+    /// The verdict on a row that was just read, and what follows from it: a token from before the last rotation ends its
+    /// session.
     async fn verdict(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
-        if let Some(verdict) = self.verdict_now(client, Arc::clone(&session), peek) {
-            return Ok(verdict);
+        let id = session.session_id;
+        match self.verdict_now(client, session, peek) {
+            Verdict::Inactive(Inactive::Rotated { generations_behind: 2.. }) => {
+                self.end_for_reuse(client, id).await?;
+                Ok(Verdict::Inactive(Inactive::Revoked(RevokeReason::TokenReused)))
+            }
+            verdict => Ok(verdict),
         }
-        self.end_for_reuse(client, session.session_id).await?;
-        Ok(Verdict::Inactive(Inactive::Revoked(RevokeReason::TokenReused)))
     }
 
-    /// `None`: the token is so old that the session has to be ended first.
-    fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Option<Verdict> {
+    /// `None`: the database has to be asked. The session is not in memory; or the token is so old that its session has to be
+    /// ended; or the session seems idle, and there may have been activity through another of its tokens or at another server.
+    fn verdict_from_memory(&self, client: &Client<'_>, token: TokenRef<'_>, peek: bool) -> Option<Verdict> {
+        let store = &self.parts.store;
+        let cached = |hash| store.cached_session(&hash).map(|session| (hash, session));
+        let (hash, session) = self.parts.keyring.token_hashes(token).find_map(cached)?;
+        match self.verdict_now(client, session, peek) {
+            Verdict::Inactive(Inactive::IdleExpired | Inactive::Rotated { generations_behind: 2.. }) => {
+                store.forget_session(&hash);
+                None
+            }
+            verdict => Some(verdict),
+        }
+    }
+
+    /// By what the row says, now. Activity is noted.
+    fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         let now = self.parts.clock.now();
         match judge(&session, now, &client.app.policy, client.remote_addr) {
-            Err(Inactive::Rotated { generations_behind: 2.. }) => None,
-            Err(inactive) => Some(Verdict::Inactive(inactive)),
+            Err(inactive) => Verdict::Inactive(inactive),
             Ok(mut limits) => {
-                if !peek && now.since(session.last_active_at()) >= self.parts.session.activity_granularity {
+                let idle = idle(&session, &client.app.policy);
+                let granularity = self.parts.session.activity_granularity.min(idle / FINEST_PART);
+                if !peek && now.since(session.last_active_at()) >= granularity {
                     session.touch(now);
                     self.parts.store.activity().note(session.session_id, now);
                     limits = Limits::of(&session, &client.app.policy);
                 }
                 let cache_for = self.parts.session.cache_for.min(limits.idle_expires_at.since(now));
-                Some(Verdict::Active(Active { session, limits, cache_for }))
+                Verdict::Active(Active { session, limits, cache_for })
             }
         }
     }

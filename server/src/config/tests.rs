@@ -122,7 +122,6 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[session]\nidle = '13h'", "session.idle: must not be more than `absolute`"),
         ("[session]\nrotation_grace = '61s'", "session.rotation_grace: at most 60s"),
         ("[session]\nactivity_granularity = '0s'", "session.activity_granularity: must be more than 0"),
-        ("[apps.CRM]\nidle = '5s'", "session.activity_granularity: must be less than every `idle`"),
         ("[session]\nactivity_flush = '0s'", "session.activity_flush: must be more than 0"),
         ("[session]\ncache_for = '30m'", "session.cache_for: must be less than `session.idle`"),
         ("[session]\nquota = 0", "session.quota: must be more than 0"),

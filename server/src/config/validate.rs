@@ -67,9 +67,6 @@ impl Config {
         let grace = Duration::from_mins(1);
         ensure("session.rotation_grace", session.rotation_grace <= grace, "at most 60s")?;
         positive("session.activity_granularity", session.activity_granularity)?;
-        let below_idle = self.apps.values().filter_map(|app| app.idle).all(|own| session.activity_granularity < own)
-            && session.activity_granularity < idle;
-        ensure("session.activity_granularity", below_idle, "must be less than every `idle`")?;
         positive("session.activity_flush", session.activity_flush)?;
         ensure("session.cache_for", session.cache_for < idle, "must be less than `session.idle`")?;
         ensure("session.quota", session.quota > 0, MORE_THAN_0)?;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use sea_orm::{ConnectionTrait, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::write::retry;
 use super::{Store, fault};
@@ -13,8 +13,9 @@ use crate::clock::Time;
 use crate::error::Result;
 use crate::id::SessionId;
 
-/// Rows of one statement.
-const BATCH: usize = 200;
+/// Rows of one statement: enough that those of neighbours share pages and a commit, few enough that others who write do not
+/// wait for long.
+const BATCH: usize = 1000;
 
 /// The activity that the database does not know of yet: the latest time of each session.
 #[derive(Default)]
@@ -136,8 +137,14 @@ impl Store {
 }
 
 /// A session that was revoked meanwhile, or is known to be active later already, stays as it is.
-fn update(backend: sea_orm::DbBackend, batch: &[(SessionId, Time)]) -> Statement {
-    let rows: Vec<String> = (0..batch.len()).map(|row| format!("(${}, ${})", row * 2 + 1, row * 2 + 2)).collect();
+fn update(backend: DbBackend, batch: &[(SessionId, Time)]) -> Statement {
+    let place = |number: usize| match backend {
+        // A number is a name to SQLite, which looks names up one after the other: of thousands that takes longer than the rest.
+        DbBackend::Sqlite => "?".to_owned(),
+        _ => format!("${number}"),
+    };
+    let rows: Vec<String> =
+        (0..batch.len()).map(|row| format!("({}, {})", place(row * 2 + 1), place(row * 2 + 2))).collect();
     let sql = format!(
         "UPDATE session SET last_active_at = v.column2, expires_at = CASE \
          WHEN v.column2 + idle_micros < absolute_expires_at THEN v.column2 + idle_micros ELSE absolute_expires_at END \

@@ -130,15 +130,18 @@ impl SessionCache {
     }
 
     pub(super) fn take_out(&self, touched: &Touched) {
+        match (touched, &self.rows) {
+            (Touched::Tokens(tokens), _) => self.forget(tokens),
+            (Touched::Everything, Some(rows)) => rows.clear(),
+            (Touched::Nothing, _) | (_, None) => {}
+        }
+    }
+
+    /// Rows, and placeholders of rows that are being read, are gone.
+    pub(super) fn forget(&self, tokens: &[TokenHash]) {
         let Some(rows) = &self.rows else { return };
-        match touched {
-            Touched::Nothing => {}
-            Touched::Tokens(tokens) => {
-                for token in tokens {
-                    rows.remove(token);
-                }
-            }
-            Touched::Everything => rows.clear(),
+        for token in tokens {
+            rows.remove(token);
         }
     }
 

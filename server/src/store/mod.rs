@@ -60,6 +60,10 @@ const PING_AFTER: Duration = Duration::from_secs(5);
 /// How much of the file of SQLite readers map into memory, in bytes.
 const SQLITE_MAPPED: &str = "4294967296";
 
+/// Pages of SQLite in memory, at most, in KiB (which it takes as a negative number): the writer comes back to what it wrote.
+const SQLITE_WRITER_CACHE: &str = "-65536";
+const SQLITE_READER_CACHE: &str = "-2048";
+
 /// Where the database is and how to treat it.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -117,6 +121,7 @@ impl StoreConfig {
                 .pragma("query_only", if query_only { "ON" } else { "OFF" })
                 // All connections of a process share one lock around their page caches; what is mapped goes past it.
                 .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
+                .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })
         });
         options
     }

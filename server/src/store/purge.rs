@@ -40,13 +40,12 @@ impl std::ops::AddAssign for Purged {
 }
 
 impl Store {
-    /// Purges one batch of each kind: sessions that ended before `ended_before` with their attributes, expired attributes, the
-    /// change feed before `fed_before`, sealed successors whose grace is over, expired caller keys.
+    /// Purges one batch of each kind: sessions that were revoked or reached their absolute limit before `ended_before`, with
+    /// their attributes; expired attributes, the change feed before `fed_before`, sealed successors whose grace is over,
+    /// expired caller keys.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
-        // What looks expired may have been active: the database is to know that first.
-        self.flush_activity().await?;
         Ok(Purged {
             sessions: self.purge_sessions(ended_before, batch).await?,
             attributes: self.purge_rows(attribute::Entity, &["owner_id", "name"], "expires_at", now, batch).await?,
@@ -58,7 +57,7 @@ impl Store {
 
     async fn purge_sessions(&self, ended_before: Time, batch: u64) -> Result<u64> {
         let mut done = 0;
-        for column in [session::Column::ExpiresAt, session::Column::RevokedAt] {
+        for column in [session::Column::AbsoluteExpiresAt, session::Column::RevokedAt] {
             let tx = begin(self.shared.writer.conn()).await?;
             // Named, and not looked for twice: attributes must go with the sessions that go, and with no others.
             let ended: Vec<Uuid> = session::Entity::find()

@@ -220,8 +220,8 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
-    #[tracing::instrument(level = "debug", skip_all)]
     /// A session, with the activity that is not written yet.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
         let row = session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)?;
@@ -251,6 +251,11 @@ impl Store {
     /// The session of a token if it is in memory: no waiting, no database.
     pub fn cached_session(&self, hash: &TokenHash) -> Option<Arc<SessionEntry>> {
         self.shared.cache.get(hash)
+    }
+
+    /// The next who asks for the session of this token reads it from the database, with all activity.
+    pub fn forget_session(&self, hash: &TokenHash) {
+        self.shared.cache.forget(std::slice::from_ref(hash));
     }
 
     /// The session of a token, from memory or from the database.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lanyard_client::secrecy::{ExposeSecret, SecretString};
 use lanyard_client::v1::{
-    ListAttributesRequest, ListAuditEventsRequest, ListSessionsRequest, ListUsersRequest, VerifySessionRequest,
+    DeleteDefinitionRequest, DeleteLinkedAuthRequest, ListAttributesRequest, ListAuditEventsRequest,
+    ListDefinitionsRequest, ListLinkedAuthRequest, ListSessionsRequest, ListUsersRequest, LookupLinkedAuthRequest,
+    VerifySessionRequest,
 };
 use lanyard_client::{Client, Code, Error, ErrorReason, Ust};
 use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
@@ -128,6 +130,11 @@ async fn knock(client: &Client, grant: Grant) -> ErrorReason {
         Grant::AttributeRead => subject.call(ListAttributesRequest::default()).await.map(drop),
         Grant::AttributeWrite => subject.delete_attributes(None, vec!["x".into()]).await.map(drop),
         Grant::AuditRead => subject.call(ListAuditEventsRequest::default()).await.map(drop),
+        Grant::DefinitionRead => subject.call(ListDefinitionsRequest::default()).await.map(drop),
+        Grant::DefinitionWrite => subject.call(DeleteDefinitionRequest::default()).await.map(drop),
+        Grant::LinkRead => subject.call(ListLinkedAuthRequest::default()).await.map(drop),
+        Grant::LinkWrite => subject.call(DeleteLinkedAuthRequest::default()).await.map(drop),
+        Grant::LinkLookup => client.call(LookupLinkedAuthRequest::default()).await.map(drop),
     };
     refusal.err().map_or(ErrorReason::Unspecified, |error| error.reason)
 }

@@ -1,4 +1,4 @@
-//! The command line: one file for each noun, and what all share: [`link`] (the connection to a server), [`settings`] (the
+//! The command line: one file for each noun, and what all share: [`connection`] (the connection to a server), [`settings`] (the
 //! configuration), [`operator`] (work on the database itself), [`secrets`] (passwords and tokens from people), [`output`] and
 //! [`exit`].
 
@@ -7,11 +7,11 @@ mod audit;
 mod caller;
 mod completions;
 mod config;
+mod connection;
 mod dev;
 mod exit;
 mod health;
 mod keys;
-mod link;
 mod migrate;
 mod operator;
 mod output;

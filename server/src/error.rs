@@ -57,6 +57,22 @@ pub enum Error {
     SessionQuotaReached { limit: u32 },
     #[error("no more than {limit} attributes are kept: delete one first")]
     AttributeQuotaReached { limit: u32 },
+    #[error("no such definition")]
+    DefinitionNotFound,
+    #[error("another definition has this name")]
+    DefinitionNameTaken,
+    #[error("another definition is of the same principal")]
+    DefinitionExists,
+    #[error("no such link")]
+    LinkNotFound,
+    #[error("the definition is linked already: remove that link first")]
+    LinkUnavailable,
+    #[error("without this link the user could not log in any more: set a password first")]
+    LastLoginMethod,
+    #[error("the session began too long ago, or not with a password: log in anew")]
+    ReauthenticationRequired,
+    #[error("the user is not approved or is another super-user")]
+    UserNotEligible,
 
     #[error("it was changed since: the etag does not match")]
     EtagMismatch,
@@ -70,6 +86,8 @@ pub enum Error {
     Overloaded { retry_after: Duration },
     #[error("the database cannot be reached")]
     StoreUnavailable { source: Fault },
+    #[error("the keys that the token was signed with cannot be fetched")]
+    KeysUnavailable { retry_after: Duration, source: Fault },
     #[error("the server is stopping")]
     ShuttingDown,
     #[error("the call took longer than its deadline")]

@@ -35,10 +35,16 @@ pub enum CallerKind {}
 impl Kind for CallerKind {
     const PREFIX: &'static str = "cal_";
 }
+/// Marker of [`LinkId`].
+pub enum LinkKind {}
+impl Kind for LinkKind {
+    const PREFIX: &'static str = "lnk_";
+}
 
 pub type SessionId = Id<SessionKind>;
 pub type UserId = Id<UserKind>;
 pub type CallerId = Id<CallerKind>;
+pub type LinkId = Id<LinkKind>;
 
 impl<K> Id<K> {
     /// A new one. `now` is its time part, the rest is random.

@@ -124,6 +124,8 @@ impl Server {
                 handler.clone(),
                 handler.clone(),
                 handler.clone(),
+                handler.clone(),
+                handler.clone(),
                 handler,
                 self.config.server.max_request_bytes,
             ),

@@ -82,5 +82,7 @@ fn session(now: Time) -> SessionRow {
         revoked_at: None,
         revoke_reason: None,
         generation: 0,
+        auth_id: None,
+        auth_principal: String::new(),
     }
 }

@@ -227,6 +227,8 @@ pub fn session_row(user: &UserRow, now: Time) -> SessionRow {
         revoked_at: None,
         revoke_reason: None,
         generation: 0,
+        auth_id: None,
+        auth_principal: String::new(),
     }
 }
 

@@ -7,6 +7,8 @@ use tonic::{Request, Response, Status};
 
 use crate::v1::attribute_service_client::AttributeServiceClient;
 use crate::v1::audit_service_client::AuditServiceClient;
+use crate::v1::definition_service_client::DefinitionServiceClient;
+use crate::v1::linked_auth_service_client::LinkedAuthServiceClient;
 use crate::v1::session_service_client::SessionServiceClient;
 use crate::v1::user_service_client::UserServiceClient;
 use crate::v1::{self, ClientInfo};
@@ -139,6 +141,19 @@ rpcs! {
     write AttributeServiceClient::delete_attributes(DeleteAttributesRequest) -> DeleteAttributesResponse;
 
     read AuditServiceClient::list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+
+    write DefinitionServiceClient::create_definition(CreateDefinitionRequest) -> CreateDefinitionResponse;
+    read DefinitionServiceClient::get_definition(GetDefinitionRequest) -> GetDefinitionResponse;
+    read DefinitionServiceClient::list_definitions(ListDefinitionsRequest) -> ListDefinitionsResponse;
+    write DefinitionServiceClient::update_definition(UpdateDefinitionRequest) -> UpdateDefinitionResponse;
+    write DefinitionServiceClient::delete_definition(DeleteDefinitionRequest) -> DeleteDefinitionResponse;
+    write DefinitionServiceClient::rotate_definition_secret(RotateDefinitionSecretRequest) -> RotateDefinitionSecretResponse;
+
+    read LinkedAuthServiceClient::list_linked_auth(ListLinkedAuthRequest) -> ListLinkedAuthResponse;
+    write LinkedAuthServiceClient::create_linked_auth(CreateLinkedAuthRequest) -> CreateLinkedAuthResponse;
+    write LinkedAuthServiceClient::update_linked_auth(UpdateLinkedAuthRequest) -> UpdateLinkedAuthResponse;
+    write LinkedAuthServiceClient::delete_linked_auth(DeleteLinkedAuthRequest) -> DeleteLinkedAuthResponse;
+    read LinkedAuthServiceClient::lookup_linked_auth(LookupLinkedAuthRequest) -> LookupLinkedAuthResponse;
 }
 
 acting! {
@@ -148,6 +163,9 @@ acting! {
     EnrollTotpRequest ConfirmTotpRequest DisableTotpRequest
     SetAttributesRequest ListAttributesRequest DeleteAttributesRequest
     ListAuditEventsRequest
+    CreateDefinitionRequest GetDefinitionRequest ListDefinitionsRequest UpdateDefinitionRequest DeleteDefinitionRequest
+    RotateDefinitionSecretRequest
+    ListLinkedAuthRequest CreateLinkedAuthRequest UpdateLinkedAuthRequest DeleteLinkedAuthRequest
 }
 
 paged! {
@@ -155,6 +173,8 @@ paged! {
     ListUsersRequest: User in users;
     ListAttributesRequest: Attribute in attributes;
     ListAuditEventsRequest: AuditEvent in events;
+    ListDefinitionsRequest: Definition in definitions;
+    ListLinkedAuthRequest: LinkedAuth in links;
 }
 
 #[cfg(test)]

@@ -21,10 +21,15 @@ pub enum Grant {
     AttributeRead,
     AttributeWrite,
     AuditRead,
+    DefinitionRead,
+    DefinitionWrite,
+    LinkRead,
+    LinkWrite,
+    LinkLookup,
 }
 
 impl Grant {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::SessionCreate,
         Self::SessionVerify,
         Self::SessionRead,
@@ -35,6 +40,11 @@ impl Grant {
         Self::AttributeRead,
         Self::AttributeWrite,
         Self::AuditRead,
+        Self::DefinitionRead,
+        Self::DefinitionWrite,
+        Self::LinkRead,
+        Self::LinkWrite,
+        Self::LinkLookup,
     ];
 
     /// The name by which operators give it and by which it is stored.
@@ -50,6 +60,11 @@ impl Grant {
             Self::AttributeRead => "attribute.read",
             Self::AttributeWrite => "attribute.write",
             Self::AuditRead => "audit.read",
+            Self::DefinitionRead => "definition.read",
+            Self::DefinitionWrite => "definition.write",
+            Self::LinkRead => "link.read",
+            Self::LinkWrite => "link.write",
+            Self::LinkLookup => "link.lookup",
         }
     }
 }

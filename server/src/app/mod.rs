@@ -8,6 +8,7 @@ pub mod audit;
 pub mod caller;
 pub mod callers;
 pub mod client;
+pub mod external;
 pub mod housekeeping;
 pub mod login;
 pub mod page;

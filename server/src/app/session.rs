@@ -22,6 +22,8 @@ use crate::store::{NewSession, SessionFilter, SessionRow, SessionTokenRow, Tx};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthType {
     Password = 1,
+    BasicAuth = 2,
+    Jwt = 3,
 }
 
 impl AuthType {
@@ -29,8 +31,13 @@ impl AuthType {
         self as i16
     }
 
-    pub const fn from_number(_number: i16) -> Self {
-        Self::Password
+    /// A number from a newer version reads as a password.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            2 => Self::BasicAuth,
+            3 => Self::Jwt,
+            _ => Self::Password,
+        }
     }
 }
 
@@ -55,6 +62,11 @@ pub enum RevokeReason {
     Quota = 7,
     TokenReused = 8,
     TotpChanged = 9,
+    LinkInactive = 10,
+    LinkDeleted = 11,
+    DefinitionInactive = 12,
+    DefinitionDeleted = 13,
+    SecretRotated = 14,
 }
 
 impl RevokeReason {
@@ -74,6 +86,11 @@ impl RevokeReason {
             7 => Self::Quota,
             8 => Self::TokenReused,
             9 => Self::TotpChanged,
+            10 => Self::LinkInactive,
+            11 => Self::LinkDeleted,
+            12 => Self::DefinitionInactive,
+            13 => Self::DefinitionDeleted,
+            14 => Self::SecretRotated,
             _ => Self::Unknown,
         }
     }
@@ -117,6 +134,10 @@ pub struct Session {
     pub absolute_expires_at: Time,
     pub revoked_at: Option<Time>,
     pub rotation_count: u32,
+    /// The definition that the user logged in with; `None`: a password.
+    pub auth_id: Option<i64>,
+    /// The username of that definition; empty: none.
+    pub auth_principal: String,
 }
 
 impl Session {
@@ -147,6 +168,8 @@ impl Session {
             absolute_expires_at: Time::from_micros(row.absolute_expires_at),
             revoked_at: row.revoked_at.map(Time::from_micros),
             rotation_count: u32::try_from(row.generation).unwrap_or(0),
+            auth_id: row.auth_id,
+            auth_principal: row.auth_principal,
         }
     }
 
@@ -240,6 +263,7 @@ impl App {
             user: (!list.all_users).then_some(user),
             app: list.app.clone(),
             auth_type: list.auth_type.map(AuthType::number),
+            auth_id: None,
             revoked: list.state.map(|state| state == SessionState::Revoked),
             expired: list
                 .state
@@ -401,6 +425,8 @@ pub(super) fn new_session(tx: &Tx, login: &Login<'_>, now: Time) -> (Token, NewS
         revoked_at: None,
         revoke_reason: None,
         generation: 0,
+        auth_id: None,
+        auth_principal: String::new(),
     };
     (token, NewSession { row, token: hash, key_id })
 }

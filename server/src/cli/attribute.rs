@@ -10,8 +10,8 @@ use lanyard_client::v1::attribute_owner::Owner;
 use lanyard_client::v1::{AttributeOwner, AttributeToSet, ListAttributesRequest};
 use serde_json::json;
 
+use super::connection::{Acting, Limit};
 use super::exit::{Exit, Failure, Outcome};
-use super::link::{Acting, Limit};
 use super::output::Output;
 use super::user::user_id;
 use super::view::AttributeView;

@@ -5,8 +5,8 @@ use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::{AuditOutcome, ListAuditEventsRequest};
 use serde_json::json;
 
+use super::connection::{ActingWithoutId, Limit};
 use super::exit::{Exit, Outcome};
-use super::link::{ActingWithoutId, Limit};
 use super::operator;
 use super::output::{Output, progress_bar, say, say_json};
 use super::settings::Settings;

@@ -21,8 +21,8 @@ use lanyard_server::error::Error;
 use lanyard_server::id::UserId;
 use serde::{Deserialize, Serialize};
 
+use super::connection::{read_json, write_json};
 use super::exit::{Exit, Failure};
-use super::link::{read_json, write_json};
 use super::output::{Output, say};
 use super::secrets::in_file;
 

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
+use super::connection::Remote;
 use super::exit::{Exit, Outcome};
-use super::link::Remote;
 use super::output::Output;
 
 /// Ask whether a server serves (gRPC health v1); exit code 6 if it does not

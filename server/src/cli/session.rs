@@ -8,8 +8,8 @@ use lanyard_client::v1::{ErrorReason, ListSessionsRequest, PasswordCredential, S
 use lanyard_client::{Client, Login, Ust};
 use serde_json::json;
 
+use super::connection::{Acting, Holder, Limit, Remote, SavedSession};
 use super::exit::{Exit, Failure, Outcome};
-use super::link::{Acting, Holder, Limit, Remote, SavedSession};
 use super::output::{Output, say, say_json};
 use super::secrets::{Passwords, ask, somebody_is_there};
 use super::user::user_id;
@@ -184,7 +184,7 @@ async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
     };
     let made = try_to_log_in(&login.connect().await?, credential, *passwords).await?;
     if *save {
-        SavedSession::write(&login.link, &made.session.username, &made.ust)?;
+        SavedSession::write(&login.connection, &made.session.username, &made.ust)?;
     }
     let ust = (!save).then(|| made.ust.expose().to_owned());
     let view = TokenView::of_login(ust, made);
@@ -192,7 +192,7 @@ async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
         output.note(&format!("warning: {}", warning.text()));
     }
     if *save {
-        output.note(&format!("The token is in {}.", SavedSession::path(&login.link).display()));
+        output.note(&format!("The token is in {}.", SavedSession::path(&login.connection).display()));
     }
     output.token(&view)
 }
@@ -227,7 +227,7 @@ fn ask_new_password(passwords: Passwords) -> Result<String, Failure> {
 }
 
 async fn verify(verify: Remote<Verify>, output: Output) -> Outcome {
-    let ust = verify.verb.holder.ust(&verify.link)?;
+    let ust = verify.verb.holder.ust(&verify.connection)?;
     let client = verify.connect().await?;
     let verdict = if verify.verb.peek { client.peek(&ust).await? } else { client.verify(&ust).await? };
     let view = VerdictView::from(verdict);
@@ -285,14 +285,14 @@ async fn list(list: Acting<List>, output: Output) -> Outcome {
 
 async fn renew(renew: Remote<Renew>, output: Output) -> Outcome {
     let Renew { rotate, holder } = &renew.verb;
-    let ust = holder.ust(&renew.link)?;
+    let ust = holder.ust(&renew.connection)?;
     let subject = renew.connect().await?.on_behalf_of(&ust);
     let renewal = if *rotate { subject.rotate().await? } else { subject.renew().await? };
     let mut shown = renewal.ust.as_ref().map(|ust| ust.expose().to_owned());
     // What was saved must stay good.
     if let Some(new) = renewal.ust.as_ref().filter(|_| holder.is_saved()) {
-        SavedSession::write(&renew.link, &renewal.session.username, new)?;
-        output.note(&format!("The new token is in {}.", SavedSession::path(&renew.link).display()));
+        SavedSession::write(&renew.connection, &renewal.session.username, new)?;
+        output.note(&format!("The new token is in {}.", SavedSession::path(&renew.connection).display()));
         shown = None;
     }
     output.token(&TokenView::of_renewal(shown, renewal))
@@ -300,7 +300,7 @@ async fn renew(renew: Remote<Renew>, output: Output) -> Outcome {
 
 async fn revoke(revoke: Remote<Revoke>, output: Output) -> Outcome {
     let Revoke { session_id, holder } = &revoke.verb;
-    let ust = holder.ust(&revoke.link)?;
+    let ust = holder.ust(&revoke.connection)?;
     let subject = revoke.connect().await?.on_behalf_of(&ust);
     let was_live = subject.revoke_session(session_id.as_deref().unwrap_or_default()).await?;
     output.done(

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use lanyard_client::secrecy::SecretString;
 use serde_json::json;
 
+use super::connection::Acting;
 use super::exit::{Exit, Failure, Outcome};
-use super::link::Acting;
 use super::output::Output;
 use super::secrets::{Passwords, ask, somebody_is_there};
 use super::user::{ended, user_id};

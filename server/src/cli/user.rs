@@ -10,8 +10,8 @@ use lanyard_client::v1::{self, CreateUserRequest, ListUsersRequest};
 use lanyard_server::app::user::UserChange;
 use serde_json::json;
 
+use super::connection::{Acting, Limit};
 use super::exit::{Failure, Outcome};
-use super::link::{Acting, Limit};
 use super::operator::Operator;
 use super::output::{Output, say, say_json};
 use super::secrets::Passwords;

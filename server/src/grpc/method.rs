@@ -10,6 +10,8 @@ pub enum Service {
     User,
     Attribute,
     Audit,
+    Definition,
+    LinkedAuth,
 }
 
 /// One RPC.
@@ -63,6 +65,7 @@ macro_rules! methods {
 pub static METHODS: &[Method] = methods! {
     Session/VerifySession: SessionVerify.hot();
     Session/BatchVerifySessions: SessionVerify.hot().batch();
+    LinkedAuth/ListLinkedAuth: LinkRead.hot();
     Session/CreateSession: SessionCreate;
     Session/GetSession: SessionRead;
     Session/ListSessions: SessionRead;
@@ -88,6 +91,16 @@ pub static METHODS: &[Method] = methods! {
     Attribute/DeleteAttributes: AttributeWrite;
     Attribute/ListAttributes: AttributeRead;
     Audit/ListAuditEvents: AuditRead;
+    LinkedAuth/LookupLinkedAuth: LinkLookup;
+    LinkedAuth/CreateLinkedAuth: LinkWrite;
+    LinkedAuth/UpdateLinkedAuth: LinkWrite;
+    LinkedAuth/DeleteLinkedAuth: LinkWrite;
+    Definition/GetDefinition: DefinitionRead;
+    Definition/ListDefinitions: DefinitionRead;
+    Definition/CreateDefinition: DefinitionWrite;
+    Definition/UpdateDefinition: DefinitionWrite;
+    Definition/DeleteDefinition: DefinitionWrite;
+    Definition/RotateDefinitionSecret: DefinitionWrite;
 };
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use lanyard_proto::v1::attribute_service_server::{AttributeService, AttributeServiceServer};
 use lanyard_proto::v1::audit_service_server::{AuditService, AuditServiceServer};
+use lanyard_proto::v1::definition_service_server::{DefinitionService, DefinitionServiceServer};
+use lanyard_proto::v1::linked_auth_service_server::{LinkedAuthService, LinkedAuthServiceServer};
 use lanyard_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use lanyard_proto::v1::user_service_server::{UserService, UserServiceServer};
 use tonic::codegen::Service as TowerService;
@@ -20,6 +22,8 @@ pub fn routes(
     user: impl UserService,
     attribute: impl AttributeService,
     audit: impl AuditService,
+    definition: impl DefinitionService,
+    linked_auth: impl LinkedAuthService,
     max_request_bytes: usize,
 ) -> impl Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {
     let session = SessionServiceServer::new(session).max_decoding_message_size(max_request_bytes);
@@ -27,12 +31,16 @@ pub fn routes(
     let user = UserServiceServer::new(user).max_decoding_message_size(max_request_bytes);
     let attribute = AttributeServiceServer::new(attribute).max_decoding_message_size(max_request_bytes);
     let audit = AuditServiceServer::new(audit).max_decoding_message_size(max_request_bytes);
+    let definition = DefinitionServiceServer::new(definition).max_decoding_message_size(max_request_bytes);
+    let linked_auth = LinkedAuthServiceServer::new(linked_auth).max_decoding_message_size(max_request_bytes);
     move |method, request| match method.service {
         Service::Session if method.is_batch => call(&batch, request),
         Service::Session => call(&session, request),
         Service::User => call(&user, request),
         Service::Attribute => call(&attribute, request),
         Service::Audit => call(&audit, request),
+        Service::Definition => call(&definition, request),
+        Service::LinkedAuth => call(&linked_auth, request),
     }
 }
 

@@ -158,6 +158,7 @@ fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeT
         Target::UserId(user) => convert::id("user_id", user).map(RevokeTarget::User),
         Target::App(app) if app.is_empty() => Err(Error::invalid("app", "is empty")),
         Target::App(app) => convert::text("app", app).map(RevokeTarget::App),
+        Target::AuthId(_) => Err(Error::internal("soon")),
         Target::Everyone(true) => Ok(RevokeTarget::Everyone),
         Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
     }
@@ -176,6 +177,8 @@ fn auth_type(auth_type: v1::AuthType) -> Option<AuthType> {
     match auth_type {
         v1::AuthType::Unspecified => None,
         v1::AuthType::Password => Some(AuthType::Password),
+        v1::AuthType::BasicAuth => Some(AuthType::BasicAuth),
+        v1::AuthType::Jwt => Some(AuthType::Jwt),
     }
 }
 
@@ -199,6 +202,8 @@ fn session(session: Session) -> v1::UserSession {
         absolute_expire_time: Some(convert::timestamp(session.absolute_expires_at)),
         revoke_time: session.revoked_at.map(convert::timestamp),
         rotation_count: session.rotation_count,
+        auth_id: session.auth_id.unwrap_or(0),
+        auth_principal: session.auth_principal,
     }
 }
 

@@ -71,12 +71,21 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
         Error::TotpNotEnrolled => (Code::FailedPrecondition, Reason::TotpNotEnrolled),
         Error::SessionQuotaReached { .. } => (Code::ResourceExhausted, Reason::SessionQuotaReached),
         Error::AttributeQuotaReached { .. } => (Code::ResourceExhausted, Reason::AttributeQuotaReached),
+        Error::DefinitionNotFound => (Code::NotFound, Reason::DefinitionNotFound),
+        Error::DefinitionNameTaken => (Code::AlreadyExists, Reason::DefinitionNameTaken),
+        Error::DefinitionExists => (Code::AlreadyExists, Reason::DefinitionExists),
+        Error::LinkNotFound => (Code::NotFound, Reason::LinkNotFound),
+        Error::LinkUnavailable => (Code::FailedPrecondition, Reason::LinkUnavailable),
+        Error::LastLoginMethod => (Code::FailedPrecondition, Reason::LastLoginMethod),
+        Error::ReauthenticationRequired => (Code::FailedPrecondition, Reason::ReauthenticationRequired),
+        Error::UserNotEligible => (Code::FailedPrecondition, Reason::UserNotEligible),
         Error::EtagMismatch => (Code::Aborted, Reason::EtagMismatch),
         Error::WriteConflict => (Code::Aborted, Reason::WriteConflict),
         Error::LoginThrottled { .. } => (Code::ResourceExhausted, Reason::LoginThrottled),
         Error::CallerLimited { .. } => (Code::ResourceExhausted, Reason::CallerLimited),
         Error::Overloaded { .. } => (Code::Unavailable, Reason::Overloaded),
         Error::StoreUnavailable { .. } => (Code::Unavailable, Reason::StoreUnavailable),
+        Error::KeysUnavailable { .. } => (Code::Unavailable, Reason::KeysUnavailable),
         Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
         Error::Internal { .. } => (Code::Internal, Reason::Internal),
@@ -202,7 +211,8 @@ fn retry_after(error: &Error) -> Option<Duration> {
     match error {
         Error::LoginThrottled { retry_after }
         | Error::CallerLimited { retry_after }
-        | Error::Overloaded { retry_after } => Some(*retry_after),
+        | Error::Overloaded { retry_after }
+        | Error::KeysUnavailable { retry_after, .. } => Some(*retry_after),
         Error::WriteConflict => Some(CONFLICT_RETRY),
         Error::StoreUnavailable { .. } => Some(STORE_RETRY),
         _ => None,
@@ -215,6 +225,9 @@ fn log(error: &Error, reason: ErrorReason, correlation_id: &CorrelationId, metho
     match error {
         Error::Internal { source } | Error::StoreUnavailable { source } => {
             tracing::error!(%correlation_id, method, reason, %source, "failed");
+        }
+        Error::KeysUnavailable { source, .. } => {
+            tracing::warn!(%correlation_id, method, reason, %source, "failed");
         }
         Error::CallerUnauthenticated | Error::CallerForbidden { .. } => {
             tracing::info!(%correlation_id, method, reason, "refused: {error}");
@@ -260,12 +273,21 @@ mod tests {
             (Error::TotpNotEnrolled, Code::FailedPrecondition, "TOTP_NOT_ENROLLED"),
             (Error::SessionQuotaReached { limit: 1 }, Code::ResourceExhausted, "SESSION_QUOTA_REACHED"),
             (Error::AttributeQuotaReached { limit: 1 }, Code::ResourceExhausted, "ATTRIBUTE_QUOTA_REACHED"),
+            (Error::DefinitionNotFound, Code::NotFound, "DEFINITION_NOT_FOUND"),
+            (Error::DefinitionNameTaken, Code::AlreadyExists, "DEFINITION_NAME_TAKEN"),
+            (Error::DefinitionExists, Code::AlreadyExists, "DEFINITION_EXISTS"),
+            (Error::LinkNotFound, Code::NotFound, "LINK_NOT_FOUND"),
+            (Error::LinkUnavailable, Code::FailedPrecondition, "LINK_UNAVAILABLE"),
+            (Error::LastLoginMethod, Code::FailedPrecondition, "LAST_LOGIN_METHOD"),
+            (Error::ReauthenticationRequired, Code::FailedPrecondition, "REAUTHENTICATION_REQUIRED"),
+            (Error::UserNotEligible, Code::FailedPrecondition, "USER_NOT_ELIGIBLE"),
             (Error::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (Error::WriteConflict, Code::Aborted, "WRITE_CONFLICT"),
             (Error::LoginThrottled { retry_after: WAIT }, Code::ResourceExhausted, "LOGIN_THROTTLED"),
             (Error::CallerLimited { retry_after: WAIT }, Code::ResourceExhausted, "CALLER_LIMITED"),
             (Error::Overloaded { retry_after: WAIT }, Code::Unavailable, "OVERLOADED"),
             (Error::StoreUnavailable { source: fault() }, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Error::KeysUnavailable { retry_after: WAIT, source: fault() }, Code::Unavailable, "KEYS_UNAVAILABLE"),
             (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (Error::Internal { source: fault() }, Code::Internal, "INTERNAL"),
@@ -323,7 +345,7 @@ mod tests {
                 assert_eq!(delay, Some(WAIT));
             }
         }
-        assert_eq!(told, 5);
+        assert_eq!(told, 6);
     }
 
     #[test]

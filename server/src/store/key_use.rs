@@ -84,6 +84,8 @@ mod tests {
             revoked_at: None,
             revoke_reason: None,
             generation: 0,
+            auth_id: None,
+            auth_principal: String::new(),
         }
     }
 

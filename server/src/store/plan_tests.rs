@@ -218,6 +218,8 @@ fn session_row() -> SessionRow {
         revoked_at: None,
         revoke_reason: None,
         generation: 0,
+        auth_id: None,
+        auth_principal: String::new(),
     }
 }
 

@@ -97,6 +97,8 @@ pub struct SessionFilter {
     pub user: Option<UserId>,
     pub app: Option<String>,
     pub auth_type: Option<i16>,
+    /// The definition that the user logged in with.
+    pub auth_id: Option<i64>,
     /// Revoked or not.
     pub revoked: Option<bool>,
     /// Expired at this time or not.
@@ -120,6 +122,7 @@ impl SessionFilter {
             .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
             .add_option(self.app.as_ref().map(by_app))
             .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
+            .add_option(self.auth_id.map(|auth_id| Column::AuthId.eq(auth_id)))
             .add_option(self.revoked.map(revoked))
             .add_option(self.expired.map(expired))
     }

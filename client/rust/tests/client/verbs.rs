@@ -38,7 +38,7 @@ async fn a_login_gives_token_and_session() {
     assert!(!format!("{login:?}").contains("lyu1"));
 
     let asked = fake.requests::<CreateSessionRequest>().remove(0).credential.unwrap();
-    let Credential::Password(asked) = asked;
+    let Credential::Password(asked) = asked else { panic!("not a password: {asked:?}") };
     assert_eq!((asked.username.as_str(), asked.password.as_str()), ("alice", "secret"));
 }
 

@@ -5,8 +5,8 @@ use lanyard_client::prost_types::{FieldMask, Timestamp};
 use lanyard_client::v1::{self, UpdateUserRequest};
 
 use super::{show, user_id};
+use crate::cli::connection::Acting;
 use crate::cli::exit::Outcome;
-use crate::cli::link::Acting;
 use crate::cli::output::Output;
 use crate::cli::when::future;
 

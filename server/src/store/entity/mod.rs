@@ -10,8 +10,11 @@ pub(super) mod audit_event;
 pub(super) mod caller;
 pub(super) mod caller_key;
 pub(super) mod change;
+pub(super) mod definition;
 pub(super) mod lease;
+pub(super) mod linked_auth;
 pub(super) mod session;
+pub(super) mod session_credential;
 pub(super) mod session_token;
 pub(super) mod user;
 

@@ -24,6 +24,10 @@ pub struct Model {
     pub revoke_reason: Option<i16>,
     /// How often the token was rotated; the token of this generation is the live one.
     pub generation: i32,
+    /// The definition that the user logged in with; none: a password. No foreign key, for the same reason.
+    pub auth_id: Option<i64>,
+    /// The username of that definition; empty: none.
+    pub auth_principal: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -15,15 +15,15 @@ impl MigrationName for Migration {
     }
 }
 
-fn blob(name: &'static str) -> ColumnDef {
+pub(super) fn blob(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).blob().not_null().to_owned()
 }
 
-fn blob_null(name: &'static str) -> ColumnDef {
+pub(super) fn blob_null(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).blob().null().to_owned()
 }
 
-fn table(name: &'static str, columns: Vec<ColumnDef>, primary_key: &[&'static str]) -> TableCreateStatement {
+pub(super) fn table(name: &'static str, columns: Vec<ColumnDef>, primary_key: &[&'static str]) -> TableCreateStatement {
     let mut table = Table::create().table(name).to_owned();
     for column in columns {
         table.col(column);
@@ -35,7 +35,7 @@ fn table(name: &'static str, columns: Vec<ColumnDef>, primary_key: &[&'static st
     table.primary_key(&mut key).to_owned()
 }
 
-fn index(table: &'static str, name: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+pub(super) fn index(table: &'static str, name: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
     let mut index = Index::create().name(name).table(table).to_owned();
     for column in columns {
         index.col(*column);

@@ -2,6 +2,7 @@
 //! and replicas start together.
 
 mod m0001_sessions;
+mod m0002_links;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
 use sea_orm_migration::prelude::*;
@@ -17,7 +18,7 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_sessions::Migration)]
+        vec![Box::new(m0001_sessions::Migration), Box::new(m0002_links::Migration)]
     }
 }
 

@@ -1,6 +1,6 @@
 //! What changes sessions and their tokens, in a transaction; what is changed is taken out of the cache with it.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -177,6 +177,16 @@ impl Tx {
         Ok(ended)
     }
 
+    /// Ends all sessions that began with a definition and are not revoked yet; returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: i16, now: Time) -> Result<u64> {
+        let filter = SessionFilter { auth_id: Some(auth_id), ..SessionFilter::default() };
+        self.forget_sessions(session::Column::AuthId.eq(auth_id)).await?;
+        let ended = self.revoke_all(&filter, None, reason, now).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        Ok(ended)
+    }
+
     /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
     /// not), but are not counted.
     async fn revoke_all(
@@ -232,9 +242,14 @@ impl Tx {
 
     /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
     pub(in crate::store) async fn forget_user(&self, user: UserId) -> Result<()> {
+        self.forget_sessions(session::Column::UserId.eq(user.uuid())).await
+    }
+
+    /// The same for all that meet a condition.
+    async fn forget_sessions(&self, condition: impl IntoCondition) -> Result<()> {
         use session::Column;
 
-        let live = Column::UserId.eq(user.uuid()).and(Column::RevokedAt.is_null());
+        let live = condition.into_condition().add(Column::RevokedAt.is_null());
         // Locked first: a rotation that is under way adds a token that must be seen.
         let locked: Vec<Uuid> = session::Entity::find()
             .select_only()
@@ -249,7 +264,7 @@ impl Tx {
         if locked.is_empty() {
             return Ok(());
         }
-        let sessions = Query::select().column(Column::SessionId).from(session::Entity).and_where(live).to_owned();
+        let sessions = Query::select().column(Column::SessionId).from(session::Entity).cond_where(live).to_owned();
         self.forget_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Remote<V: Args> {
     #[command(flatten)]
     pub(crate) verb: V,
     #[command(flatten)]
-    pub(crate) link: Link,
+    pub(crate) connection: Connection,
     /// ID of this call in logs, traces and the audit trail; a new one if not given
     #[arg(long, value_name = "ID", help_heading = "Connection")]
     correlation_id: Option<CorrelationId>,
@@ -34,7 +34,7 @@ pub(crate) struct Remote<V: Args> {
 impl<V: Args> Remote<V> {
     /// A client that carries the correlation ID.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let client = self.link.connect().await?;
+        let client = self.connection.connect().await?;
         Ok(match &self.correlation_id {
             Some(id) => client.with_correlation_id(id.clone()),
             None => client,
@@ -53,7 +53,7 @@ pub(crate) struct Acting<V: Args> {
 
 impl<V: Args> Acting<V> {
     pub(crate) async fn connect(self) -> Result<(V, Subject), Failure> {
-        let ust = self.holder.ust(&self.remote.link)?;
+        let ust = self.holder.ust(&self.remote.connection)?;
         let client = self.remote.connect().await?;
         Ok((self.remote.verb, client.on_behalf_of(&ust)))
     }
@@ -65,21 +65,21 @@ pub(crate) struct ActingWithoutId<V: Args> {
     #[command(flatten)]
     verb: V,
     #[command(flatten)]
-    link: Link,
+    connection: Connection,
     #[command(flatten)]
     holder: Holder,
 }
 
 impl<V: Args> ActingWithoutId<V> {
     pub(crate) async fn connect(self) -> Result<(V, Subject), Failure> {
-        let ust = self.holder.ust(&self.link)?;
-        Ok((self.verb, self.link.connect().await?.on_behalf_of(&ust)))
+        let ust = self.holder.ust(&self.connection)?;
+        Ok((self.verb, self.connection.connect().await?.on_behalf_of(&ust)))
     }
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     /// Server [default: the one of `serve --dev` in DIR, else port 50051 on this machine]
     #[arg(long, value_name = "URL", env = "LANYARD_ENDPOINT")]
     endpoint: Option<String>,
@@ -112,7 +112,7 @@ pub(crate) struct Link {
     data_dir: PathBuf,
 }
 
-impl Link {
+impl Connection {
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let credentials = Credentials::read(&self.data_dir)?;
         let endpoint = self.endpoint_with(credentials.as_ref());
@@ -171,14 +171,14 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    pub(crate) fn ust(&self, link: &Link) -> Result<Ust, Failure> {
+    pub(crate) fn ust(&self, connection: &Connection) -> Result<Ust, Failure> {
         if let Some(ust) = &self.ust {
             return Ok(Ust::new(ust.clone()));
         }
         if let Some(file) = &self.ust_file {
             return secret_file(file).map(Ust::new);
         }
-        let saved = SavedSession::read(link)?;
+        let saved = SavedSession::read(connection)?;
         let saved = saved.ok_or_else(|| {
             let problem = "no token: log in with `lanyard session login --save`, or give --ust-file or LANYARD_UST";
             Failure::new(Exit::Usage, problem)
@@ -203,15 +203,15 @@ pub(crate) struct SavedSession {
 }
 
 impl SavedSession {
-    pub(crate) fn path(link: &Link) -> PathBuf {
-        link.data_dir.join("session.json")
+    pub(crate) fn path(connection: &Connection) -> PathBuf {
+        connection.data_dir.join("session.json")
     }
 
     /// The token of one server is sent to no other.
-    fn read(link: &Link) -> Result<Option<Self>, Failure> {
-        let path = Self::path(link);
+    fn read(connection: &Connection) -> Result<Option<Self>, Failure> {
+        let path = Self::path(connection);
         let Some(saved) = read_json::<Self>(&path)? else { return Ok(None) };
-        let endpoint = link.endpoint()?;
+        let endpoint = connection.endpoint()?;
         if saved.endpoint == endpoint {
             return Ok(Some(saved));
         }
@@ -220,10 +220,10 @@ impl SavedSession {
         Err(Failure::new(Exit::Usage, problem))
     }
 
-    pub(crate) fn write(link: &Link, username: &str, ust: &Ust) -> Result<(), Failure> {
-        let saved = Self { endpoint: link.endpoint()?, username: username.to_owned(), ust: ust.expose().into() };
-        super::dev::make_private_dir(&link.data_dir)?;
-        write_json(&Self::path(link), &saved)
+    pub(crate) fn write(connection: &Connection, username: &str, ust: &Ust) -> Result<(), Failure> {
+        let saved = Self { endpoint: connection.endpoint()?, username: username.to_owned(), ust: ust.expose().into() };
+        super::dev::make_private_dir(&connection.data_dir)?;
+        write_json(&Self::path(connection), &saved)
     }
 }
 

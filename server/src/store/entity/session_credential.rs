@@ -1,0 +1,20 @@
+use sea_orm::entity::prelude::*;
+
+/// The session that an external credential began, so that the same credential finds it again: one at most.
+#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "session_credential")]
+pub struct Model {
+    /// A keyed hash of the credential and of what else tells its sessions apart.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub credential_hash: Vec<u8>,
+    pub session_id: Uuid,
+    /// The current token of the session, sealed: who has the credential may have it again.
+    pub token: Vec<u8>,
+}
+
+super::silent_debug!("session_credential");
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -14,6 +14,7 @@ mod change;
 mod definition;
 mod entity;
 mod error;
+mod import;
 mod key_use;
 mod lease;
 mod linked_auth;
@@ -25,6 +26,7 @@ pub mod seed;
 mod session;
 mod user;
 mod write;
+mod zato;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -58,6 +60,7 @@ pub use purge::Purged;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;
 pub use write::Operation;
+pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
 
 /// How long a connection of PostgreSQL may stand unused before it is tried first.
 const PING_AFTER: Duration = Duration::from_secs(5);

@@ -15,6 +15,15 @@ pub enum ExternalCredential {
     Jwt { token: Zeroizing<String> },
 }
 
+/// A credential that is good.
+pub(super) struct ProvedExternal {
+    /// As it was read; it may have changed since: what follows looks again in its transaction.
+    pub definition: DefinitionRow,
+    /// The SHA-256 of the token as it was sent, by which its session is found again; `None` with basic auth, where the
+    /// definition alone is the credential.
+    pub token_hash: Option<[u8; 32]>,
+}
+
 impl App {
     /// The active definition of which the credential is a good one; or why not, for the audit trail. Failures are counted
     /// against the definition and the address; an unknown definition costs what a wrong secret costs.
@@ -23,7 +32,7 @@ impl App {
         &self,
         _credential: &ExternalCredential,
         _remote_addr: IpAddr,
-    ) -> Result<std::result::Result<DefinitionRow, &'static str>> {
+    ) -> Result<std::result::Result<ProvedExternal, &'static str>> {
         Ok(Err("soon"))
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 mod dev;
 mod exit;
 mod health;
+mod import;
 mod keys;
 mod migrate;
 mod operator;
@@ -68,6 +69,7 @@ enum Command {
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
+    Import(import::Import),
     Health(health::Health),
     Completions(completions::Completions),
 }
@@ -87,6 +89,7 @@ impl Cli {
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
+            Command::Import(import) => wait_for(import.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
             Command::Completions(completions) => completions.run(),
         };
@@ -135,6 +138,8 @@ mod tests {
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
             "keys rotate --purpose token --force",
             "migrate --check",
+            "import zato --from sqlite:zato.db --dry-run --keep-super-users --linked-only",
+            "import zato --from sqlite:zato.db --jwt-issuer i --jwt-audience a --jwt-jwks-url https://example.org/jwks",
             "completions bash",
         ] {
             Cli::try_parse_from(format!("lanyard {line}").split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -149,6 +154,8 @@ mod tests {
             "keys rotate --purpose nothing",
             "user update",
             "caller create shop --no-key --grant session.verify",
+            "import zato --from sqlite:zato.db --jwt-issuer i",
+            "import zato",
         ] {
             let refusal = Cli::try_parse_from(format!("lanyard {line}").split(' ')).err();
             assert_eq!(refusal.map(|e| e.exit_code()), Some(2), "{line}");

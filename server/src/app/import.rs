@@ -87,8 +87,8 @@ impl Line {
         self
     }
 
-    fn already_there(mut self, id: impl ToString) -> Self {
-        (self.fate, self.remarks, self.id) = (Fate::AlreadyThere, Vec::new(), Some(id.to_string()));
+    fn already_there(mut self, id: Option<String>) -> Self {
+        (self.fate, self.remarks, self.id) = (Fate::AlreadyThere, Vec::new(), id);
         self
     }
 }
@@ -141,7 +141,7 @@ impl App {
         let now = self.parts.clock.now();
         let users = user::Users::plan(self, &zato.users, options, now).await?;
         let definitions = definition::Definitions::plan(self, &zato, options, now).await?;
-        let links = link::plan(self, zato.links, &users, &definitions, options, now).await?;
+        let links = link::plan(self, zato.links, &users, &definitions, now).await?;
         Ok(ImportPlan { users: users.steps, definitions: definitions.steps, links })
     }
 }

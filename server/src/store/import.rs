@@ -5,9 +5,9 @@ use sea_orm::{
     Statement, Value,
 };
 
-use super::entity::{definition, linked_auth, user};
+use super::entity::{definition, user};
 use super::error::is_unique_violation;
-use super::{DefinitionRow, LinkedAuthRow, Store, Tx, UserRow, fault};
+use super::{DefinitionRow, Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
 
 /// The sequence behind the numbers of definitions on PostgreSQL.
@@ -45,14 +45,6 @@ impl<C: ConnectionTrait> Store<C> {
 
         let found = definition::Entity::find().select_only().column(Column::Name).filter(Column::Name.is_in(names));
         found.into_tuple().all(&self.conn).await.map_err(fault)
-    }
-
-    /// The links of these definitions, a few hundred.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn links_of_definitions(&self, auth_ids: &[i64]) -> Result<Vec<LinkedAuthRow>> {
-        let found =
-            linked_auth::Entity::find().filter(linked_auth::Column::AuthId.is_in(auth_ids.iter().copied()));
-        found.all(&self.conn).await.map_err(fault)
     }
 
     /// The highest number that a definition has or had: those above it were never given.
@@ -99,15 +91,5 @@ impl Tx {
             self.conn.query_one_raw(moved).await.map_err(fault)?;
         }
         Ok(())
-    }
-
-    /// Adds a link; the definition must have none.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn insert_imported_link(&self, row: LinkedAuthRow) -> Result<()> {
-        match linked_auth::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_unique_violation(&error) => Err(Error::LinkUnavailable),
-            Err(error) => Err(fault(error)),
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! Users: all that can be said of them without Zato's own key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{CHUNK, Fate, ImportOptions, Line, Noun, Step, creation_time, is_true, reason};
+use super::{CHUNK, ImportOptions, Line, Noun, Step, creation_time, is_true, reason};
 use crate::app::App;
-use crate::app::user::{ApprovalStatus, UserChange, new_row, username_key};
+use crate::app::user::{ApprovalStatus, UserChange, new_row};
 use crate::clock::Time;
 use crate::error::Result;
 use crate::id::{Id, UserId};
@@ -24,12 +24,15 @@ pub(super) struct Person {
 /// What becomes of the users, and who they are here.
 pub(super) struct Users {
     pub(super) steps: Vec<Step<UserRow>>,
+    /// By their IDs in Zato.
     people: HashMap<String, Person>,
+    refused: HashSet<String>,
 }
 
 impl Users {
     pub(super) async fn plan(app: &App, users: &[ZatoUser], options: &ImportOptions, now: Time) -> Result<Self> {
-        let mut planned = Self { steps: Vec::with_capacity(users.len()), people: HashMap::new() };
+        let steps = Vec::with_capacity(users.len());
+        let mut planned = Self { steps, people: HashMap::new(), refused: HashSet::new() };
         let mut names = HashMap::new();
         for users in users.chunks(CHUNK) {
             let mut read = Vec::with_capacity(users.len());
@@ -54,13 +57,13 @@ impl Users {
         names: &mut HashMap<String, String>,
         options: &ImportOptions,
     ) {
-        let Some(row) = row else { return self.steps.push(Step::nothing(line)) };
+        let Some(row) = row else { return self.refuse(user, line) };
         if self.people.contains_key(&user.user_id) {
-            return self.steps.push(Step::nothing(line.refused("another user has the same user_id in Zato")));
+            return self.refuse(user, line.refused("another user has the same user_id in Zato"));
         }
         if let Some(first) = names.get(&row.username_key) {
             let reason = format!("its username is that of {first}: upper and lower case are the same name here");
-            return self.steps.push(Step::nothing(line.refused(reason)));
+            return self.refuse(user, line.refused(reason));
         }
         names.insert(row.username_key.clone(), format!("{} ({})", row.username, user.user_id));
         let (step, person) = match there.get(&row.username_key) {
@@ -72,7 +75,7 @@ impl Users {
                     username: there.username.clone(),
                     is_foreign_super_user: there.is_super_user && !keeps_role,
                 };
-                (Step::nothing(line.already_there(user_id)), person)
+                (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
             }
             None => {
                 let user_id = Id::from_uuid(row.user_id);
@@ -84,9 +87,20 @@ impl Users {
         self.steps.push(step);
     }
 
-    /// Who a user of Zato is here; nobody if they are not known or refused.
-    pub(super) fn person(&self, zato_user_id: &str) -> Option<&Person> {
-        self.people.get(zato_user_id)
+    fn refuse(&mut self, user: &ZatoUser, line: Line) {
+        self.refused.insert(user.user_id.clone());
+        self.steps.push(Step::nothing(line));
+    }
+
+    /// Who a user of Zato is here, or why nobody.
+    pub(super) fn person(&self, zato_user_id: &str) -> std::result::Result<&Person, String> {
+        self.people.get(zato_user_id).ok_or_else(|| {
+            if self.refused.contains(zato_user_id) {
+                format!("user {zato_user_id} was refused")
+            } else {
+                format!("there is no user {zato_user_id}")
+            }
+        })
     }
 }
 
@@ -170,6 +184,7 @@ fn approval_status(user: &ZatoUser, line: &mut Line) -> ApprovalStatus {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fate;
     use super::*;
 
     const NOW: Time = Time::from_micros(1_767_225_600_000_000);

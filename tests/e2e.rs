@@ -13,6 +13,7 @@ mod deploy;
 mod ending;
 mod harness;
 mod hostile;
+mod import;
 mod migrations;
 mod outage;
 mod password;

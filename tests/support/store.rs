@@ -131,20 +131,24 @@ impl Ground {
     /// # Panics
     /// If there is none to be had.
     pub async fn raw(&self) -> Raw {
-        Raw(Database::connect(raw_options(&self.config)).await.expect("the database can be reached"))
+        Raw::connect(self.config.database.url.expose()).await
     }
-}
-
-fn raw_options(config: &Config) -> sea_orm::ConnectOptions {
-    let mut options = sea_orm::ConnectOptions::new(config.database.url.expose());
-    options.max_connections(1).sqlx_logging(false);
-    options
 }
 
 /// See [`Ground::raw`]. One connection: what is begun on it can be ended on it.
 pub struct Raw(DatabaseConnection);
 
 impl Raw {
+    /// A connection to a database of anybody's.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn connect(url: &str) -> Self {
+        let mut options = sea_orm::ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false);
+        Self(Database::connect(options).await.expect("the database can be reached"))
+    }
+
     /// Returns how many rows were changed.
     ///
     /// # Panics

@@ -90,12 +90,8 @@ impl Definitions {
             Some(auth_id) => (*auth_id, true),
             None => (numbers.of(definition.id, &mut line), false),
         };
-        let credential = Credential {
-            auth_id,
-            auth_type: type_name(row.auth_type),
-            username: row.username.clone(),
-            is_there,
-        };
+        let credential =
+            Credential { auth_id, auth_type: type_name(row.auth_type), username: row.username.clone(), is_there };
         self.credentials.insert(definition.id, Ok(credential));
         if is_there {
             return self.steps.push(Step::nothing(line.already_there(Some(auth_id.to_string()))));

@@ -85,10 +85,7 @@ fn one(
         line.changed("when it was made is unknown or in the future: it is now");
         now
     });
-    owners.insert(
-        credential.auth_id,
-        Owner { user_id: person.user_id, shown: person.username.clone(), link: None },
-    );
+    owners.insert(credential.auth_id, Owner { user_id: person.user_id, shown: person.username.clone(), link: None });
     // The time is in the identifier, by whose order links are listed.
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());

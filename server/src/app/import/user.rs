@@ -39,7 +39,8 @@ impl Users {
             for user in users {
                 read.push((user, translate(user, options, now)?));
             }
-            let keys: Vec<_> = read.iter().filter_map(|(_, step)| Some(step.row.as_ref()?.username_key.clone())).collect();
+            let keys: Vec<_> =
+                read.iter().filter_map(|(_, step)| Some(step.row.as_ref()?.username_key.clone())).collect();
             let there = app.parts.store.users_by_names(&keys).await?;
             let there: HashMap<_, _> = there.into_iter().map(|row| (row.username_key.clone(), row)).collect();
             for (user, step) in read {

@@ -10,6 +10,7 @@ pub mod callers;
 pub mod client;
 pub mod external;
 pub mod housekeeping;
+pub mod linked_auth;
 pub mod login;
 pub mod page;
 mod password;

@@ -12,7 +12,19 @@ use crate::id::{Id, SessionId, UserId};
 pub enum RevokeTarget {
     User(UserId),
     App(String),
+    /// Those that began with the definition of this number.
+    Definition(i64),
     Everyone,
+}
+
+impl RevokeTarget {
+    fn detail(&self, revoked: u64) -> serde_json::Value {
+        match self {
+            Self::App(app) => serde_json::json!({ "revoked": revoked, "app": app }),
+            Self::Definition(auth_id) => serde_json::json!({ "revoked": revoked, "auth_id": auth_id }),
+            Self::User(_) | Self::Everyone => serde_json::json!({ "revoked": revoked, "app": "" }),
+        }
+    }
 }
 
 impl App {
@@ -82,10 +94,14 @@ impl App {
                             tx.revoke_sessions_of_user(*user, except, reason, now).await?
                         }
                         RevokeTarget::App(app) => tx.revoke_sessions_of_app(Some(app), except, reason, now).await?,
+                        RevokeTarget::Definition(auth_id) => {
+                            // Who logs in with it at this moment does so before or after.
+                            tx.lock_definition(*auth_id).await?;
+                            tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
+                        }
                         RevokeTarget::Everyone => tx.revoke_sessions_of_app(None, except, reason, now).await?,
                     };
-                    let app = if let RevokeTarget::App(app) = &target { app } else { "" };
-                    tx.audit(event.detail(serde_json::json!({ "revoked": ended, "app": app })).done());
+                    tx.audit(event.detail(target.detail(ended)).done());
                     Ok(ended)
                 })
             })

@@ -31,6 +31,15 @@ impl AuthType {
         self as i16
     }
 
+    /// As it is written in answers and in the audit trail.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::BasicAuth => "basic_auth",
+            Self::Jwt => "jwt",
+        }
+    }
+
     /// A number from a newer version reads as a password.
     pub const fn from_number(number: i16) -> Self {
         match number {

@@ -158,7 +158,7 @@ fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeT
         Target::UserId(user) => convert::id("user_id", user).map(RevokeTarget::User),
         Target::App(app) if app.is_empty() => Err(Error::invalid("app", "is empty")),
         Target::App(app) => convert::text("app", app).map(RevokeTarget::App),
-        Target::AuthId(_) => Err(Error::internal("soon")),
+        Target::AuthId(number) => Ok(RevokeTarget::Definition(*number)),
         Target::Everyone(true) => Ok(RevokeTarget::Everyone),
         Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
     }

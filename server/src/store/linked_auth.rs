@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::change::ChangeKind;
 use super::entity::linked_auth;
 use super::error::{is_foreign_key_violation, is_unique_violation};
-use super::{LinkedAuthRow, Store, Tx, fault};
+use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::id::{Id, LinkId, UserId};
@@ -33,6 +33,24 @@ pub struct LinkEntry {
     pub last_used_at: Option<Time>,
     pub version: i64,
     pub is_definition_active: bool,
+}
+
+impl LinkEntry {
+    pub fn new(link: &LinkedAuthRow, definition: DefinitionRow) -> Self {
+        Self {
+            link_id: Id::from_uuid(link.link_id),
+            user_id: Id::from_uuid(link.user_id),
+            auth_id: link.auth_id,
+            auth_type: definition.auth_type,
+            auth_username: definition.username.into(),
+            is_active: link.is_active,
+            is_internal: link.is_internal,
+            created_at: Time::from_micros(link.created_at),
+            last_used_at: link.last_used_at.map(Time::from_micros),
+            version: link.version,
+            is_definition_active: definition.is_active,
+        }
+    }
 }
 
 /// How many definitions have a username, and one of them.
@@ -96,12 +114,6 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
         linked_auth::Entity::find_by_id(link.uuid()).one(&self.conn).await.map_err(fault)
-    }
-
-    /// A link with what its definition says.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn link_entry(&self, link: LinkId) -> Result<Option<LinkEntry>> {
-        Ok(self.entries("linked_auth.link_id = $1", [link.uuid().into()]).await?.pop())
     }
 
     /// A user's links, oldest first: the first [`MAX_LINKS_READ`]. More come from [`Self::links_of_user_after`].

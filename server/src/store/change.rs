@@ -19,6 +19,8 @@ pub(super) enum ChangeKind {
     UserDeleted = 6,
     AttributesChanged = 7,
     CallersChanged = 8,
+    DefinitionChanged = 9,
+    DefinitionDeleted = 10,
 }
 
 impl Tx {

@@ -44,6 +44,7 @@ pub use attribute::NewAttribute;
 pub use audit::{AuditEvent, AuditFilter, AuditPosition, AuditProblem, Outcome, StoredAuditEvent};
 pub use cache::CacheStats;
 pub use caller::NewCaller;
+pub use definition::DefinitionFilter;
 pub use entity::attribute::Model as AttributeRow;
 pub use entity::caller::Model as CallerRow;
 pub use entity::definition::Model as DefinitionRow;

@@ -236,7 +236,9 @@ impl Tx {
             .exec_with_returning(&self.conn)
             .await
             .map_err(fault)?;
-        touched.iter().for_each(|row| self.forget_links(Id::from_uuid(row.user_id)));
+        for row in touched {
+            self.forget_links(Id::from_uuid(row.user_id));
+        }
         Ok(())
     }
 

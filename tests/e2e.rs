@@ -13,6 +13,7 @@ mod deploy;
 mod ending;
 mod harness;
 mod hostile;
+mod linked_auth;
 mod migrations;
 mod outage;
 mod password;

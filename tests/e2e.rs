@@ -14,6 +14,7 @@ mod ending;
 mod harness;
 mod hostile;
 mod import;
+mod linked_auth;
 mod migrations;
 mod outage;
 mod password;

@@ -6,9 +6,10 @@ use std::process::Output;
 
 use lanyard_tests::both_databases;
 use lanyard_tests::support::installation::Installation;
+use lanyard_tests::support::server::Database;
 use lanyard_tests::support::store::Raw;
 use serde_json::{Value, json};
-use zato::{User, Zato};
+use zato::{Person, Zato};
 
 both_databases!(
     each_row_is_taken_changed_or_refused_and_the_report_says_why,
@@ -82,7 +83,7 @@ async fn prepare(database: Database) -> Installation {
 }
 
 async fn tables(installation: &Installation) -> Raw {
-    Raw::connect(installation.prepared.config.database.url.expose()).await
+    Raw::beside(&installation.prepared.config).await
 }
 
 /// What an import could change, counted.
@@ -97,8 +98,6 @@ async fn counts(raw: &Raw) -> Vec<i64> {
 async fn texts(raw: &Raw, sql: &str) -> Vec<String> {
     raw.column(sql).await
 }
-
-use lanyard_tests::support::server::Database;
 
 async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::full(database).await);
@@ -280,7 +279,7 @@ async fn a_second_run_finds_everything_there_and_a_later_one_takes_what_is_new(d
             assert!(first["id"].is_null() || first["id"] == second["id"], "{first} {second}");
         }
     }
-    zato.user(User::new(20, "newcomer")).await;
+    zato.user(Person::new(20, "newcomer")).await;
     zato.definition(20, "basic_auth", "new", "new.user", true).await;
     zato.link(20, 20, "zato.basic_auth", 20, 2023).await;
     let third = imported(&installation, &zato, &[]).await;
@@ -291,8 +290,8 @@ async fn a_second_run_finds_everything_there_and_a_later_one_takes_what_is_new(d
 
 async fn super_users_stay_only_when_told_to(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::new(database).await);
-    zato.user(User { is_super_user: true, ..User::new(1, "carol") }).await;
-    zato.user(User { is_super_user: true, ..User::new(2, "root") }).await;
+    zato.user(Person { is_super_user: true, ..Person::new(1, "carol") }).await;
+    zato.user(Person { is_super_user: true, ..Person::new(2, "root") }).await;
     zato.definition(2, "basic_auth", "crm", "crm.user", true).await;
     zato.definition(3, "basic_auth", "shop", "shop.user", true).await;
     zato.link(1, 1, "zato.basic_auth", 2, 2021).await;
@@ -379,7 +378,7 @@ async fn an_old_zato_without_links_is_read_as_far_as_it_goes(database: Database)
 
 async fn five_thousand_users_come_in_one_run(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::new(database).await);
-    zato.user(User::new(0, "first")).await;
+    zato.user(Person::new(0, "first")).await;
     let columns = texts(&zato.raw, column_names(database)).await;
     let others: Vec<_> = columns
         .iter()

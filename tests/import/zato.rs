@@ -41,7 +41,7 @@ const PASSWORD: &str = "gAAAAABkPasswordOfZato";
 
 /// A user who is approved, has signed up, and is nothing special.
 #[derive(Clone)]
-pub(super) struct User {
+pub(super) struct Person {
     pub(super) id: u32,
     pub(super) username: String,
     pub(super) is_super_user: bool,
@@ -54,7 +54,7 @@ pub(super) struct User {
     pub(super) names: [&'static str; 3],
 }
 
-impl User {
+impl Person {
     pub(super) fn new(id: u32, username: &str) -> Self {
         Self {
             id,
@@ -112,8 +112,8 @@ impl Zato {
         self.folder.path().join("zato.db")
     }
 
-    pub(super) async fn user(&self, user: User) {
-        let User { id, username, approval_status, sign_up_status, sign_up_time, email, names, .. } = user;
+    pub(super) async fn user(&self, user: Person) {
+        let Person { id, username, approval_status, sign_up_status, sign_up_time, email, names, .. } = user;
         let (is_super_user, is_locked, is_totp_enabled) = (user.is_super_user, user.is_locked, user.is_totp_enabled);
         let [display_name, first_name, last_name] = names;
         let sql = format!(
@@ -151,23 +151,23 @@ impl Zato {
     }
 
     pub(super) async fn users(&self) {
-        let user = User::new;
-        self.user(User { email: "ann@example.org", names: ["Ann A.", "", ""], ..user(1, "ann") }).await;
-        self.user(User { is_locked: true, names: ["", "Bob", "Stone"], ..user(2, "Bob") }).await;
-        self.user(User { is_super_user: true, ..user(3, "carol") }).await;
-        self.user(User { email: "gAAAAABkEmail", ..user(4, "dave") }).await;
+        let user = Person::new;
+        self.user(Person { email: "ann@example.org", names: ["Ann A.", "", ""], ..user(1, "ann") }).await;
+        self.user(Person { is_locked: true, names: ["", "Bob", "Stone"], ..user(2, "Bob") }).await;
+        self.user(Person { is_super_user: true, ..user(3, "carol") }).await;
+        self.user(Person { email: "gAAAAABkEmail", ..user(4, "dave") }).await;
         self.user(user(5, "ANN")).await;
         self.user(user(6, "eve smith")).await;
-        self.user(User { sign_up_status: "before_confirmation", ..user(7, "frank") }).await;
-        self.user(User { approval_status: "rejected", ..user(8, "gina") }).await;
-        self.user(User { approval_status: "before_decision", is_totp_enabled: true, ..user(9, "hugo") }).await;
+        self.user(Person { sign_up_status: "before_confirmation", ..user(7, "frank") }).await;
+        self.user(Person { approval_status: "rejected", ..user(8, "gina") }).await;
+        self.user(Person { approval_status: "before_decision", is_totp_enabled: true, ..user(9, "hugo") }).await;
         self.user(user(10, "alice")).await;
         self.user(user(11, "root")).await;
-        self.user(User { email: "zato.secf.Email", ..user(12, "ida") }).await;
+        self.user(Person { email: "zato.secf.Email", ..user(12, "ida") }).await;
         self.user(user(13, &"x".repeat(129))).await;
-        self.user(User { approval_status: "perhaps", ..user(14, "jack") }).await;
-        self.user(User { sign_up_time: "2999-01-02 03:04:05", ..user(15, "kim") }).await;
-        self.user(User { email: "a\tb", ..user(16, "leo") }).await;
+        self.user(Person { approval_status: "perhaps", ..user(14, "jack") }).await;
+        self.user(Person { sign_up_time: "2999-01-02 03:04:05", ..user(15, "kim") }).await;
+        self.user(Person { email: "a\tb", ..user(16, "leo") }).await;
     }
 
     pub(super) async fn definitions(&self) {

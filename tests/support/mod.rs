@@ -4,6 +4,7 @@ pub mod answers;
 pub mod certificates;
 pub mod databases;
 pub mod installation;
+pub mod links;
 pub mod process;
 pub mod raw;
 pub mod secrets;

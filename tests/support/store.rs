@@ -131,7 +131,7 @@ impl Ground {
     /// # Panics
     /// If there is none to be had.
     pub async fn raw(&self) -> Raw {
-        Raw::connect(self.config.database.url.expose()).await
+        Raw::beside(&self.config).await
     }
 }
 
@@ -139,6 +139,14 @@ impl Ground {
 pub struct Raw(DatabaseConnection);
 
 impl Raw {
+    /// A connection beside a server, to its database.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn beside(config: &Config) -> Self {
+        Self::connect(config.database.url.expose()).await
+    }
+
     /// A connection to a database of anybody's.
     ///
     /// # Panics
@@ -156,6 +164,17 @@ impl Raw {
     pub async fn execute(&self, sql: &str) -> u64 {
         let done = self.0.execute_unprepared(sql).await;
         done.unwrap_or_else(|problem| panic!("{sql}: {problem}")).rows_affected()
+    }
+
+    /// What the database says to a statement that it must refuse.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn refused(&self, sql: &str) -> String {
+        match self.0.execute_unprepared(sql).await {
+            Ok(_) => panic!("{sql}: it was not refused"),
+            Err(problem) => problem.to_string(),
+        }
     }
 
     /// The first column of all rows.

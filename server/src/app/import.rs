@@ -72,7 +72,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(noun: Noun, source: impl ToString, name: impl Into<String>) -> Self {
+    fn new(noun: Noun, source: &impl ToString, name: impl Into<String>) -> Self {
         let (source, name) = (source.to_string(), name.into());
         Self { noun, source, name, fate: Fate::Took, remarks: Vec::new(), id: None }
     }

@@ -43,7 +43,7 @@ Examples:
   lanyard import zato --from postgres://reader@db.example.org/sso \\
     --definitions-from postgres://reader@db.example.org/zato --json")]
 struct Zato {
-    /// Zato's database with the users: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME
+    /// Zato's database with the users: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/NAME`
     #[arg(long, value_name = "URL", env = "LANYARD_IMPORT_FROM", hide_env_values = true)]
     from: String,
     /// Zato's database with the definitions, if it is another one
@@ -59,7 +59,7 @@ struct Zato {
     #[arg(long)]
     linked_only: bool,
     #[command(flatten)]
-    jwt: Option<Jwt>,
+    jwt: Option<Issuer>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -68,7 +68,7 @@ struct Zato {
 #[derive(Args)]
 #[command(next_help_heading = "JWT definitions, which are refused without these")]
 #[group(requires_all = ["jwt_issuer", "jwt_audience", "jwt_jwks_url"])]
-struct Jwt {
+struct Issuer {
     /// The `iss` of their tokens; the `sub` is the username of the definition
     #[arg(long, required = false, value_name = "ISSUER")]
     jwt_issuer: String,

@@ -1,12 +1,13 @@
 //! What an import looks up, many rows at a time, and definitions that come with a number of their own.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
-    Statement, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Order, QueryFilter,
+    QueryOrder, QuerySelect, Statement, Value,
 };
 
+use super::change::ChangeKind;
+use super::definition::taken;
 use super::entity::{definition, user};
-use super::error::is_unique_violation;
 use super::{DefinitionRow, Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
 
@@ -75,14 +76,8 @@ impl Tx {
         if self.definition(auth_id).await?.is_some() {
             return Err(Error::invalid("auth_id", "is taken by another definition"));
         }
-        if !self.definitions_of(row.auth_type, &row.issuer, std::slice::from_ref(&row.username)).await?.is_empty() {
-            return Err(Error::DefinitionExists);
-        }
-        match definition::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => {}
-            Err(error) if is_unique_violation(&error) => return Err(Error::DefinitionNameTaken),
-            Err(error) => return Err(fault(error)),
-        }
+        let row = row.into_active_model().reset_all();
+        definition::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(taken)?;
         if self.shared.backend == DbBackend::Postgres {
             let moved = format!(
                 "SELECT setval({SEQUENCE}, greatest($1, coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 1)))"
@@ -90,6 +85,6 @@ impl Tx {
             let moved = Statement::from_sql_and_values(DbBackend::Postgres, moved, [Value::from(auth_id)]);
             self.conn.query_one_raw(moved).await.map_err(fault)?;
         }
-        Ok(())
+        self.feed(ChangeKind::DefinitionChanged, None, None).await
     }
 }

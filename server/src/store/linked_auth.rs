@@ -3,15 +3,15 @@
 //! What changes a link locks in this order, so that nobody waits in a circle: definition, user, link, sessions.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    QuerySelect, Statement, Value,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QuerySelect, Statement, Value,
 };
 use uuid::Uuid;
 
 use super::change::ChangeKind;
 use super::entity::linked_auth;
 use super::error::{is_foreign_key_violation, is_unique_violation};
-use super::{LinkedAuthRow, Store, Tx, fault};
+use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::id::{Id, LinkId, UserId};
@@ -33,6 +33,24 @@ pub struct LinkEntry {
     pub last_used_at: Option<Time>,
     pub version: i64,
     pub is_definition_active: bool,
+}
+
+impl LinkEntry {
+    pub fn new(link: &LinkedAuthRow, definition: DefinitionRow) -> Self {
+        Self {
+            link_id: Id::from_uuid(link.link_id),
+            user_id: Id::from_uuid(link.user_id),
+            auth_id: link.auth_id,
+            auth_type: definition.auth_type,
+            auth_username: definition.username.into(),
+            is_active: link.is_active,
+            is_internal: link.is_internal,
+            created_at: Time::from_micros(link.created_at),
+            last_used_at: link.last_used_at.map(Time::from_micros),
+            version: link.version,
+            is_definition_active: definition.is_active,
+        }
+    }
 }
 
 /// How many definitions have a username, and one of them.
@@ -96,12 +114,6 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
         linked_auth::Entity::find_by_id(link.uuid()).one(&self.conn).await.map_err(fault)
-    }
-
-    /// A link with what its definition says.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn link_entry(&self, link: LinkId) -> Result<Option<LinkEntry>> {
-        Ok(self.entries("linked_auth.link_id = $1", [link.uuid().into()]).await?.pop())
     }
 
     /// A user's links, oldest first: the first [`MAX_LINKS_READ`]. More come from [`Self::links_of_user_after`].
@@ -215,28 +227,19 @@ impl Tx {
         self.links_changed(Id::from_uuid(row.user_id)).await
     }
 
-    /// Notes a login through the link, which is no change of it.
+    /// Notes that a login through the link succeeded. No change of the link: its version stays.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn touch_link(&self, row: &LinkedAuthRow, now: Time) -> Result<()> {
-        use sea_orm::ActiveValue::Set;
-
-        linked_auth::Entity::update_many()
+    pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
+        let touched = linked_auth::Entity::update_many()
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now.micros())), ..Default::default() })
-            .filter(linked_auth::Column::LinkId.eq(row.link_id))
-            .exec(&self.conn)
+            .filter(linked_auth::Column::LinkId.eq(link.uuid()))
+            .exec_with_returning(&self.conn)
             .await
             .map_err(fault)?;
-        self.forget_links(Id::from_uuid(row.user_id));
-        Ok(())
-    }
-
-    /// For whatever changes what the link of a definition shows: call it before the definition is changed or deleted.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn definition_of_link_changes(&self, auth_id: i64) -> Result<()> {
-        match self.link_of_definition(auth_id).await? {
-            Some(link) => self.links_changed(Id::from_uuid(link.user_id)).await,
-            None => Ok(()),
+        for row in touched {
+            self.forget_links(Id::from_uuid(row.user_id));
         }
+        Ok(())
     }
 
     async fn links_changed(&self, user: UserId) -> Result<()> {

@@ -190,7 +190,7 @@ fn translate(
 ) -> Result<Step<DefinitionRow>> {
     let username = definition.username.clone().unwrap_or_default();
     let name = format!("{} {}", definition.sec_type, definition.name);
-    let mut line = Line::new(Noun::Definition, definition.id, name);
+    let mut line = Line::new(Noun::Definition, &definition.id, name);
     let mut row = DefinitionRow {
         auth_id: definition.id,
         auth_type: BASIC_AUTH,

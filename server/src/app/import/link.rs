@@ -57,25 +57,25 @@ async fn owners(
 }
 
 fn one(
-    link: &ZatoLink,
+    row: &ZatoLink,
     time: Option<Time>,
     users: &Users,
     definitions: &Definitions,
     owners: &mut HashMap<i64, Owner>,
     now: Time,
 ) -> Step<LinkedAuthRow> {
-    let auth_id = link.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
-    let mut line = Line::new(Noun::Link, link.id, format!("{} - {} {auth_id}", link.user_id, auth_type(link)));
-    let (person, credential) = match ends(link, users, definitions) {
+    let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
+    let mut line = Line::new(Noun::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
+    let (person, credential) = match ends(row, users, definitions) {
         Ok(ends) => ends,
         Err(reason) => return Step::nothing(line.refused(reason)),
     };
     line.name = format!("{} - {} {}", person.username, credential.auth_type, credential.username);
     if let Some(owner) = owners.get(&credential.auth_id) {
-        return Step::nothing(if owner.user_id != person.user_id {
-            line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
-        } else {
+        return Step::nothing(if owner.user_id == person.user_id {
             line.already_there(owner.link.map(|link| link.to_string()))
+        } else {
+            line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
         });
     }
     if person.is_foreign_super_user {
@@ -89,18 +89,18 @@ fn one(
     // The time is in the identifier, by whose order links are listed.
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());
-    let row = LinkedAuthRow {
+    let ours = LinkedAuthRow {
         link_id: link_id.uuid(),
         user_id: person.user_id.uuid(),
         auth_id: credential.auth_id,
-        is_active: is_not_false(link.is_active.as_ref()),
-        is_internal: is_true(link.is_internal.as_ref()),
+        is_active: is_not_false(row.is_active.as_ref()),
+        is_internal: is_true(row.is_internal.as_ref()),
         created_at: created_at.micros(),
         updated_at: now.micros(),
         last_used_at: None,
         version: 1,
     };
-    Step { line, row: Some(row) }
+    Step { line, row: Some(ours) }
 }
 
 /// User and definition of a link, or why it has not both.

@@ -67,22 +67,19 @@ impl Users {
             return self.refuse(user, line.refused(reason));
         }
         names.insert(row.username_key.clone(), format!("{} ({})", row.username, user.user_id));
-        let (step, person) = match there.get(&row.username_key) {
-            Some(there) => {
-                let keeps_role = options.keep_super_users && is_true(user.is_super_user.as_ref());
-                let user_id = Id::from_uuid(there.user_id);
-                let person = Person {
-                    user_id,
-                    username: there.username.clone(),
-                    is_foreign_super_user: there.is_super_user && !keeps_role,
-                };
-                (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
-            }
-            None => {
-                let user_id = Id::from_uuid(row.user_id);
-                let person = Person { user_id, username: row.username.clone(), is_foreign_super_user: false };
-                (Step { line, row: Some(row) }, person)
-            }
+        let (step, person) = if let Some(there) = there.get(&row.username_key) {
+            let keeps_role = options.keep_super_users && is_true(user.is_super_user.as_ref());
+            let user_id = Id::from_uuid(there.user_id);
+            let person = Person {
+                user_id,
+                username: there.username.clone(),
+                is_foreign_super_user: there.is_super_user && !keeps_role,
+            };
+            (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
+        } else {
+            let user_id = Id::from_uuid(row.user_id);
+            let person = Person { user_id, username: row.username.clone(), is_foreign_super_user: false };
+            (Step { line, row: Some(row) }, person)
         };
         self.people.insert(user.user_id.clone(), person);
         self.steps.push(step);
@@ -108,7 +105,7 @@ impl Users {
 /// Our user, or why there is none.
 fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step<UserRow>> {
     let source = if user.user_id.is_empty() { user.id.to_string() } else { user.user_id.clone() };
-    let mut line = Line::new(Noun::User, source, &user.username);
+    let mut line = Line::new(Noun::User, &source, &user.username);
     if user.user_id.is_empty() {
         return Ok(Step::nothing(line.refused("it has no user_id")));
     }

@@ -1,5 +1,6 @@
 //! `lanyard import zato`: what becomes of the rows of a Zato database, in a process of its own.
 
+mod again;
 mod zato;
 
 use std::process::Output;
@@ -14,11 +15,8 @@ use zato::{Person, Zato};
 both_databases!(
     each_row_is_taken_changed_or_refused_and_the_report_says_why,
     what_was_taken_is_as_it_was,
-    a_dry_run_says_what_a_run_does_and_writes_nothing,
-    a_second_run_finds_everything_there_and_a_later_one_takes_what_is_new,
     super_users_stay_only_when_told_to,
     jwt_definitions_come_along_when_somebody_issues_their_tokens,
-    a_number_that_was_given_before_is_not_given_again,
     definitions_can_be_in_another_database,
     an_old_zato_without_links_is_read_as_far_as_it_goes,
     five_thousand_users_come_in_one_run,
@@ -84,15 +82,6 @@ async fn prepare(database: Database) -> Installation {
 
 async fn tables(installation: &Installation) -> Raw {
     Raw::beside(&installation.prepared.config).await
-}
-
-/// What an import could change, counted.
-async fn counts(raw: &Raw) -> Vec<i64> {
-    let mut counts = Vec::new();
-    for table in ["\"user\"", "definition", "linked_auth", "audit_event", "audit_chain", "change"] {
-        counts.push(raw.count(table).await);
-    }
-    counts
 }
 
 async fn texts(raw: &Raw, sql: &str) -> Vec<String> {
@@ -240,54 +229,6 @@ async fn what_was_taken_is_as_it_was(database: Database) {
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
-async fn a_dry_run_says_what_a_run_does_and_writes_nothing(database: Database) {
-    let (installation, zato) = (prepare(database).await, Zato::full(database).await);
-    let raw = tables(&installation).await;
-    let before = counts(&raw).await;
-    let dry = imported(&installation, &zato, &["--dry-run"]).await;
-    assert_eq!(counts(&raw).await, before);
-    let real = imported(&installation, &zato, &[]).await;
-    assert_ne!(counts(&raw).await, before);
-    assert_eq!(dry.code, real.code);
-    let (dry, dry_totals) = dry.report();
-    let (real, real_totals) = real.report();
-    assert_eq!(dry.len(), real.len());
-    for (dry, mut real) in dry.into_iter().zip(real) {
-        if dry["id"].is_null() {
-            // Users and links get theirs when they are written; numbers of definitions are known before.
-            assert_ne!((real["row"] == "definition", &real["outcome"]), (true, &json!("changed")), "{real}");
-            real["id"] = Value::Null;
-        }
-        assert_eq!(dry, real);
-    }
-    assert_eq!((&dry_totals["totals"], &dry_totals["dry_run"]), (&real_totals["totals"], &json!(true)));
-}
-
-async fn a_second_run_finds_everything_there_and_a_later_one_takes_what_is_new(database: Database) {
-    let (installation, zato) = (prepare(database).await, Zato::full(database).await);
-    let first = imported(&installation, &zato, &[]).await.report().0;
-    let raw = tables(&installation).await;
-    let before = counts(&raw).await;
-    let second = imported(&installation, &zato, &[]).await.report().0;
-    assert_eq!(counts(&raw).await, before, "nothing is doubled");
-    for (first, second) in first.iter().zip(&second) {
-        if first["outcome"] == "refused" {
-            // Names of those who are here are not looked up again, so reasons may name them by their ID.
-            assert_eq!((&second["outcome"], &second["source"]), (&first["outcome"], &first["source"]));
-        } else {
-            assert_eq!(second["outcome"], "already_there", "{second}");
-            assert!(first["id"].is_null() || first["id"] == second["id"], "{first} {second}");
-        }
-    }
-    zato.user(Person::new(20, "newcomer")).await;
-    zato.definition(20, "basic_auth", "new", "new.user", true).await;
-    zato.link(20, 20, "zato.basic_auth", 20, 2023).await;
-    let third = imported(&installation, &zato, &[]).await;
-    assert_eq!((third.fate("user", "zusr20"), third.fate("link", "20")), ("took".into(), "took".into()));
-    assert_eq!(third.row("definition", "20")["id"], "20");
-    assert_eq!(third.fate("user", "zusr1"), "already_there");
-}
-
 async fn super_users_stay_only_when_told_to(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::new(database).await);
     zato.user(Person { is_super_user: true, ..Person::new(1, "carol") }).await;
@@ -332,22 +273,6 @@ async fn jwt_definitions_come_along_when_somebody_issues_their_tokens(database: 
         (again.fate("definition", "3"), again.fate("link", "6")),
         ("already_there".into(), "already_there".into())
     );
-}
-
-async fn a_number_that_was_given_before_is_not_given_again(database: Database) {
-    let (installation, zato) = (prepare(database).await, Zato::full(database).await);
-    imported(&installation, &zato, &["--linked-only"]).await;
-    let raw = tables(&installation).await;
-    assert_eq!(raw.number("SELECT max(auth_id) FROM definition").await, 11, "nobody is linked to the last one");
-    raw.execute("DELETE FROM definition WHERE auth_id = 11").await;
-    let said = imported(&installation, &zato, &JWT).await;
-    for (source, number) in [("3", "13"), ("11", "14"), ("12", "12")] {
-        let line = said.row("definition", source);
-        assert_eq!(line["id"], number, "{line}");
-        let is_moved = line["remarks"].to_string().contains("its number was given here before: it is");
-        assert_eq!(is_moved, source != number, "{line}");
-    }
-    assert_eq!(raw.number("SELECT auth_id FROM linked_auth ORDER BY auth_id DESC LIMIT 1").await, 14);
 }
 
 async fn definitions_can_be_in_another_database(database: Database) {

@@ -30,12 +30,12 @@ enum Source {
 ///
 /// It can be run again: what is already there stays as it is. Users are known by their name, definitions by type, issuer and
 /// username, links by their definition. So whoever has the name of a user of Zato gets that user's links: look at what a
-/// first --dry-run finds already there.
+/// first --dry-run finds already there. A server on SQLite is to be stopped before.
 #[derive(Args)]
 #[command(after_help = "\
-What does not come along, because Zato encrypts it with its own key: passwords, second factors, encrypted emails and the
-secrets of definitions. Nobody can log in with a password or a definition until it has a new one. Sessions, attributes
-and groups do not come along either.
+What does not come along, because Zato encrypts it with its own key: passwords, second factors,
+encrypted emails and the secrets of definitions. Nobody can log in with a password or a definition
+until it has a new one. Neither do sessions, attributes and groups.
 
 Examples:
   lanyard import zato --from sqlite:/opt/zato/zato.db --dry-run
@@ -59,7 +59,7 @@ struct Zato {
     #[arg(long)]
     linked_only: bool,
     #[command(flatten)]
-    jwt: Option<Issuer>,
+    jwt: Option<Jwt>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -67,20 +67,20 @@ struct Zato {
 /// Zato issues the tokens of its JWT definitions itself; here somebody else must. Without these they are refused.
 #[derive(Args)]
 #[command(next_help_heading = "JWT definitions, which are refused without these")]
-#[group(requires_all = ["jwt_issuer", "jwt_audience", "jwt_jwks_url"])]
-struct Issuer {
+#[group(requires_all = ["issuer", "audience", "jwks_url"])]
+struct Jwt {
     /// The `iss` of their tokens; the `sub` is the username of the definition
-    #[arg(long, required = false, value_name = "ISSUER")]
-    jwt_issuer: String,
+    #[arg(long = "jwt-issuer", required = false, value_name = "ISSUER")]
+    issuer: String,
     /// What their `aud` must contain
-    #[arg(long, required = false, value_name = "AUDIENCE")]
-    jwt_audience: String,
+    #[arg(long = "jwt-audience", required = false, value_name = "AUDIENCE")]
+    audience: String,
     /// Where the issuer's public keys are (https)
-    #[arg(long, required = false, value_name = "URL")]
-    jwt_jwks_url: String,
+    #[arg(long = "jwt-jwks-url", required = false, value_name = "URL")]
+    jwks_url: String,
     /// Algorithm of their signatures; can be given often
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "RS256")]
-    jwt_algorithm: Vec<String>,
+    #[arg(long = "jwt-algorithm", value_name = "NAME", value_delimiter = ',', default_value = "RS256")]
+    algorithm: Vec<String>,
 }
 
 impl Import {
@@ -96,10 +96,10 @@ impl Zato {
         let definitions_from = self.definitions_from.as_deref().map(DatabaseUrl::new);
         let zato = read_zato(&DatabaseUrl::new(&self.from), definitions_from.as_ref()).await?;
         let jwt = self.jwt.map(|jwt| JwtIssuer {
-            issuer: jwt.jwt_issuer,
-            audience: jwt.jwt_audience,
-            algorithms: jwt.jwt_algorithm,
-            jwks_url: jwt.jwt_jwks_url,
+            issuer: jwt.issuer,
+            audience: jwt.audience,
+            algorithms: jwt.algorithm,
+            jwks_url: jwt.jwks_url,
         });
         let options = ImportOptions { keep_super_users: self.keep_super_users, linked_only: self.linked_only, jwt };
         let plan = operator.app.plan_import(zato, &options).await?;

@@ -345,17 +345,17 @@ async fn what_is_no_zato_database_is_refused(database: Database) {
     refused(&zato.url, 1, "it has no column username in its table zato_sso_user").await;
     let our_own = installation.prepared.config.database.url.expose();
     refused(our_own, 1, "is no database of Zato SSO").await;
-    for url in [
-        "postgres://zato:hunter2@127.0.0.1:1/zato",
-        "postgres://127.0.0.1:1/zato?user=zato&password=hunter2",
-        "postgres://zato:hunter2@127.0.0.1:port/zato",
-        "postgres://zato:hunter2@127.0.0.1:1/zato?sslmode=perhaps",
-        "sqlite:no/such/folder/hunter.db",
+    for (url, problem) in [
+        ("postgres://zato:hunter2@127.0.0.1:1/zato", "cannot be opened: connection: connection refused"),
+        ("postgres://127.0.0.1:1/zato?user=zato&password=hunter2", "cannot be opened: connection: connection refused"),
+        ("postgres://zato:hunter2@127.0.0.1:port/zato", "cannot be opened"),
+        ("postgres://zato:hunter2@127.0.0.1:1/zato?sslmode=perhaps", "cannot be opened"),
+        ("sqlite:no/such/folder/hunter.db", "cannot be opened"),
     ] {
-        refused(url, 6, "cannot be reached").await;
+        refused(url, 6, problem).await;
     }
     refused("mysql://zato:hunter2@127.0.0.1/zato", 2, "only SQLite").await;
     let file = zato.file().with_file_name("text.db");
     std::fs::write(&file, "This is a text and no database, however long it is. ".repeat(100)).expect("a folder");
-    refused(&format!("sqlite:{}", file.display()), 1, "cannot be read").await;
+    refused(&format!("sqlite:{}", file.display()), 6, "cannot be opened: 26: file is not a database").await;
 }

@@ -185,7 +185,7 @@ impl From<ZatoError> for Failure {
     fn from(error: ZatoError) -> Self {
         let exit = match error {
             ZatoError::UnknownScheme => Exit::Usage,
-            ZatoError::Unreachable { .. } => Exit::Unavailable,
+            ZatoError::NotOpened { .. } => Exit::Unavailable,
             ZatoError::Unreadable { .. } | ZatoError::NotZato { .. } => Exit::Failed,
         };
         Self::new(exit, error.to_string())

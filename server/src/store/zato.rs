@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    QueryResult, Statement, TransactionOptions, TransactionTrait,
+    QueryResult, RuntimeErr, Statement, TransactionOptions, TransactionTrait,
 };
 
 use super::fault;
@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum ZatoError {
     #[error("only SQLite (sqlite:FILE) and PostgreSQL (postgres://USER:PASSWORD@HOST/NAME) can be imported from")]
     UnknownScheme,
-    #[error("{database} cannot be reached: {problem}")]
-    Unreachable { database: String, problem: String },
+    #[error("{database} cannot be opened: {problem}")]
+    NotOpened { database: String, problem: String },
     #[error("{database} cannot be read: {problem}")]
     Unreadable { database: String, problem: String },
     #[error("{database} is no database of Zato SSO: it has no {missing} that can be read")]
@@ -200,12 +200,15 @@ impl Source {
         }
         let shown = url.to_string();
         let opened = async {
+            if url.is_postgres() {
+                try_postgres(url).await?;
+            }
             let conn = Database::connect(options(url)).await?;
             conn.begin_with_options(snapshot(conn.get_database_backend())).await
         };
         match opened.await {
             Ok(tx) => Ok(Self { shown, tx }),
-            Err(error) => Err(ZatoError::Unreachable { database: shown, problem: words(error) }),
+            Err(error) => Err(ZatoError::NotOpened { database: shown, problem: words(error) }),
         }
     }
 
@@ -275,6 +278,18 @@ fn page(table: &'static str, columns: &[&'static str], after: Option<i64>) -> Se
         query.and_where(id().gt(after));
     }
     query
+}
+
+/// Is it there? Pools try again and again, and do not tell what was wrong.
+async fn try_postgres(url: &DatabaseUrl) -> std::result::Result<(), DbErr> {
+    use sea_orm::sqlx::{ConnectOptions, Connection, Error, postgres::PgConnectOptions};
+
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, async {
+        let options: PgConnectOptions = url.expose().parse()?;
+        options.connect().await?.close().await
+    });
+    let connected = connected.await.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
+    connected.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
 }
 
 fn options(url: &DatabaseUrl) -> ConnectOptions {

@@ -14,6 +14,7 @@ mod ending;
 mod harness;
 mod hostile;
 mod linked_auth;
+mod linking;
 mod migrations;
 mod outage;
 mod password;

@@ -109,6 +109,7 @@ async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: 
         ("user", "zusr14", "changed", "its approval is unknown"),
         ("user", "zusr15", "changed", "when they signed up is unknown or in the future"),
         ("user", "zusr16", "refused", "its email must not contain control characters"),
+        ("user", "zusr17", "refused", "its username must not contain white space or control"),
         ("definition", "2", "changed", "its secret does not come along"),
         ("definition", "3", "refused", "--jwt-issuer"),
         ("definition", "5", "refused", "its username must not contain a colon"),
@@ -142,9 +143,9 @@ async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: 
         assert_eq!(line["id"].is_null(), outcome == "refused" || (row, source) == ("link", "8"), "{line}");
     }
     let (lines, totals) = said.report();
-    assert_eq!(lines.len(), 41);
+    assert_eq!(lines.len(), 42);
     let counted = |took, changed, refused, there| json!({ "took": took, "changed": changed, "refused": refused, "already_there": there });
-    assert_eq!(totals["totals"]["users"], counted(3, 7, 4, 2));
+    assert_eq!(totals["totals"]["users"], counted(3, 7, 5, 2));
     assert_eq!(totals["totals"]["definitions"], counted(0, 6, 4, 0));
     assert_eq!(totals["totals"]["links"], counted(4, 0, 10, 1));
     assert_eq!(totals["dry_run"], false);
@@ -158,7 +159,7 @@ async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: 
     );
     assert!(told.stdout.contains("links:       took 4, changed 0, refused 10, already there 1"), "{}", told.stdout);
     assert!(told.stderr.contains("Passwords of Zato are encrypted with its own key"), "{}", told.stderr);
-    assert!(told.stdout.lines().all(|line| !line.chars().any(char::is_control)), "tabs of others are not printed");
+    assert!(!told.stdout.chars().any(|c| c.is_control() && c != '\n'), "what others wrote does not steer the terminal");
 }
 
 async fn what_was_taken_is_as_it_was(database: Database) {
@@ -260,6 +261,19 @@ const JWT: [&str; 6] = [
 
 async fn jwt_definitions_come_along_when_somebody_issues_their_tokens(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::full(database).await);
+    for (at, wrong) in [(1, ""), (3, ""), (5, "http://issuer.example.org/jwks.json"), (5, "RS256")] {
+        let mut jwt = JWT;
+        jwt[at] = wrong;
+        let said = run(&installation, &zato, &jwt).await;
+        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{wrong}: {}", said.stderr);
+    }
+    let said = run(&installation, &zato, &[&JWT[..], &["--jwt-algorithm", "RS256,none"]].concat()).await;
+    assert_eq!(
+        (said.code, said.stderr.contains("jwt_algorithm: must be one of RS256")),
+        (Some(1), true),
+        "{}",
+        said.stderr
+    );
     let said = imported(&installation, &zato, &JWT).await;
     assert_eq!((said.fate("definition", "3"), said.fate("link", "6")), ("took".into(), "took".into()));
     let raw = tables(&installation).await;

@@ -168,6 +168,7 @@ impl Zato {
         self.user(Person { approval_status: "perhaps", ..user(14, "jack") }).await;
         self.user(Person { sign_up_time: "2999-01-02 03:04:05", ..user(15, "kim") }).await;
         self.user(Person { email: "a\tb", ..user(16, "leo") }).await;
+        self.user(user(17, "m\u{1b}a")).await;
     }
 
     pub(super) async fn definitions(&self) {

@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::{CHUNK, ImportOptions, JwtIssuer, Line, Noun, Step, is_not_false, reason};
 use crate::app::App;
+use crate::app::session::AuthType;
 use crate::clock::Time;
 use crate::crypto::PasswordHash;
 use crate::error::{Error, Result};
 use crate::store::{DefinitionRow, ZatoDefinition, ZatoTables};
 
-pub(super) const BASIC_AUTH: i16 = 2;
-pub(super) const JWT: i16 = 3;
 /// `DefinitionRow::source`.
 const ARGON2ID: i16 = 1;
 const JWKS_URL: i16 = 4;
@@ -18,11 +17,14 @@ const JWKS_URL: i16 = 4;
 const CLOCK_SKEW_MICROS: i64 = 60_000_000;
 /// Bytes of a name or a username.
 const MAX_NAME: usize = 128;
+const MAX_ISSUER: usize = 512;
+/// Those whose keys can be public.
+const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// What a link can be to.
 pub(super) struct Credential {
     pub(super) auth_id: i64,
-    pub(super) auth_type: &'static str,
+    pub(super) auth_type: AuthType,
     pub(super) username: String,
     /// It was here before, so it may have a link.
     pub(super) is_there: bool,
@@ -90,8 +92,12 @@ impl Definitions {
             Some(auth_id) => (*auth_id, true),
             None => (numbers.of(definition.id, &mut line), false),
         };
-        let credential =
-            Credential { auth_id, auth_type: type_name(row.auth_type), username: row.username.clone(), is_there };
+        let credential = Credential {
+            auth_id,
+            auth_type: AuthType::from_number(row.auth_type),
+            username: row.username.clone(),
+            is_there,
+        };
         self.credentials.insert(definition.id, Ok(credential));
         if is_there {
             return self.steps.push(Step::nothing(line.already_there(Some(auth_id.to_string()))));
@@ -126,10 +132,6 @@ type Principal = (i16, String, String);
 
 fn principal(row: &DefinitionRow) -> Principal {
     (row.auth_type, row.issuer.clone(), row.username.clone())
-}
-
-pub(super) const fn type_name(auth_type: i16) -> &'static str {
-    if auth_type == BASIC_AUTH { "basic_auth" } else { "jwt" }
 }
 
 /// The numbers of those that are here already.
@@ -193,7 +195,7 @@ fn translate(
     let mut line = Line::new(Noun::Definition, &definition.id, name);
     let mut row = DefinitionRow {
         auth_id: definition.id,
-        auth_type: BASIC_AUTH,
+        auth_type: AuthType::BasicAuth.number(),
         name: definition.name.clone(),
         username,
         issuer: String::new(),
@@ -227,8 +229,26 @@ fn translate(
     }
 }
 
+impl JwtIssuer {
+    /// What we could never check a token with is not written down.
+    pub(super) fn check(&self) -> Result<()> {
+        for (field, text) in [("jwt_issuer", &self.issuer), ("jwt_audience", &self.audience)] {
+            if text.is_empty() || text.len() > MAX_ISSUER {
+                return Err(Error::invalid(field, "must have 1 to 512 bytes"));
+            }
+        }
+        if self.algorithms.is_empty() || !self.algorithms.iter().all(|name| ALGORITHMS.contains(&name.as_str())) {
+            return Err(Error::invalid("jwt_algorithm", format!("must be one of {}", ALGORITHMS.join(", "))));
+        }
+        if !self.jwks_url.starts_with("https://") {
+            return Err(Error::invalid("jwt_jwks_url", "must begin with https://"));
+        }
+        Ok(())
+    }
+}
+
 fn is_issued_by(row: &mut DefinitionRow, jwt: &JwtIssuer) {
-    row.auth_type = JWT;
+    row.auth_type = AuthType::Jwt.number();
     row.issuer.clone_from(&jwt.issuer);
     row.audience.clone_from(&jwt.audience);
     row.algorithms = jwt.algorithms.join(",");
@@ -243,7 +263,7 @@ fn check(row: &DefinitionRow) -> Result<()> {
             "" => "is empty",
             text if text.len() > MAX_NAME => "is longer than 128 bytes",
             text if text.chars().any(char::is_control) => "must not contain control characters",
-            text if field == "username" && row.auth_type == BASIC_AUTH && text.contains(':') => {
+            text if field == "username" && row.auth_type == AuthType::BasicAuth.number() && text.contains(':') => {
                 "must not contain a colon"
             }
             _ => continue,

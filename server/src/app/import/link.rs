@@ -30,7 +30,7 @@ pub(super) async fn plan(
         links.into_iter().map(|link| (creation_time(link.creation_time.as_ref(), now), link)).collect();
     // Links without a time come last: they must not come before one that has it.
     dated.sort_by_key(|(time, link)| (time.is_none(), *time, link.id));
-    let mut owners = owners(app, &dated, definitions).await?;
+    let mut owners = owners(app, &dated, users, definitions).await?;
     Ok(dated.iter().map(|(time, link)| one(link, *time, users, definitions, &mut owners, now)).collect())
 }
 
@@ -38,8 +38,10 @@ pub(super) async fn plan(
 async fn owners(
     app: &App,
     links: &[(Option<Time>, ZatoLink)],
+    users: &Users,
     definitions: &Definitions,
 ) -> Result<HashMap<i64, Owner>> {
+    let names = users.names();
     let credentials = links.iter().filter_map(|(_, link)| definitions.credential(link.auth_id?).ok());
     let mut there: Vec<i64> =
         credentials.filter(|credential| credential.is_there).map(|credential| credential.auth_id).collect();
@@ -49,7 +51,7 @@ async fn owners(
     for auth_ids in there.chunks(CHUNK) {
         let found = app.parts.store.links_of_definitions(auth_ids).await?;
         owners.extend(found.into_iter().map(|link: LinkEntry| {
-            let shown = link.user_id.to_string();
+            let shown = names.get(&link.user_id).map_or_else(|| link.user_id.to_string(), |name| (*name).to_owned());
             (link.auth_id, Owner { user_id: link.user_id, shown, link: Some(link.link_id) })
         }));
     }
@@ -70,7 +72,7 @@ fn one(
         Ok(ends) => ends,
         Err(reason) => return Step::nothing(line.refused(reason)),
     };
-    line.name = format!("{} - {} {}", person.username, credential.auth_type, credential.username);
+    line.name = format!("{} - {} {}", person.username, credential.auth_type.name(), credential.username);
     if let Some(owner) = owners.get(&credential.auth_id) {
         return Step::nothing(if owner.user_id == person.user_id {
             line.already_there(owner.link.map(|link| link.to_string()))
@@ -114,7 +116,7 @@ fn ends<'a>(
         return Err("it is to an account outside Zato, not to a definition".to_owned());
     };
     let credential = definitions.credential(auth_id)?;
-    if auth_type(link) != credential.auth_type {
+    if auth_type(link) != credential.auth_type.name() {
         return Err(format!("it says that definition {auth_id} is of type {}, but it is not", auth_type(link)));
     }
     Ok((person, credential))

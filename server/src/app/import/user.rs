@@ -90,6 +90,11 @@ impl Users {
         self.steps.push(Step::nothing(line));
     }
 
+    /// What people are called, by their IDs here.
+    pub(super) fn names(&self) -> HashMap<UserId, &str> {
+        self.people.values().map(|person| (person.user_id, person.username.as_str())).collect()
+    }
+
     /// Who a user of Zato is here, or why nobody.
     pub(super) fn person(&self, zato_user_id: &str) -> std::result::Result<&Person, String> {
         self.people.get(zato_user_id).ok_or_else(|| {

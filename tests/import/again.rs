@@ -33,10 +33,13 @@ async fn a_dry_run_says_what_a_run_does_and_writes_nothing(database: Database) {
     let (installation, zato) = (prepare(database).await, Zato::full(database).await);
     let raw = tables(&installation).await;
     let before = counts(&raw).await;
+    let source = std::fs::read(zato.file()).ok();
+    assert_eq!(source.is_some(), database == Database::Sqlite);
     let dry = imported(&installation, &zato, &["--dry-run"]).await;
     assert_eq!(counts(&raw).await, before);
     let real = imported(&installation, &zato, &[]).await;
     assert_ne!(counts(&raw).await, before);
+    assert_eq!(std::fs::read(zato.file()).ok(), source, "what is imported from is only read");
     assert_eq!(dry.code, real.code);
     let (dry, dry_totals) = dry.report();
     let (real, real_totals) = real.report();

@@ -1,8 +1,8 @@
 //! What an import looks up, many rows at a time, and definitions that come with a number of their own.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Order, QueryFilter,
-    QueryOrder, QuerySelect, Statement, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    Statement, Value,
 };
 
 use super::change::ChangeKind;
@@ -57,9 +57,9 @@ impl<C: ConnectionTrait> Store<C> {
         };
         let given = self.conn.query_one_raw(Statement::from_string(self.shared.backend, given)).await.map_err(fault)?;
         let given: Option<i64> = given.map_or(Ok(None), |row| row.try_get_by_index(0)).map_err(fault)?;
-        let last = definition::Entity::find().order_by(definition::Column::AuthId, Order::Desc).limit(1);
-        let last = last.one(&self.conn).await.map_err(fault)?.map(|row| row.auth_id);
-        Ok(given.max(last).unwrap_or(0))
+        let last = definition::Entity::find().select_only().column_as(definition::Column::AuthId.max(), "last");
+        let last: Option<Option<i64>> = last.into_tuple().one(&self.conn).await.map_err(fault)?;
+        Ok(given.max(last.flatten()).unwrap_or(0))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
-use crate::id::{Id, LinkId, SessionId};
+use crate::id::{Id, SessionId};
 use crate::store::{
     CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
 };
@@ -129,14 +129,15 @@ impl App {
         let event = work.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(work.detail(true)).done();
         let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
-        let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
+        let link = is_due.then(|| link.clone());
         self.parts
             .store
             .write(move |tx| {
                 tx.audit(event.clone());
+                let link = link.clone();
                 Box::pin(async move {
                     match link {
-                        Some(link) => tx.touch_link(link, now).await,
+                        Some(link) => tx.touch_link(&link, now).await,
                         None => Ok(()),
                     }
                 })
@@ -350,7 +351,7 @@ impl Work {
             token: seal_token(tx.keyring(), hash, &token),
         };
         tx.put_credential(&self.hashes, credential).await?;
-        tx.touch_link(Id::from_uuid(link.link_id), now).await?;
+        tx.touch_link(link, now).await?;
         Ok((token, row))
     }
 }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod external;
 pub mod external_login;
 pub mod housekeeping;
+pub mod linked_auth;
 pub mod login;
 pub mod page;
 mod password;

@@ -31,7 +31,7 @@ impl AuthType {
         self as i16
     }
 
-    /// As it is called in audit events and links.
+    /// As it is written in answers and in the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Password => "password",

@@ -19,6 +19,8 @@ pub(super) enum ChangeKind {
     UserDeleted = 6,
     AttributesChanged = 7,
     CallersChanged = 8,
+    /// Those of a user.
+    LinksChanged = 10,
 }
 
 impl Tx {

@@ -42,6 +42,11 @@ pub(super) fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
+/// True if a row is named that is not there.
+pub(super) fn is_foreign_key_violation(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+}
+
 fn runtime_fault(error: &RuntimeErr) -> Error {
     use sea_orm::sqlx::Error as Sqlx;
 

@@ -56,6 +56,7 @@ pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
 pub use key_use::LiveHashes;
+pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
 pub use purge::Purged;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;

@@ -200,10 +200,10 @@ enum Blow {
 impl Blow {
     async fn strike(self, root: &Subject, defined: &Defined, person: &Person) {
         match self {
-            Self::Of(ending) => drop(ending.of(root, defined, &person.user_id).await),
-            Self::UserLocked => drop(root.lock_user(&person.user_id).await.unwrap()),
-            Self::UserRejected => drop(root.reject_user(&person.user_id).await.unwrap()),
-            Self::UserDeleted => root.delete_user(&person.user_id).await.unwrap(),
+            Self::Of(ending) => _ = ending.of(root, defined, &person.user_id).await,
+            Self::UserLocked => _ = root.lock_user(&person.user_id).await.unwrap(),
+            Self::UserRejected => _ = root.reject_user(&person.user_id).await.unwrap(),
+            Self::UserDeleted => _ = root.delete_user(&person.user_id).await.unwrap(),
         }
     }
 
@@ -214,7 +214,12 @@ impl Blow {
 }
 
 async fn live_sessions_of(root: &Subject, auth_id: i64) -> usize {
-    let request = ListSessionsRequest { all_users: true, state: SessionState::Active.into(), page_size: 200, ..Default::default() };
+    let request = ListSessionsRequest {
+        all_users: true,
+        state: SessionState::Active.into(),
+        page_size: 200,
+        ..Default::default()
+    };
     let sessions = root.call(request).await.unwrap().sessions;
     sessions.iter().filter(|session| session.auth_id == auth_id).count()
 }

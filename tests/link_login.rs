@@ -135,7 +135,8 @@ async fn each_token_of_a_definition_has_a_session_of_its_own(database: Database)
     let server = TestServer::start(database).await;
     let root = server.as_root().await;
     let defined = Defined::linked(&root, Kinds::Jwt, "issued", &server.alice.user_id).await;
-    let log_in = async |number| server.client().create_session(defined.credential(&server.clock, number)).await.unwrap();
+    let log_in =
+        async |number| server.client().create_session(defined.credential(&server.clock, number)).await.unwrap();
     let (one, other) = (log_in(1).await, log_in(2).await);
     assert!(!same(&one, &other));
     assert!(same(&one, &log_in(1).await) && same(&other, &log_in(2).await));
@@ -202,7 +203,10 @@ async fn that_a_session_is_found_is_activity_and_nothing_more(database: Database
             assert_eq!(again.session.absolute_expire_time, first.session.absolute_expire_time);
             assert_eq!(again.session.rotation_count, 0);
             let own = server.on_behalf_of(&again.ust).current_session().await.unwrap();
-            assert_eq!((own.last_active_time, own.expire_time), (again.session.last_active_time, again.session.expire_time));
+            assert_eq!(
+                (own.last_active_time, own.expire_time),
+                (again.session.last_active_time, again.session.expire_time)
+            );
         }
         server.clock.advance(just_before(idle / 2));
         assert!(same(&first, &defined.log_in(&server).await));

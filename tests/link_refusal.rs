@@ -267,7 +267,11 @@ async fn a_code_works_once_whatever_it_comes_with(database: Database) {
     let code = app.code(&server);
     let password = lanyard_client::v1::PasswordCredential { totp_code: code.clone(), ..password };
     server.client().create_session(Credential::Password(password)).await.unwrap();
-    assert_eq!(with_code(&server, &defined, 2, &code).await.reason(), ErrorReason::LoginFailed, "nor the other way round");
+    assert_eq!(
+        with_code(&server, &defined, 2, &code).await.reason(),
+        ErrorReason::LoginFailed,
+        "nor the other way round"
+    );
 }
 
 async fn a_code_that_comes_many_times_at_once_with_other_tokens_works_once(database: Database) {

@@ -24,7 +24,7 @@ use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
-use crate::id::{Id, SessionId};
+use crate::id::{Id, LinkId, SessionId};
 use crate::store::{
     CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
 };
@@ -129,15 +129,14 @@ impl App {
         let event = work.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(work.detail(true)).done();
         let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
-        let link = is_due.then(|| link.clone());
+        let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
         self.parts
             .store
             .write(move |tx| {
                 tx.audit(event.clone());
-                let link = link.clone();
                 Box::pin(async move {
                     match link {
-                        Some(link) => tx.touch_link(&link, now).await,
+                        Some(link) => tx.touch_link(link, now).await,
                         None => Ok(()),
                     }
                 })
@@ -351,7 +350,7 @@ impl Work {
             token: seal_token(tx.keyring(), hash, &token),
         };
         tx.put_credential(&self.hashes, credential).await?;
-        tx.touch_link(link, now).await?;
+        tx.touch_link(Id::from_uuid(link.link_id), now).await?;
         Ok((token, row))
     }
 }

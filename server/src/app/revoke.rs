@@ -17,16 +17,6 @@ pub enum RevokeTarget {
     Everyone,
 }
 
-impl RevokeTarget {
-    fn detail(&self, revoked: u64) -> serde_json::Value {
-        match self {
-            Self::App(app) => serde_json::json!({ "revoked": revoked, "app": app }),
-            Self::Definition(auth_id) => serde_json::json!({ "revoked": revoked, "auth_id": auth_id }),
-            Self::User(_) | Self::Everyone => serde_json::json!({ "revoked": revoked, "app": "" }),
-        }
-    }
-}
-
 impl App {
     /// Logs out. Returns whether the session was live and this call ended it.
     #[tracing::instrument(level = "debug", skip_all)]
@@ -95,13 +85,19 @@ impl App {
                         }
                         RevokeTarget::App(app) => tx.revoke_sessions_of_app(Some(app), except, reason, now).await?,
                         RevokeTarget::Definition(auth_id) => {
-                            // Who logs in with it at this moment does so before or after.
+                            // A login with it that is under way ends first, so that its session ends too.
                             tx.lock_definition(*auth_id).await?;
                             tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
                         }
                         RevokeTarget::Everyone => tx.revoke_sessions_of_app(None, except, reason, now).await?,
                     };
-                    tx.audit(event.detail(target.detail(ended)).done());
+                    let mut detail = serde_json::json!({ "revoked": ended });
+                    match &target {
+                        RevokeTarget::App(app) => detail["app"] = app.as_str().into(),
+                        RevokeTarget::Definition(auth_id) => detail["auth_id"] = (*auth_id).into(),
+                        RevokeTarget::User(_) | RevokeTarget::Everyone => {}
+                    }
+                    tx.audit(event.detail(detail).done());
                     Ok(ended)
                 })
             })

@@ -31,7 +31,7 @@ impl AuthType {
         self as i16
     }
 
-    /// As it is written in answers and in the audit trail.
+    /// As it is called in audit events and links.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Password => "password",

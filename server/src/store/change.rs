@@ -19,8 +19,10 @@ pub(super) enum ChangeKind {
     UserDeleted = 6,
     AttributesChanged = 7,
     CallersChanged = 8,
+    DefinitionChanged = 9,
+    DefinitionDeleted = 10,
     /// Those of a user.
-    LinksChanged = 10,
+    LinksChanged = 11,
 }
 
 impl Tx {

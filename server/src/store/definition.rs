@@ -1,16 +1,103 @@
 //! Definitions: external credentials.
 
-use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order,
+    QueryFilter, QueryOrder, QuerySelect,
+};
 
+use super::change::ChangeKind;
 use super::entity::definition;
+use super::error::violates_index;
 use super::{DefinitionRow, Store, Tx, fault};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::id::Id;
+
+/// Which definitions; all that are set must match.
+#[derive(Clone, Debug, Default)]
+pub struct DefinitionFilter {
+    pub auth_type: Option<i16>,
+    pub name: Option<String>,
+}
+
+impl DefinitionFilter {
+    fn condition(&self) -> Condition {
+        use definition::Column;
+
+        Condition::all()
+            .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
+            .add_option(self.name.as_ref().map(|name| Column::Name.eq(name)))
+    }
+}
 
 impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definition(&self, auth_id: i64) -> Result<Option<DefinitionRow>> {
         definition::Entity::find_by_id(auth_id).one(&self.conn).await.map_err(fault)
     }
+
+    /// Definitions that match, in the order of their numbers, behind `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definitions(
+        &self,
+        filter: &DefinitionFilter,
+        after: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<DefinitionRow>> {
+        use definition::Column;
+
+        definition::Entity::find()
+            .filter(filter.condition().add_option(after.map(|after| Column::AuthId.gt(after))))
+            .order_by(Column::AuthId, Order::Asc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)
+    }
+
+    /// The definition with exactly this name.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definition_by_name(&self, name: &str) -> Result<Option<DefinitionRow>> {
+        if !can_be_stored(name) {
+            return Ok(None);
+        }
+        definition::Entity::find().filter(definition::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
+    }
+
+    /// The definition of a principal, exactly as it is written. With basic auth the issuer is empty.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definition_of_principal(
+        &self,
+        auth_type: i16,
+        username: &str,
+        issuer: &str,
+    ) -> Result<Option<DefinitionRow>> {
+        if !can_be_stored(username) || !can_be_stored(issuer) {
+            return Ok(None);
+        }
+        let principal = of_username(auth_type, username).add(definition::Column::Issuer.eq(issuer));
+        definition::Entity::find().filter(principal).one(&self.conn).await.map_err(fault)
+    }
+
+    /// The definitions of a username, of whichever issuers: two at most, which is one too many to know which is meant.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definitions_of_username(&self, auth_type: i16, username: &str) -> Result<Vec<DefinitionRow>> {
+        if !can_be_stored(username) {
+            return Ok(Vec::new());
+        }
+        let found = definition::Entity::find().filter(of_username(auth_type, username)).limit(2);
+        found.all(&self.conn).await.map_err(fault)
+    }
+}
+
+/// No definition has a NUL, and PostgreSQL refuses the question.
+fn can_be_stored(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+fn of_username(auth_type: i16, username: &str) -> Condition {
+    use definition::Column;
+
+    Condition::all().add(Column::AuthType.eq(auth_type)).add(Column::Username.eq(username))
 }
 
 impl Tx {
@@ -18,5 +105,51 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_definition(&self, auth_id: i64) -> Result<Option<DefinitionRow>> {
         definition::Entity::find_by_id(auth_id).lock_exclusive().one(&self.conn).await.map_err(fault)
+    }
+
+    /// Stores a new definition and returns its number, which no other ever had: that of the row is not looked at.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn insert_definition(&self, row: DefinitionRow) -> Result<i64> {
+        let row = definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model().reset_all() };
+        let inserted = definition::Entity::insert(row).exec(&self.conn).await.map_err(taken)?;
+        let auth_id = inserted.last_insert_id;
+        self.feed(ChangeKind::DefinitionChanged, None, None).await?;
+        Ok(auth_id)
+    }
+
+    /// Stores the whole row. The feed names the user to whom the definition is linked: their links show parts of it.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn update_definition(&self, row: DefinitionRow) -> Result<()> {
+        let auth_id = row.auth_id;
+        definition::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(taken)?;
+        self.feed_definition(ChangeKind::DefinitionChanged, auth_id).await
+    }
+
+    /// Removes a definition with its link. The sessions that began with it are to be revoked before.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_definition(&self, auth_id: i64) -> Result<()> {
+        self.feed_definition(ChangeKind::DefinitionDeleted, auth_id).await?;
+        definition::Entity::delete_by_id(auth_id).exec(&self.conn).await.map_err(fault)?;
+        Ok(())
+    }
+
+    async fn feed_definition(&self, kind: ChangeKind, auth_id: i64) -> Result<()> {
+        let user = self.link_of_definition(auth_id).await?.map(|link| Id::from_uuid(link.user_id));
+        if let Some(user) = user {
+            self.forget_links(user);
+        }
+        self.feed(kind, user, None).await
+    }
+}
+
+/// Which of the two things that must be unique was there already.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn taken(error: DbErr) -> Error {
+    if violates_index(&error, "definition_name", "definition.name") {
+        Error::DefinitionNameTaken
+    } else if violates_index(&error, "definition_principal", "definition.auth_type") {
+        Error::DefinitionExists
+    } else {
+        fault(error)
     }
 }

@@ -47,6 +47,20 @@ pub(super) fn is_foreign_key_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
 }
 
+/// True if a row is there already that a unique index lets be there once. PostgreSQL names the index, SQLite its columns,
+/// of which `first_column` (`table.column`) is the first.
+pub(super) fn violates_index(error: &DbErr, index: &str, first_column: &str) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) = error else {
+        return false;
+    };
+    let Some(database) = source.as_database_error().filter(|_| is_unique_violation(error)) else { return false };
+    if let Some(violated) = database.constraint() {
+        return violated == index;
+    }
+    let columns = database.message().rsplit(": ").next().unwrap_or_default();
+    columns.split(", ").next() == Some(first_column)
+}
+
 fn runtime_fault(error: &RuntimeErr) -> Error {
     use sea_orm::sqlx::Error as Sqlx;
 

@@ -3,8 +3,8 @@
 //! What changes a link locks in this order, so that nobody waits in a circle: definition, user, link, sessions.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    QuerySelect, Statement, Value,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QuerySelect, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -227,28 +227,19 @@ impl Tx {
         self.links_changed(Id::from_uuid(row.user_id)).await
     }
 
-    /// Notes a login through the link, which is no change of it.
+    /// Notes that a login through the link succeeded. No change of the link: its version stays.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn touch_link(&self, row: &LinkedAuthRow, now: Time) -> Result<()> {
-        use sea_orm::ActiveValue::Set;
-
-        linked_auth::Entity::update_many()
+    pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
+        let touched = linked_auth::Entity::update_many()
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now.micros())), ..Default::default() })
-            .filter(linked_auth::Column::LinkId.eq(row.link_id))
-            .exec(&self.conn)
+            .filter(linked_auth::Column::LinkId.eq(link.uuid()))
+            .exec_with_returning(&self.conn)
             .await
             .map_err(fault)?;
-        self.forget_links(Id::from_uuid(row.user_id));
-        Ok(())
-    }
-
-    /// For whatever changes what the link of a definition shows: call it before the definition is changed or deleted.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn definition_of_link_changes(&self, auth_id: i64) -> Result<()> {
-        match self.link_of_definition(auth_id).await? {
-            Some(link) => self.links_changed(Id::from_uuid(link.user_id)).await,
-            None => Ok(()),
+        for row in touched {
+            self.forget_links(Id::from_uuid(row.user_id));
         }
+        Ok(())
     }
 
     async fn links_changed(&self, user: UserId) -> Result<()> {

@@ -46,6 +46,7 @@ pub use audit::{AuditEvent, AuditFilter, AuditPosition, AuditProblem, Outcome, S
 pub use cache::CacheStats;
 pub use caller::NewCaller;
 pub use credential::{CredentialHash, CredentialSession};
+pub use definition::DefinitionFilter;
 pub use entity::attribute::Model as AttributeRow;
 pub use entity::caller::Model as CallerRow;
 pub use entity::definition::Model as DefinitionRow;

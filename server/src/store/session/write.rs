@@ -178,12 +178,11 @@ impl Tx {
     }
 
     /// Ends all sessions that began with a definition and are not revoked yet; returns how many were live.
-    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: i16, now: Time) -> Result<u64> {
         self.revoke_other_sessions_of_definition(auth_id, None, reason, now).await
     }
 
-    /// The same, but for one.
+    /// The same, but one.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_other_sessions_of_definition(
         &self,

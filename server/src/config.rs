@@ -147,6 +147,8 @@ pub struct App {
     pub quota: Option<u32>,
     pub quota_policy: Option<QuotaPolicy>,
     pub address_binding: Option<AddressBinding>,
+    #[serde(default)]
+    pub self_service_links: bool,
 }
 
 /// The rules of one app: its own and, where it has none, those of `[session]`.
@@ -158,6 +160,7 @@ pub struct Policy {
     pub quota: u32,
     pub quota_policy: QuotaPolicy,
     pub address_binding: AddressBinding,
+    pub self_service_links: bool,
 }
 
 /// What happens to a login beyond the quota.
@@ -340,6 +343,7 @@ impl Config {
             quota: own.quota.unwrap_or(session.quota),
             quota_policy: own.quota_policy.unwrap_or(session.quota_policy),
             address_binding: own.address_binding.unwrap_or(session.address_binding),
+            self_service_links: own.self_service_links,
         })
     }
 
@@ -375,7 +379,15 @@ impl Password {
 
 impl Default for App {
     fn default() -> Self {
-        Self { login: true, idle: None, absolute: None, quota: None, quota_policy: None, address_binding: None }
+        Self {
+            login: true,
+            idle: None,
+            absolute: None,
+            quota: None,
+            quota_policy: None,
+            address_binding: None,
+            self_service_links: false,
+        }
     }
 }
 

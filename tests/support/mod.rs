@@ -3,7 +3,9 @@
 pub mod answers;
 pub mod certificates;
 pub mod databases;
+pub mod external;
 pub mod installation;
+pub mod links;
 pub mod process;
 pub mod raw;
 pub mod secrets;

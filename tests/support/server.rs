@@ -127,6 +127,10 @@ impl TestServer {
         self.running().addr
     }
 
+    pub fn is_postgres(&self) -> bool {
+        self.config.database.url.is_postgres()
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
     }

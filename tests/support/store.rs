@@ -131,7 +131,7 @@ impl Ground {
     /// # Panics
     /// If there is none to be had.
     pub async fn raw(&self) -> Raw {
-        Raw(Database::connect(raw_options(&self.config)).await.expect("the database can be reached"))
+        Raw::beside(&self.config).await
     }
 }
 
@@ -139,6 +139,16 @@ fn raw_options(config: &Config) -> sea_orm::ConnectOptions {
     let mut options = sea_orm::ConnectOptions::new(config.database.url.expose());
     options.max_connections(1).sqlx_logging(false);
     options
+}
+
+impl Raw {
+    /// A connection beside a server, to its database.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn beside(config: &Config) -> Self {
+        Self(Database::connect(raw_options(config)).await.expect("the database can be reached"))
+    }
 }
 
 /// See [`Ground::raw`]. One connection: what is begun on it can be ended on it.
@@ -152,6 +162,17 @@ impl Raw {
     pub async fn execute(&self, sql: &str) -> u64 {
         let done = self.0.execute_unprepared(sql).await;
         done.unwrap_or_else(|problem| panic!("{sql}: {problem}")).rows_affected()
+    }
+
+    /// What the database says to a statement that it must refuse.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn refused(&self, sql: &str) -> String {
+        match self.0.execute_unprepared(sql).await {
+            Ok(_) => panic!("{sql}: it was not refused"),
+            Err(problem) => problem.to_string(),
+        }
     }
 
     /// The first column of all rows.

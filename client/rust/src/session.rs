@@ -10,9 +10,9 @@ use crate::token::Ust;
 use crate::v1::create_session_request::Credential;
 use crate::v1::revoke_sessions_request::Target;
 use crate::v1::{
-    BatchVerifySessionsRequest, CreateSessionRequest, GetSessionRequest, ListSessionsRequest, PasswordCredential,
-    RenewSessionRequest, RevokeSessionRequest, RevokeSessionsRequest, SessionToVerify, UserSession,
-    VerifySessionRequest, Warning,
+    BasicAuthCredential, BatchVerifySessionsRequest, CreateSessionRequest, GetSessionRequest, JwtCredential,
+    ListSessionsRequest, PasswordCredential, RenewSessionRequest, RevokeSessionRequest, RevokeSessionsRequest,
+    SessionToVerify, UserSession, VerifySessionRequest, Warning,
 };
 use crate::verdict::Verdict;
 
@@ -20,9 +20,9 @@ use crate::verdict::Verdict;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Login {
-    /// The token. It cannot be shown again.
+    /// The token. That of a login with a password cannot be shown again.
     pub ust: Ust,
-    /// The new session.
+    /// The new session, or the live one of the same external credential.
     pub session: UserSession,
     /// What the user should know: the password expires soon, ...
     pub warnings: Vec<Warning>,
@@ -47,6 +47,20 @@ impl Client {
         let credential =
             PasswordCredential { username: username.to_owned(), password, ..PasswordCredential::default() };
         self.create_session(Credential::Password(credential)).await
+    }
+
+    /// Logs in the user that a basic-auth definition is linked to, into the live session of that definition or a new one.
+    pub async fn log_in_basic_auth(&self, username: &str, secret: &SecretString) -> Result<Login, Error> {
+        let secret = secret.expose_secret().to_owned();
+        let credential = BasicAuthCredential { username: username.to_owned(), secret };
+        self.create_session(Credential::BasicAuth(credential)).await
+    }
+
+    /// Logs in the user that the definition of a JWT is linked to, into the live session of that token or a new one. For a
+    /// code see [`Self::create_session`].
+    pub async fn log_in_jwt(&self, token: &SecretString) -> Result<Login, Error> {
+        let token = token.expose_secret().to_owned();
+        self.create_session(Credential::Jwt(JwtCredential { token, ..JwtCredential::default() })).await
     }
 
     /// Logs a user in.

@@ -134,15 +134,20 @@ impl App {
         target: Option<UserId>,
         session: Option<SessionId>,
     ) -> Result<()> {
-        if self.parts.audit_reads == AuditReads::None {
-            return Ok(());
-        }
         let mut event = Event::by(acting, operation);
         if let Some(target) = target {
             event = event.target(target);
         }
         if let Some(session) = session {
             event = event.session(session);
+        }
+        self.audit_read_event(event).await
+    }
+
+    /// Somebody read what is another's.
+    pub(super) async fn audit_read_event(&self, event: Event) -> Result<()> {
+        if self.parts.audit_reads == AuditReads::None {
+            return Ok(());
         }
         self.write_event(event.done()).await
     }

@@ -1,19 +1,19 @@
 //! Logging in with a password.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::admission::{Admission, Means, may_log_in};
 use super::audit::Event;
-use super::client::{Client, ClientInput, clean_user_agent};
+use super::client::{Client, ClientInput};
 use super::password::{Password, check_new, warns};
-use super::session::{AuthType, Login, RevokeReason, Session, in_networks, new_session};
+use super::session::{RevokeReason, Session};
 use super::throttle::Attempt;
-use super::user::{ApprovalStatus, networks_of, set_password, username_key};
-use super::{App, Context, totp};
+use super::user::{matching_totp_step, set_password, username_key};
+use super::{App, Context};
 use crate::clock::Time;
-use crate::config::{self, Policy, QuotaPolicy};
+use crate::config;
 use crate::crypto::{PasswordHash, Token};
 use crate::error::{Error, Result};
 use crate::id::{Id, UserId};
@@ -78,7 +78,7 @@ impl App {
             Err(error) => return self.not_done(event, error).await,
         };
         let Some(user) = user else { return Err(Error::internal("the password of nobody was right")) };
-        if let Err(reason) = may_log_in(&user, &client) {
+        if let Err(reason) = may_log_in(&user, client.app.policy, client.remote_addr) {
             self.parts.throttle.failed(attempt, self.parts.clock.now());
             return self.login_failed(event, reason).await;
         }
@@ -98,7 +98,7 @@ impl App {
     }
 
     /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
-    async fn not_done(&self, event: Event, error: Error) -> Result<NewLogin> {
+    pub(super) async fn not_done<T>(&self, event: Event, error: Error) -> Result<T> {
         let reason = match error {
             Error::LoginThrottled { .. } => "throttled",
             Error::TotpRequired => "totp_required",
@@ -120,8 +120,7 @@ impl App {
             return Err(Error::TotpRequired);
         }
         let now = self.parts.clock.now();
-        let secret = self.open_totp_secret(user)?;
-        let step = totp::matching_step(&secret, code, user.totp_last_step, now)?;
+        let step = matching_totp_step(&self.parts.keyring, user, code, now)?;
         if step.is_none() {
             self.parts.throttle.failed(attempt, now);
         }
@@ -148,15 +147,8 @@ impl App {
     }
 
     async fn log_in(&self, client: &Client<'_>, proved: Proved, event: Event) -> Result<NewLogin> {
-        let work = Arc::new(Work {
-            proved,
-            event,
-            app: Arc::clone(&client.app.name),
-            policy: client.app.policy,
-            remote_addr: client.remote_addr,
-            user_agent: clean_user_agent(client.user_agent),
-            rules: self.parts.password.clone(),
-        });
+        let admission = Admission::new(client, event);
+        let work = Arc::new(Work { proved, admission, rules: self.parts.password.clone() });
         let done = self.parts.store.write(move |tx| {
             let work = Arc::clone(&work);
             Box::pin(async move { work.run(tx).await })
@@ -179,11 +171,7 @@ impl App {
 /// The transaction of a login.
 struct Work {
     proved: Proved,
-    event: Event,
-    app: Arc<str>,
-    policy: Policy,
-    remote_addr: IpAddr,
-    user_agent: String,
+    admission: Admission,
     rules: config::Password,
 }
 
@@ -202,35 +190,24 @@ impl Work {
         let mut user = match user.ok_or("deleted_meanwhile").and_then(|user| self.still_holds(user)) {
             Ok(user) => user,
             Err(reason) => {
-                tx.audit(self.event.clone().refused(reason));
+                tx.audit(self.admission.event.clone().refused(reason));
                 return Ok(Err(Refusal::Login));
             }
         };
-        if let Some(limit) = self.make_room(tx, user_id, now).await? {
-            tx.audit(self.event.clone().refused("quota"));
+        if let Some(limit) = self.admission.make_room(tx, user_id, now).await? {
+            tx.audit(self.admission.event.clone().refused("quota"));
             return Ok(Err(Refusal::Quota(limit)));
         }
         self.update_user(tx, &mut user, now).await?;
-        let login = Login {
-            user: user_id,
-            username: user.username.clone(),
-            auth_type: AuthType::Password,
-            app: &self.app,
-            policy: self.policy,
-            remote_addr: self.remote_addr,
-            user_agent: self.user_agent.clone(),
-        };
-        let (token, new) = new_session(tx, &login, now);
-        let row = new.row.clone();
-        tx.insert_session(new).await?;
-        let event = self.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
+        let (token, row) = self.admission.begin(tx, &user, Means::password(), now).await?;
+        let event = self.admission.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
         tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })).done());
         Ok(Ok(Done { token, row, user }))
     }
 
     /// What was proved a moment ago, on the row as it is now that nobody else can change it.
     fn still_holds(&self, user: UserRow) -> std::result::Result<UserRow, &'static str> {
-        may_log_in_from(&user, self.policy, self.remote_addr)?;
+        self.admission.admits(&user)?;
         // Another login may have hashed the same password anew, which leaves the version as it is; a new password does not.
         let is_new_hash = user.password_hash != self.proved.user.password_hash;
         if is_new_hash && user.version != self.proved.user.version {
@@ -243,31 +220,6 @@ impl Work {
         }
     }
 
-    /// Room for one more session in the app, by its policy; the limit if there is none.
-    async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
-        let live = tx.live_sessions(user, &self.app, now).await?;
-        let quota = self.policy.quota as usize;
-        if live.len() < quota {
-            return Ok(None);
-        }
-        if self.policy.quota_policy == QuotaPolicy::Deny {
-            return Ok(Some(self.policy.quota));
-        }
-        for oldest in &live[..=live.len() - quota] {
-            tx.revoke_session(oldest, RevokeReason::Quota.number(), now).await?;
-            tx.audit(
-                self.event
-                    .clone()
-                    .target(user)
-                    .session(Id::from_uuid(oldest.session_id))
-                    .named("session.revoke")
-                    .detail(serde_json::json!({ "cause": "quota" }))
-                    .done(),
-            );
-        }
-        Ok(None)
-    }
-
     async fn update_user(&self, tx: &Tx, user: &mut UserRow, now: Time) -> Result<()> {
         if let Some(step) = self.proved.totp_step {
             user.totp_last_step = step;
@@ -276,7 +228,7 @@ impl Work {
             set_password(user, hash, false, &self.rules, now);
             let user_id = Id::from_uuid(user.user_id);
             let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged.number(), now).await?;
-            let event = self.event.clone().named("user.change_password").subject(user_id);
+            let event = self.admission.event.clone().named("user.change_password").subject(user_id);
             tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
         } else if let Some(hash) = &self.proved.rehashed {
             user.password_hash = Some(hash.0.clone());
@@ -285,28 +237,4 @@ impl Work {
             self.proved.totp_step.is_some() || self.proved.new_password.is_some() || self.proved.rehashed.is_some();
         if changed { tx.update_user(user.clone()).await } else { Ok(()) }
     }
-}
-
-/// The user may log in to this app from here.
-fn may_log_in(user: &UserRow, client: &Client<'_>) -> std::result::Result<(), &'static str> {
-    may_log_in_from(user, client.app.policy, client.remote_addr)
-}
-
-fn may_log_in_from(user: &UserRow, policy: Policy, address: IpAddr) -> std::result::Result<(), &'static str> {
-    if user.is_locked {
-        return Err("user_locked");
-    }
-    match ApprovalStatus::from_number(user.approval_status) {
-        ApprovalStatus::Approved => {}
-        ApprovalStatus::Pending => return Err("user_not_approved"),
-        ApprovalStatus::Rejected => return Err("user_rejected"),
-    }
-    if !policy.login {
-        return Err("app_without_login");
-    }
-    let networks = networks_of(user).map_err(|_| "unreadable_networks")?;
-    if !in_networks(&networks, address) {
-        return Err("address_not_allowed");
-    }
-    Ok(())
 }

@@ -3,13 +3,16 @@
 //! A verb looks the same everywhere: who calls and where the user is ([`App::client`]), who acts ([`App::acting`]), may they
 //! (before anything is looked up), the rule, then one transaction that holds the change and its audit event.
 
+mod admission;
 pub mod attribute;
 pub mod audit;
 pub mod caller;
 pub mod callers;
 pub mod client;
 pub mod external;
+pub mod external_login;
 pub mod housekeeping;
+pub mod linked_auth;
 pub mod login;
 pub mod page;
 mod password;

@@ -12,6 +12,8 @@ use crate::id::{Id, SessionId, UserId};
 pub enum RevokeTarget {
     User(UserId),
     App(String),
+    /// Those that began with the definition of this number.
+    Definition(i64),
     Everyone,
 }
 
@@ -82,10 +84,20 @@ impl App {
                             tx.revoke_sessions_of_user(*user, except, reason, now).await?
                         }
                         RevokeTarget::App(app) => tx.revoke_sessions_of_app(Some(app), except, reason, now).await?,
+                        RevokeTarget::Definition(auth_id) => {
+                            // A login with it that is under way ends first, so that its session ends too.
+                            tx.lock_definition(*auth_id).await?;
+                            tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
+                        }
                         RevokeTarget::Everyone => tx.revoke_sessions_of_app(None, except, reason, now).await?,
                     };
-                    let app = if let RevokeTarget::App(app) = &target { app } else { "" };
-                    tx.audit(event.detail(serde_json::json!({ "revoked": ended, "app": app })).done());
+                    let mut detail = serde_json::json!({ "revoked": ended });
+                    match &target {
+                        RevokeTarget::App(app) => detail["app"] = app.as_str().into(),
+                        RevokeTarget::Definition(auth_id) => detail["auth_id"] = (*auth_id).into(),
+                        RevokeTarget::User(_) | RevokeTarget::Everyone => {}
+                    }
+                    tx.audit(event.detail(detail).done());
                     Ok(ended)
                 })
             })

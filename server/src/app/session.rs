@@ -1,7 +1,6 @@
 //! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, the hot path in `verify`.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -9,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
+use super::external_login::follow_rotation;
 use super::page::{Page, PageRequest, Query};
 use super::verify::{Inactive, judge};
 use crate::clock::Time;
@@ -16,7 +16,7 @@ use crate::config::AddressBinding;
 use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
 use crate::id::{Id, SessionId, UserId};
-use crate::store::{NewSession, SessionFilter, SessionRow, SessionTokenRow, Tx};
+use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
 
 /// How the user proved who they are. The numbers are those of the contract and of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub enum AuthType {
 impl AuthType {
     pub const fn number(self) -> i16 {
         self as i16
+    }
+
+    /// As it is called in audit events and links.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::BasicAuth => "basic_auth",
+            Self::Jwt => "jwt",
+        }
     }
 
     /// A number from a newer version reads as a password.
@@ -190,10 +199,15 @@ pub(super) fn in_networks(networks: &[IpNet], address: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(&address))
 }
 
+/// The /24 (IPv4) or /56 (IPv6) of an address.
+pub(super) fn prefix_of(address: IpAddr) -> IpNet {
+    let bits = if address.is_ipv4() { 24 } else { 56 };
+    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
+}
+
 /// The same /24 (IPv4) or /56 (IPv6).
 pub(super) fn same_prefix(one: IpAddr, other: IpAddr) -> bool {
-    let bits = if one.is_ipv4() { 24 } else { 56 };
-    IpNet::new(one, bits).is_ok_and(|network| network.trunc().contains(&other))
+    prefix_of(one).contains(&other)
 }
 
 /// Which sessions to list.
@@ -354,7 +368,7 @@ async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, 
 }
 
 /// Counts from now, never past the absolute limit.
-fn extend(row: &mut SessionRow, now: Time) {
+pub(super) fn extend(row: &mut SessionRow, now: Time) {
     row.last_active_at = row.last_active_at.max(now.micros());
     row.expires_at = row.last_active_at.saturating_add(row.idle_micros).min(row.absolute_expires_at);
 }
@@ -379,6 +393,7 @@ async fn rotate_token(
         successor: None,
     })
     .await?;
+    follow_rotation(tx, row, &new).await?;
     Ok((new, grace_until))
 }
 
@@ -390,47 +405,4 @@ fn open_successor(tx: &Tx, old: &SessionTokenRow, sealed: &[u8]) -> Result<Token
 
 fn successor_place(old: &SessionTokenRow) -> [&[u8]; 4] {
     [b"session_token", old.session_id.as_bytes(), &old.token_hash, b"successor"]
-}
-
-/// The parts of a new session that its login decides.
-pub(super) struct Login<'a> {
-    pub user: UserId,
-    pub username: String,
-    pub auth_type: AuthType,
-    pub app: &'a str,
-    pub policy: crate::config::Policy,
-    pub remote_addr: IpAddr,
-    pub user_agent: String,
-}
-
-/// A new session and its token.
-pub(super) fn new_session(tx: &Tx, login: &Login<'_>, now: Time) -> (Token, NewSession) {
-    let token = Token::generate(TokenKind::Ust);
-    let (hash, key_id) = tx.keyring().hash_token(token.as_ref());
-    let absolute = now + login.policy.absolute;
-    let row = SessionRow {
-        session_id: SessionId::new(now).uuid(),
-        user_id: login.user.uuid(),
-        username: login.username.clone(),
-        auth_type: login.auth_type.number(),
-        app: login.app.to_owned(),
-        remote_addr: Some(login.remote_addr.to_string()),
-        user_agent: login.user_agent.clone(),
-        address_binding: binding_number(login.policy.address_binding),
-        idle_micros: micros(login.policy.idle),
-        created_at: now.micros(),
-        last_active_at: now.micros(),
-        expires_at: (now + login.policy.idle).min(absolute).micros(),
-        absolute_expires_at: absolute.micros(),
-        revoked_at: None,
-        revoke_reason: None,
-        generation: 0,
-        auth_id: None,
-        auth_principal: String::new(),
-    };
-    (token, NewSession { row, token: hash, key_id })
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

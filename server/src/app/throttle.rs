@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
+use super::session::prefix_of;
 use crate::clock::Time;
 use crate::config;
 use crate::error::{Error, Result};
@@ -56,7 +57,7 @@ impl Throttle {
 
     /// May this be tried now?
     pub(super) fn check(&self, attempt: Attempt, now: Time) -> Result<()> {
-        let network = network(attempt.address);
+        let network = prefix_of(attempt.address);
         let tables = self.tables.lock();
         let is_known = tables.known.get(&attempt.name).is_some_and(|(known, _)| *known == network);
         let by_name = tables.names.get(&attempt.name).filter(|_| !is_known);
@@ -73,7 +74,7 @@ impl Throttle {
         let forget = self.config.max_delay * FORGET_AFTER;
         let mut tables = self.tables.lock();
         count(&mut tables.names, attempt.name, now, forget);
-        count(&mut tables.networks, network(attempt.address), now, forget);
+        count(&mut tables.networks, prefix_of(attempt.address), now, forget);
     }
 
     /// The name's failures are forgotten; the network's are not: one good login must not buy free guesses at others.
@@ -81,7 +82,7 @@ impl Throttle {
         let mut tables = self.tables.lock();
         tables.names.remove(&attempt.name);
         make_room(&mut tables.known, |(_, last)| *last);
-        tables.known.insert(attempt.name, (network(attempt.address), now));
+        tables.known.insert(attempt.name, (prefix_of(attempt.address), now));
     }
 
     /// How long to wait from `now` on.
@@ -111,12 +112,6 @@ fn make_room<K: Copy + Eq + std::hash::Hash, V>(table: &mut HashMap<K, V>, last:
     let (_, median, _) = times.select_nth_unstable(middle);
     let median = *median;
     table.retain(|_, value| last(value) > median);
-}
-
-/// The network that counts as one place: /24 (IPv4) or /56 (IPv6).
-fn network(address: IpAddr) -> IpNet {
-    let bits = if address.is_ipv4() { 24 } else { 56 };
-    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
 }
 
 #[cfg(test)]

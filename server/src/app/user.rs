@@ -12,6 +12,8 @@ use ipnet::IpNet;
 mod credential;
 mod verbs;
 
+pub(super) use credential::matching_totp_step;
+
 const MAX_USERNAME: usize = 128;
 const MAX_NAME: usize = 256;
 const MAX_SEARCH: usize = 128;

@@ -270,7 +270,7 @@ impl App {
     }
 
     /// By what the row says, now. Activity is noted.
-    fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
+    pub(super) fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         let now = self.parts.clock.now();
         match judge(&session, now, &client.app.policy, client.remote_addr) {
             Err(inactive) => Verdict::Inactive(inactive),

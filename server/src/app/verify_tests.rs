@@ -20,7 +20,7 @@ fn here() -> IpAddr {
 
 fn policy(idle: Duration, absolute: Duration) -> Policy {
     let (quota, quota_policy, address_binding) = (20, QuotaPolicy::DropOldest, AddressBinding::Record);
-    Policy { login: true, idle, absolute, quota, quota_policy, address_binding }
+    Policy { login: true, idle, absolute, quota, quota_policy, address_binding, self_service_links: false }
 }
 
 /// Longer than anything: leaves a session what it has.

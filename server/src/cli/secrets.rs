@@ -41,6 +41,11 @@ impl Passwords {
         Err(Failure::new(Exit::Failed, "the two are not the same"))
     }
 
+    /// Something else that proves who somebody is.
+    pub(crate) fn other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
+        self.read(prompt, variable)
+    }
+
     fn read(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
         if self.password_stdin {
             return line_of_stdin();

@@ -1,17 +1,21 @@
 //! `lanyard session`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_client::secrecy::ExposeSecret;
 use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::revoke_sessions_request::Target;
-use lanyard_client::v1::{ErrorReason, ListSessionsRequest, PasswordCredential, SessionState};
+use lanyard_client::v1::{
+    BasicAuthCredential, ErrorReason, JwtCredential, ListSessionsRequest, PasswordCredential, SessionState,
+};
 use lanyard_client::{Client, Login, Ust};
 use serde_json::json;
 
 use super::connection::{Acting, Holder, Limit, Remote, SavedSession};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Output, say, say_json};
-use super::secrets::{Passwords, ask, somebody_is_there};
+use super::secrets::{Passwords, ask, secret_file, somebody_is_there};
 use super::user::user_id;
 use super::view::{SessionView, TokenView, VerdictView};
 
@@ -42,11 +46,12 @@ enum Verb {
 #[command(after_help = "\
 Examples:
   lanyard session login --username demo --save
-  printf '%s\\n' \"$PASSWORD\" | lanyard session login --username demo --password-stdin --json")]
+  printf '%s\\n' \"$PASSWORD\" | lanyard session login --username demo --password-stdin --json
+  lanyard session login --basic-auth reporting --secret-file reporting.secret
+  lanyard session login --jwt --secret-file token.jwt")]
 struct LoginArgs {
-    /// Name of the user
-    #[arg(long, short)]
-    username: String,
+    #[command(flatten)]
+    who: Who,
     /// Keep the token for the commands that follow, in a file that only you can read, instead of showing it
     #[arg(long)]
     save: bool,
@@ -54,10 +59,55 @@ struct LoginArgs {
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
     /// Choose a new password with this login (`LANYARD_NEW_PASSWORD`); asked for at a terminal where it is needed
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["basic_auth", "jwt"])]
     new_password: bool,
+    /// The secret of the definition (else `LANYARD_SECRET`) or the token (else `LANYARD_JWT`) is in this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_stdin"])]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     passwords: Passwords,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Who {
+    /// Name of the user, who logs in with a password
+    #[arg(long, short)]
+    username: Option<String>,
+    /// Log in with this username of a basic-auth definition and its secret, as the user that it is linked to
+    #[arg(long, value_name = "USERNAME", conflicts_with = "totp")]
+    basic_auth: Option<String>,
+    /// Log in with a JSON web token, as the user that its definition is linked to
+    #[arg(long)]
+    jwt: bool,
+}
+
+impl LoginArgs {
+    /// What to log in with: read, or asked for.
+    fn credential(&self) -> Result<Credential, Failure> {
+        let passwords = self.passwords;
+        let totp_code = self.totp.clone().unwrap_or_default();
+        let secret = |prompt: &str, variable| match &self.secret_file {
+            Some(file) => secret_file(file),
+            None => passwords.other(prompt, variable),
+        };
+        Ok(match &self.who {
+            Who { username: Some(username), .. } => Credential::Password(PasswordCredential {
+                username: username.clone(),
+                password: passwords.present(&format!("Password of {username}: "))?.expose_secret().to_owned(),
+                totp_code,
+                new_password: if self.new_password { ask_new_password(passwords)? } else { String::new() },
+            }),
+            Who { basic_auth: Some(username), .. } => Credential::BasicAuth(BasicAuthCredential {
+                username: username.clone(),
+                secret: secret(&format!("Secret of {username}: "), "LANYARD_SECRET")?.expose_secret().to_owned(),
+            }),
+            Who { .. } => Credential::Jwt(JwtCredential {
+                token: secret("Token: ", "LANYARD_JWT")?.expose_secret().to_owned(),
+                totp_code,
+            }),
+        })
+    }
 }
 
 /// Ask whether a token is good; exit code 7 if it is not
@@ -149,6 +199,9 @@ struct RevokeTarget {
     /// Those that were logged in to this app
     #[arg(long, value_name = "APP")]
     in_app: Option<String>,
+    /// Those that began with the definition of this number
+    #[arg(long, value_name = "AUTH_ID")]
+    of_definition: Option<i64>,
     /// All there are
     #[arg(long)]
     everyone: bool,
@@ -174,14 +227,8 @@ impl Session {
 }
 
 async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
-    let LoginArgs { username, save, totp, new_password, passwords } = &login.verb;
-    let password = passwords.present(&format!("Password of {username}: "))?;
-    let credential = PasswordCredential {
-        username: username.clone(),
-        password: password.expose_secret().to_owned(),
-        totp_code: totp.clone().unwrap_or_default(),
-        new_password: if *new_password { ask_new_password(*passwords)? } else { String::new() },
-    };
+    let LoginArgs { save, passwords, .. } = &login.verb;
+    let credential = login.verb.credential()?;
     let made = try_to_log_in(&login.connect().await?, credential, *passwords).await?;
     if *save {
         SavedSession::write(&login.connection, &made.session.username, &made.ust)?;
@@ -198,13 +245,9 @@ async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
 }
 
 /// Asks a person for what the server finds missing.
-async fn try_to_log_in(
-    client: &Client,
-    mut credential: PasswordCredential,
-    passwords: Passwords,
-) -> Result<Login, Failure> {
+async fn try_to_log_in(client: &Client, mut credential: Credential, passwords: Passwords) -> Result<Login, Failure> {
     loop {
-        let answer = client.create_session(Credential::Password(credential.clone())).await;
+        let answer = client.create_session(credential.clone()).await;
         let failure = match answer {
             Ok(login) => return Ok(login),
             Err(error) => Failure::from(error),
@@ -212,12 +255,19 @@ async fn try_to_log_in(
         if !somebody_is_there() {
             return Err(failure);
         }
-        if failure.is(ErrorReason::TotpRequired) && credential.totp_code.is_empty() {
-            ask("Code of the second factor: ")?.expose_secret().clone_into(&mut credential.totp_code);
-        } else if failure.is(ErrorReason::PasswordChangeRequired) && credential.new_password.is_empty() {
-            credential.new_password = ask_new_password(passwords)?;
-        } else {
-            return Err(failure);
+        match &mut credential {
+            Credential::Password(PasswordCredential { totp_code, .. })
+            | Credential::Jwt(JwtCredential { totp_code, .. })
+                if failure.is(ErrorReason::TotpRequired) && totp_code.is_empty() =>
+            {
+                ask("Code of the second factor: ")?.expose_secret().clone_into(totp_code);
+            }
+            Credential::Password(credential)
+                if failure.is(ErrorReason::PasswordChangeRequired) && credential.new_password.is_empty() =>
+            {
+                credential.new_password = ask_new_password(passwords)?;
+            }
+            _ => return Err(failure),
         }
     }
 }
@@ -314,6 +364,7 @@ async fn revoke_all(revoke: Acting<RevokeAll>, output: Output) -> Outcome {
     let target = match target {
         RevokeTarget { user: Some(user), .. } => Some(Target::UserId(user_id(&subject, &user).await?)),
         RevokeTarget { in_app: Some(app), .. } => Some(Target::App(app)),
+        RevokeTarget { of_definition: Some(auth_id), .. } => Some(Target::AuthId(auth_id)),
         RevokeTarget { everyone: true, .. } => Some(Target::Everyone(true)),
         _ => None,
     };

@@ -36,6 +36,8 @@ pub(crate) struct SessionView {
     username: String,
     roles: Vec<&'static str>,
     auth_type: &'static str,
+    auth_id: Option<i64>,
+    auth_principal: String,
     state: &'static str,
     revoke_reason: Option<&'static str>,
     logger_context: String,
@@ -60,6 +62,8 @@ impl View for SessionView {
         "revoke_reason",
         "current_app",
         "auth_type",
+        "auth_id",
+        "auth_principal",
         "remote_addr",
         "user_agent",
         "creation_time",
@@ -94,6 +98,8 @@ impl From<v1::UserSession> for SessionView {
             absolute_expire_time: time(session.absolute_expire_time),
             revoke_time: time(session.revoke_time),
             rotation_count: session.rotation_count,
+            auth_id: Some(session.auth_id).filter(|auth_id| *auth_id != 0),
+            auth_principal: session.auth_principal,
         }
     }
 }

@@ -178,7 +178,13 @@ impl Keyring {
 
     /// A name that says nothing of the value: for throttling by username without keeping usernames.
     pub fn pseudonym(&self, label: &str, value: &[u8]) -> [u8; 32] {
-        self.current(KeyPurpose::Seal).mac(&[label.as_bytes(), b"\0", value].concat())
+        self.current(KeyPurpose::Seal).mac(&labelled(label, value))
+    }
+
+    /// The pseudonyms that a stored value may have, that of the current key first.
+    pub fn pseudonyms(&self, label: &str, value: &[u8]) -> Vec<[u8; 32]> {
+        let labelled = labelled(label, value);
+        self.seal.iter().map(|key| key.mac(&labelled)).collect()
     }
 
     pub(super) fn current(&self, purpose: KeyPurpose) -> &Key {
@@ -204,6 +210,10 @@ impl Keyring {
             KeyPurpose::Audit => &mut self.audit,
         }
     }
+}
+
+fn labelled(label: &str, value: &[u8]) -> Vec<u8> {
+    [label.as_bytes(), b"\0", value].concat()
 }
 
 fn read_keys(entries: Vec<KeyEntry>) -> Result<Vec<Key>, String> {
@@ -274,6 +284,17 @@ mod tests {
         assert!(ring.token_hashes(token.as_ref()).any(|candidate| candidate == hash));
         ring.rotate(KeyPurpose::Token, Time::default());
         assert!(!ring.token_hashes(token.as_ref()).any(|candidate| candidate == hash));
+    }
+
+    #[test]
+    fn a_pseudonym_under_an_older_key_is_found_again_and_the_current_one_comes_first() {
+        let mut ring = Keyring::generate(Time::default());
+        let old = ring.pseudonym("label", b"value");
+        ring.rotate(KeyPurpose::Seal, Time::default());
+        let new = ring.pseudonym("label", b"value");
+        assert_eq!(ring.pseudonyms("label", b"value"), [new, old]);
+        assert_ne!(new, old);
+        assert!(!ring.pseudonyms("other", b"value").contains(&old));
     }
 
     #[test]

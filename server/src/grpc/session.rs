@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use lanyard_proto::v1;
+use lanyard_proto::v1::create_session_request::Credential;
 use lanyard_proto::v1::session_service_server::SessionService;
 use tonic::{Request, Response};
 
 use super::convert;
 use super::handler::{self, Handler, Reply};
+use crate::app::external::ExternalCredential;
+use crate::app::external_login::ExternalLogin;
 use crate::app::login::PasswordLogin;
 use crate::app::revoke::RevokeTarget;
 use crate::app::session::{AuthType, ListSessions, Session, SessionState};
@@ -18,16 +21,19 @@ use crate::error::Error;
 impl SessionService for Handler {
     async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Reply<v1::CreateSessionResponse> {
         self.run(request, |app, context, message| async move {
-            let Some(v1::create_session_request::Credential::Password(mut credential)) = message.credential else {
-                return Err(Error::invalid("credential", "is missing: send `password`"));
+            let client = convert::client(message.client.as_ref());
+            let done = match message.credential {
+                Some(Credential::Password(credential)) => {
+                    app.create_session(&context, client, password_login(credential)).await?
+                }
+                Some(Credential::BasicAuth(credential)) => {
+                    app.create_session_externally(&context, client, basic_auth_login(credential)).await?
+                }
+                Some(Credential::Jwt(credential)) => {
+                    app.create_session_externally(&context, client, jwt_login(credential)).await?
+                }
+                None => return Err(Error::invalid("credential", "is missing: send `password`, `basic_auth` or `jwt`")),
             };
-            let login = PasswordLogin {
-                password: convert::secret(&mut credential.password),
-                totp_code: convert::secret(&mut credential.totp_code),
-                new_password: convert::secret(&mut credential.new_password),
-                username: credential.username,
-            };
-            let done = app.create_session(&context, convert::client(message.client.as_ref()), login).await?;
             let warnings = done.password_expires_soon.map(|time| v1::Warning {
                 kind: v1::WarningKind::PasswordExpiresSoon.into(),
                 time: Some(convert::timestamp(time)),
@@ -151,6 +157,28 @@ impl SessionService for Handler {
     }
 }
 
+fn password_login(mut credential: v1::PasswordCredential) -> PasswordLogin {
+    PasswordLogin {
+        password: convert::secret(&mut credential.password),
+        totp_code: convert::secret(&mut credential.totp_code),
+        new_password: convert::secret(&mut credential.new_password),
+        username: credential.username,
+    }
+}
+
+fn basic_auth_login(mut credential: v1::BasicAuthCredential) -> ExternalLogin {
+    let secret = convert::secret(&mut credential.secret);
+    let credential = ExternalCredential::BasicAuth { username: credential.username, secret };
+    ExternalLogin { credential, totp_code: String::new().into() }
+}
+
+fn jwt_login(mut credential: v1::JwtCredential) -> ExternalLogin {
+    ExternalLogin {
+        totp_code: convert::secret(&mut credential.totp_code),
+        credential: ExternalCredential::Jwt { token: convert::secret(&mut credential.token) },
+    }
+}
+
 fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeTarget, Error> {
     use v1::revoke_sessions_request::Target;
 
@@ -158,7 +186,8 @@ fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeT
         Target::UserId(user) => convert::id("user_id", user).map(RevokeTarget::User),
         Target::App(app) if app.is_empty() => Err(Error::invalid("app", "is empty")),
         Target::App(app) => convert::text("app", app).map(RevokeTarget::App),
-        Target::AuthId(_) => Err(Error::internal("soon")),
+        Target::AuthId(..=0) => Err(Error::invalid("auth_id", "must be positive")),
+        Target::AuthId(auth_id) => Ok(RevokeTarget::Definition(*auth_id)),
         Target::Everyone(true) => Ok(RevokeTarget::Everyone),
         Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
     }

@@ -21,6 +21,8 @@ pub(super) enum ChangeKind {
     CallersChanged = 8,
     DefinitionChanged = 9,
     DefinitionDeleted = 10,
+    /// Those of a user.
+    LinksChanged = 11,
 }
 
 impl Tx {

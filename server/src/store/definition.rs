@@ -134,8 +134,11 @@ impl Tx {
     }
 
     async fn feed_definition(&self, kind: ChangeKind, auth_id: i64) -> Result<()> {
-        let link = self.link_of_definition(auth_id).await?;
-        self.feed(kind, link.map(|link| Id::from_uuid(link.user_id)), None).await
+        let user = self.link_of_definition(auth_id).await?.map(|link| Id::from_uuid(link.user_id));
+        if let Some(user) = user {
+            self.forget_links(user);
+        }
+        self.feed(kind, user, None).await
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
+/// True if a row is named that is not there.
+pub(super) fn is_foreign_key_violation(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+}
+
 /// True if a row is there already that a unique index lets be there once. PostgreSQL names the index, SQLite its columns,
 /// of which `first_column` (`table.column`) is the first.
 pub(super) fn violates_index(error: &DbErr, index: &str, first_column: &str) -> bool {

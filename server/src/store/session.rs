@@ -280,7 +280,7 @@ impl Store {
 }
 
 /// The row as it would be if the activity in memory were written.
-fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
+pub(super) fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
     if let Some(noted) = noted.map(Time::micros).filter(|noted| *noted > row.last_active_at) {
         row.last_active_at = noted;
         row.expires_at = std::cmp::min(noted.saturating_add(row.idle_micros), row.absolute_expires_at);

@@ -135,10 +135,11 @@ impl Tx {
         }
     }
 
-    /// Removes the user with all attributes, those of the sessions too. The sessions are to be revoked before.
+    /// Removes the user with all links and attributes, those of the sessions too. The sessions are to be revoked before.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, user: UserId) -> Result<()> {
         self.forget_user(user).await?;
+        self.forget_links(user);
         self.delete_session_attributes_of_user(user).await?;
         attribute::Entity::delete_many()
             .filter(attribute::Column::OwnerId.eq(user.uuid()))

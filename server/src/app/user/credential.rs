@@ -9,6 +9,8 @@ use crate::app::client::Acting;
 use crate::app::password::{Password, check_new};
 use crate::app::session::RevokeReason;
 use crate::app::totp;
+use crate::clock::Time;
+use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::store::UserRow;
@@ -80,7 +82,7 @@ impl App {
             return Err(Error::TotpNotEnrolled);
         }
         let event = Event::by(acting, "user.confirm_totp").target(acting.user());
-        let step = totp::matching_step(&self.open_totp_secret(&row)?, &code, row.totp_last_step, now)?;
+        let step = matching_totp_step(&self.parts.keyring, &row, &code, now)?;
         let Some(step) = step else {
             self.parts.throttle.failed(attempt, now);
             return self.login_failed(event, "wrong_totp_code").await;
@@ -136,11 +138,6 @@ impl App {
         }
     }
 
-    pub(in crate::app) fn open_totp_secret(&self, row: &UserRow) -> Result<Zeroizing<Vec<u8>>> {
-        let sealed = row.totp_secret.as_ref().ok_or_else(|| Error::internal("TOTP is on without a secret"))?;
-        self.parts.keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)
-    }
-
     /// `expected`: the password must still be this one (or none).
     #[expect(clippy::option_option, reason = "no expectation, no password, this password")]
     async fn replace_password(
@@ -181,6 +178,18 @@ impl App {
             self.change_user_and(user, event, Some((RevokeReason::TotpChanged, except)), move |row, _| change(row));
         Ok(changed.await?.1)
     }
+}
+
+/// The time step of a code of the user's second factor, if the code is right now and was not used.
+pub(in crate::app) fn matching_totp_step(
+    keyring: &Keyring,
+    row: &UserRow,
+    code: &str,
+    now: Time,
+) -> Result<Option<i64>> {
+    let sealed = row.totp_secret.as_ref().ok_or_else(|| Error::internal("TOTP is on without a secret"))?;
+    let secret = keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)?;
+    totp::matching_step(&secret, code, row.totp_last_step, now)
 }
 
 fn totp_place(row: &UserRow) -> [&[u8]; 3] {

@@ -31,6 +31,20 @@ pub struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    /// The link of the definition that the user logged in with, if it is still there.
+    #[sea_orm(
+        belongs_to = "super::linked_auth::Entity",
+        from = "Column::AuthId",
+        to = "super::linked_auth::Column::AuthId"
+    )]
+    LinkedAuth,
+}
+
+impl Related<super::linked_auth::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::LinkedAuth.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

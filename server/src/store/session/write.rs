@@ -178,11 +178,22 @@ impl Tx {
     }
 
     /// Ends all sessions that began with a definition and are not revoked yet; returns how many were live.
-    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: i16, now: Time) -> Result<u64> {
+        self.revoke_other_sessions_of_definition(auth_id, None, reason, now).await
+    }
+
+    /// The same, but one.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_other_sessions_of_definition(
+        &self,
+        auth_id: i64,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
         let filter = SessionFilter { auth_id: Some(auth_id), ..SessionFilter::default() };
         self.forget_sessions(session::Column::AuthId.eq(auth_id)).await?;
-        let ended = self.revoke_all(&filter, None, reason, now).await?;
+        let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, None, None).await?;
         Ok(ended)
     }

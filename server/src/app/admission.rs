@@ -1,0 +1,135 @@
+//! Letting a user in whose credential was good: the same rules whatever they logged in with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::audit::Event;
+use super::client::{Client, clean_user_agent};
+use super::session::{AuthType, RevokeReason, binding_number, in_networks};
+use super::user::{ApprovalStatus, networks_of};
+use crate::clock::Time;
+use crate::config::{Policy, QuotaPolicy};
+use crate::crypto::{Token, TokenKind};
+use crate::error::Result;
+use crate::id::{Id, SessionId, UserId};
+use crate::store::{NewSession, SessionRow, Tx, UserRow};
+
+/// A login whose credential was good: where it comes from and where it goes.
+pub(super) struct Admission {
+    pub event: Event,
+    pub policy: Policy,
+    pub remote_addr: IpAddr,
+    app: Arc<str>,
+    user_agent: String,
+}
+
+/// What the user logged in with.
+pub(super) struct Means {
+    pub auth_type: AuthType,
+    /// The definition; none: a password.
+    pub auth_id: Option<i64>,
+    /// Its username.
+    pub auth_principal: String,
+}
+
+impl Means {
+    pub(super) const fn password() -> Self {
+        Self { auth_type: AuthType::Password, auth_id: None, auth_principal: String::new() }
+    }
+}
+
+impl Admission {
+    pub(super) fn new(client: &Client<'_>, event: Event) -> Self {
+        Self {
+            event,
+            policy: client.app.policy,
+            remote_addr: client.remote_addr,
+            app: Arc::clone(&client.app.name),
+            user_agent: clean_user_agent(client.user_agent),
+        }
+    }
+
+    /// May the user log in to this app from here? If not, why, for the audit trail.
+    pub(super) fn admits(&self, user: &UserRow) -> std::result::Result<(), &'static str> {
+        may_log_in(user, self.policy, self.remote_addr)
+    }
+
+    /// Room for one more session in the app, by its policy; the limit if there is none.
+    pub(super) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
+        let live = tx.live_sessions(user, &self.app, now).await?;
+        let quota = self.policy.quota as usize;
+        if live.len() < quota {
+            return Ok(None);
+        }
+        if self.policy.quota_policy == QuotaPolicy::Deny {
+            return Ok(Some(self.policy.quota));
+        }
+        for oldest in &live[..=live.len() - quota] {
+            tx.revoke_session(oldest, RevokeReason::Quota.number(), now).await?;
+            tx.audit(
+                self.event
+                    .clone()
+                    .target(user)
+                    .session(Id::from_uuid(oldest.session_id))
+                    .named("session.revoke")
+                    .detail(serde_json::json!({ "cause": "quota" }))
+                    .done(),
+            );
+        }
+        Ok(None)
+    }
+
+    /// The new session and its token.
+    pub(super) async fn begin(&self, tx: &Tx, user: &UserRow, means: Means, now: Time) -> Result<(Token, SessionRow)> {
+        let token = Token::generate(TokenKind::Ust);
+        let (hash, key_id) = tx.keyring().hash_token(token.as_ref());
+        let absolute = now + self.policy.absolute;
+        let row = SessionRow {
+            session_id: SessionId::new(now).uuid(),
+            user_id: user.user_id,
+            username: user.username.clone(),
+            auth_type: means.auth_type.number(),
+            app: self.app.to_string(),
+            remote_addr: Some(self.remote_addr.to_string()),
+            user_agent: self.user_agent.clone(),
+            address_binding: binding_number(self.policy.address_binding),
+            idle_micros: micros(self.policy.idle),
+            created_at: now.micros(),
+            last_active_at: now.micros(),
+            expires_at: (now + self.policy.idle).min(absolute).micros(),
+            absolute_expires_at: absolute.micros(),
+            revoked_at: None,
+            revoke_reason: None,
+            generation: 0,
+            auth_id: means.auth_id,
+            auth_principal: means.auth_principal,
+        };
+        tx.insert_session(NewSession { row: row.clone(), token: hash, key_id }).await?;
+        Ok((token, row))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// May the user log in to an app with this policy from this address? If not, why, for the audit trail.
+pub(super) fn may_log_in(user: &UserRow, policy: Policy, address: IpAddr) -> std::result::Result<(), &'static str> {
+    if user.is_locked {
+        return Err("user_locked");
+    }
+    match ApprovalStatus::from_number(user.approval_status) {
+        ApprovalStatus::Approved => {}
+        ApprovalStatus::Pending => return Err("user_not_approved"),
+        ApprovalStatus::Rejected => return Err("user_rejected"),
+    }
+    if !policy.login {
+        return Err("app_without_login");
+    }
+    let networks = networks_of(user).map_err(|_| "unreadable_networks")?;
+    if !in_networks(&networks, address) {
+        return Err("address_not_allowed");
+    }
+    Ok(())
+}

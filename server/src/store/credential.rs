@@ -1,0 +1,109 @@
+//! Which session an external credential began, so that the same credential finds it again.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::entity::{linked_auth, session, session_credential};
+use super::error::is_unique_violation;
+use super::session::with_activity;
+use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx, fault};
+use crate::error::{Error, Result};
+use crate::id::{Id, SessionId};
+
+/// A keyed hash of a credential and of what else tells its sessions apart.
+pub type CredentialHash = [u8; 32];
+
+/// The session of a credential, and the link through which it was made, if that is still there.
+pub struct CredentialSession {
+    pub credential: SessionCredentialRow,
+    pub session: SessionRow,
+    pub link: Option<LinkedAuthRow>,
+}
+
+fn among(hashes: &[CredentialHash]) -> sea_orm::Condition {
+    let hashes = hashes.iter().map(|hash| hash.to_vec());
+    session_credential::Column::CredentialHash.is_in(hashes).into()
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// The session of a credential, live or not, by the hashes that the credential may have, with the activity that is not
+    /// written yet. There is one at most for each hash.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
+        let _reading = self.activity().reading();
+        let rows = session_credential::Entity::find()
+            .filter(among(hashes))
+            .find_also_related(session::Entity)
+            .and_also_related(linked_auth::Entity)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let whole = |(credential, session, link): (_, Option<SessionRow>, _)| {
+            let session = session?;
+            let noted = self.activity().of(Id::from_uuid(session.session_id));
+            Some(CredentialSession { credential, session: with_activity(session, noted), link })
+        };
+        Ok(rows.into_iter().filter_map(whole).collect())
+    }
+}
+
+impl Tx {
+    /// The same, with the sessions locked until the transaction ends.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn lock_sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
+        let sessions: Vec<Uuid> = session_credential::Entity::find()
+            .select_only()
+            .column(session_credential::Column::SessionId)
+            .filter(among(hashes))
+            .order_by(session_credential::Column::SessionId, Order::Asc)
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        for session in sessions {
+            self.lock_session(Id::from_uuid(session)).await?;
+        }
+        // Read under the locks: a rotation may have changed a token meanwhile.
+        self.sessions_of_credential(hashes).await
+    }
+
+    /// Gives a credential its session, in the place of what it had under any of its hashes.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn put_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
+        session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await.map_err(fault)?;
+        let row: session_credential::ActiveModel = row.into();
+        match session_credential::Entity::insert(row).exec_without_returning(&self.conn).await {
+            Ok(_) => Ok(()),
+            // Somebody else's login with the same credential was faster.
+            Err(error) if is_unique_violation(&error) => Err(Error::WriteConflict),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// The credential that began a session, if one did and it was not replaced.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn credential_of_session(&self, session: SessionId) -> Result<Option<SessionCredentialRow>> {
+        let found = session_credential::Entity::find()
+            .filter(session_credential::Column::SessionId.eq(session.uuid()))
+            .one(&self.conn)
+            .await;
+        found.map_err(fault)
+    }
+
+    /// Stores the current token of the session, sealed.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn set_credential_token(&self, row: &SessionCredentialRow, token: Vec<u8>) -> Result<()> {
+        session_credential::Entity::update_many()
+            .set(session_credential::ActiveModel { token: Set(token), ..Default::default() })
+            .filter(session_credential::Column::CredentialHash.eq(row.credential_hash.clone()))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+}

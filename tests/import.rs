@@ -113,7 +113,7 @@ async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: 
         ("definition", "2", "changed", "its secret does not come along"),
         ("definition", "3", "refused", "--jwt-issuer"),
         ("definition", "5", "refused", "its username must not contain a colon"),
-        ("definition", "6", "refused", "its username is empty"),
+        ("definition", "6", "refused", "its username must have 1 to 128 bytes"),
         ("definition", "7", "changed", "its secret does not come along"),
         ("definition", "8", "changed", "its secret does not come along"),
         ("definition", "9", "refused", "its username is that of definition 2"),
@@ -269,7 +269,7 @@ async fn jwt_definitions_come_along_when_somebody_issues_their_tokens(database: 
     }
     let said = run(&installation, &zato, &[&JWT[..], &["--jwt-algorithm", "RS256,none"]].concat()).await;
     assert_eq!(
-        (said.code, said.stderr.contains("jwt_algorithm: must be one of RS256")),
+        (said.code, said.stderr.contains("definition.jwt.algorithms: has an unknown one")),
         (Some(1), true),
         "{}",
         said.stderr

@@ -2,24 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
+use zeroize::Zeroizing;
+
 use super::{CHUNK, ImportOptions, JwtIssuer, Line, Noun, Step, is_not_false, reason};
 use crate::app::App;
+use crate::app::definition::material::Material;
+use crate::app::definition::{DefinitionSecret, DefinitionToCreate, KindToCreate, algorithms_of, new_row};
 use crate::app::session::AuthType;
 use crate::clock::Time;
 use crate::crypto::PasswordHash;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::{DefinitionRow, ZatoDefinition, ZatoTables};
 
-/// `DefinitionRow::source`.
-const ARGON2ID: i16 = 1;
-const JWKS_URL: i16 = 4;
-/// What a token's times may be wrong by, where nobody says otherwise.
-const CLOCK_SKEW_MICROS: i64 = 60_000_000;
-/// Bytes of a name or a username.
+/// Bytes of a name.
 const MAX_NAME: usize = 128;
-const MAX_ISSUER: usize = 512;
-/// Those whose keys can be public.
-const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// What a link can be to.
 pub(super) struct Credential {
@@ -40,6 +36,10 @@ pub(super) struct Definitions {
 
 impl Definitions {
     pub(super) async fn plan(app: &App, zato: &ZatoTables, options: &ImportOptions, now: Time) -> Result<Self> {
+        let jwt = match &options.jwt {
+            Some(jwt) => Some((jwt.clone(), jwt.material(app, now).await?)),
+            None => None,
+        };
         let mut planned =
             Self { steps: Vec::new(), credentials: HashMap::new(), are_known: zato.definitions.is_some() };
         let linked: HashSet<_> = zato.links.iter().filter_map(|link| link.auth_id).collect();
@@ -60,7 +60,7 @@ impl Definitions {
         for definitions in wanted.chunks(CHUNK) {
             let mut translated = Vec::with_capacity(definitions.len());
             for definition in definitions {
-                translated.push((*definition, translate(app, definition, options, now)?));
+                translated.push((*definition, translate(app, definition, jwt.as_ref(), now)?));
             }
             let rows = || translated.iter().filter_map(|(_, step)| step.row.as_ref());
             let there = there(app, rows()).await?;
@@ -187,88 +187,58 @@ fn free_name(name: &str, auth_id: i64, taken: &mut HashSet<String>) -> String {
 fn translate(
     app: &App,
     definition: &ZatoDefinition,
-    options: &ImportOptions,
+    jwt: Option<&(JwtIssuer, Material)>,
     now: Time,
 ) -> Result<Step<DefinitionRow>> {
     let username = definition.username.clone().unwrap_or_default();
     let name = format!("{} {}", definition.sec_type, definition.name);
     let mut line = Line::new(Noun::Definition, &definition.id, name);
-    let mut row = DefinitionRow {
-        auth_id: definition.id,
-        auth_type: AuthType::BasicAuth.number(),
-        name: definition.name.clone(),
-        username,
-        issuer: String::new(),
-        audience: String::new(),
-        algorithms: String::new(),
-        clock_skew_micros: 0,
-        source: ARGON2ID,
-        material: Vec::new(),
-        previous_source: None,
-        previous_material: None,
-        previous_until: None,
-        is_active: is_not_false(definition.is_active.as_ref()),
-        is_internal: false,
-        created_at: now.micros(),
-        updated_at: now.micros(),
-        version: 1,
-    };
-    if definition.sec_type == "basic_auth" {
-        row.material = PasswordHash::of_nothing(app.parts.hasher.params())?.0.into_bytes();
+    let nothing;
+    let (kind, material) = if definition.sec_type == "basic_auth" {
         line.changed("its secret does not come along: nobody can log in with it until it is rotated");
+        nothing = Material::Hash(PasswordHash::of_nothing(app.parts.hasher.params())?);
+        (KindToCreate::BasicAuth { username }, &nothing)
     } else {
-        let Some(jwt) = &options.jwt else {
+        let Some((jwt, material)) = jwt else {
             let reason = "its tokens are issued by Zato itself: say who issues them now (--jwt-issuer and the others)";
             return Ok(Step::nothing(line.refused(reason)));
         };
-        is_issued_by(&mut row, jwt);
-    }
-    match check(&row) {
-        Ok(()) => Ok(Step { line, row: Some(row) }),
+        (jwt.kind(username), material)
+    };
+    let is_active = is_not_false(definition.is_active.as_ref());
+    match row_of(definition.name.clone(), is_active, kind, now) {
+        Ok(row) => {
+            let mut row = DefinitionRow { auth_id: definition.id, ..row };
+            material.put(&app.parts.keyring, &mut row);
+            Ok(Step { line, row: Some(row) })
+        }
         Err(error) => Ok(Step::nothing(line.refused(reason(error)?))),
     }
 }
 
+/// By the same rules as all others; what it is checked against comes later.
+fn row_of(name: String, is_active: bool, kind: KindToCreate, now: Time) -> Result<DefinitionRow> {
+    let secret = DefinitionSecret::Secret(Zeroizing::default());
+    new_row(&DefinitionToCreate { name, is_active, is_internal: false, kind, secret }, now)
+}
+
 impl JwtIssuer {
-    /// What we could never check a token with is not written down.
-    pub(super) fn check(&self) -> Result<()> {
-        for (field, text) in [("jwt_issuer", &self.issuer), ("jwt_audience", &self.audience)] {
-            if text.is_empty() || text.len() > MAX_ISSUER {
-                return Err(Error::invalid(field, "must have 1 to 512 bytes"));
-            }
+    fn kind(&self, username: String) -> KindToCreate {
+        KindToCreate::Jwt {
+            issuer: self.issuer.clone(),
+            username,
+            audience: self.audience.clone(),
+            algorithms: self.algorithms.clone(),
+            clock_skew: None,
         }
-        if self.algorithms.is_empty() || !self.algorithms.iter().all(|name| ALGORITHMS.contains(&name.as_str())) {
-            return Err(Error::invalid("jwt_algorithm", format!("must be one of {}", ALGORITHMS.join(", "))));
-        }
-        if !self.jwks_url.starts_with("https://") {
-            return Err(Error::invalid("jwt_jwks_url", "must begin with https://"));
-        }
-        Ok(())
     }
-}
 
-fn is_issued_by(row: &mut DefinitionRow, jwt: &JwtIssuer) {
-    row.auth_type = AuthType::Jwt.number();
-    row.issuer.clone_from(&jwt.issuer);
-    row.audience.clone_from(&jwt.audience);
-    row.algorithms = jwt.algorithms.join(",");
-    row.clock_skew_micros = CLOCK_SKEW_MICROS;
-    row.source = JWKS_URL;
-    row.material = jwt.jwks_url.clone().into_bytes();
-}
-
-fn check(row: &DefinitionRow) -> Result<()> {
-    for (field, text) in [("name", &row.name), ("username", &row.username)] {
-        let problem = match text.as_str() {
-            "" => "is empty",
-            text if text.len() > MAX_NAME => "is longer than 128 bytes",
-            text if text.chars().any(char::is_control) => "must not contain control characters",
-            text if field == "username" && row.auth_type == AuthType::BasicAuth.number() && text.contains(':') => {
-                "must not contain a colon"
-            }
-            _ => continue,
-        };
-        return Err(Error::invalid(field, problem));
+    /// What tokens are checked against. What is wrong with the issuer is said here, and not of each definition.
+    pub(super) async fn material(&self, app: &App, now: Time) -> Result<Material> {
+        let kind = self.kind("anybody".to_owned());
+        let row = row_of("anybody".to_owned(), true, kind, now)?;
+        let material = app.material(AuthType::Jwt, DefinitionSecret::JwksUrl(self.jwks_url.clone())).await?;
+        material.check_algorithms("definition.jwt.algorithms", &algorithms_of(&row)?)?;
+        Ok(material)
     }
-    Ok(())
 }

@@ -1,5 +1,10 @@
 //! An import that is tried, run again, run late, and run while others write.
 
+use lanyard_client::secrecy::{ExposeSecret, SecretString};
+use lanyard_client::v1::definition::Kind;
+use lanyard_client::v1::{
+    BasicAuthDefinition, CreateDefinitionRequest, Definition, DefinitionSecret, RotateDefinitionSecretRequest,
+};
 use lanyard_server::app::callers::operator;
 use lanyard_server::app::import::{Fate, ImportOptions, ImportPlan, Line, Noun};
 use lanyard_server::config::DatabaseUrl;
@@ -9,7 +14,7 @@ use lanyard_tests::support::server::{Database, TestServer};
 use lanyard_tests::support::store::Raw;
 use serde_json::{Value, json};
 
-use super::zato::{Person, Zato};
+use super::zato::{PASSWORD, Person, Zato};
 use super::{JWT, imported, prepare, tables};
 
 both_databases!(
@@ -18,6 +23,7 @@ both_databases!(
     a_number_that_was_given_before_is_not_given_again,
     what_others_wrote_since_the_plan_was_made_stays_as_it_is,
     users_see_what_was_imported_for_them,
+    an_imported_definition_logs_its_user_in_when_it_has_a_new_secret,
 );
 
 /// What an import could change, counted.
@@ -147,4 +153,34 @@ async fn users_see_what_was_imported_for_them(database: Database) {
     assert_eq!((link.auth_type.as_str(), link.auth_username.as_str(), link.auth_id), ("basic_auth", "shop.user", 11));
     assert_eq!(link.creation_time.map(|time| time.seconds), Some(1_651_820_889));
     assert!(link.is_active && !link.is_internal && link.last_used_time.is_none());
+}
+
+async fn an_imported_definition_logs_its_user_in_when_it_has_a_new_secret(database: Database) {
+    let (server, zato) = (TestServer::start(database).await, Zato::full(database).await);
+    let plan = plan(&server, &zato).await;
+    carry_out(&server, plan).await;
+    let secret: SecretString = "a secret of its own".into();
+    for guess in ["", "shop.user", PASSWORD] {
+        let refused = server.client().log_in_basic_auth("shop.user", &guess.into()).await;
+        assert!(refused.is_err(), "nobody knows the secret that it came with");
+    }
+    let root = server.as_root().await;
+    let new = DefinitionSecret { secret: secret.expose_secret().to_owned(), ..DefinitionSecret::default() };
+    let rotation = RotateDefinitionSecretRequest { auth_id: 11, secret: Some(new), ..Default::default() };
+    root.call(rotation).await.expect("it is rotated");
+    let login = server.client().log_in_basic_auth("shop.user", &secret).await.expect("the login succeeds");
+    assert_eq!(login.session.user_id, server.alice.user_id);
+
+    let made = CreateDefinitionRequest {
+        definition: Some(Definition {
+            name: "next".to_owned(),
+            is_active: true,
+            kind: Some(Kind::BasicAuth(BasicAuthDefinition { username: "next.user".to_owned() })),
+            ..Definition::default()
+        }),
+        secret: Some(DefinitionSecret { secret: "another secret".to_owned(), ..DefinitionSecret::default() }),
+        ..Default::default()
+    };
+    let made = root.call(made).await.expect("it is made").definition.expect("a definition");
+    assert_eq!(made.auth_id, 13, "numbers go on behind those that were imported");
 }

@@ -37,7 +37,7 @@ const LINK: &str = "CREATE TABLE zato_sso_linked_auth (
     auth_source TEXT NOT NULL, opaque1 TEXT, user_id VARCHAR(191) NOT NULL)";
 
 /// What nobody may see of a user: Zato's own encryption does not make it fit to be shown.
-const PASSWORD: &str = "gAAAAABkPasswordOfZato";
+pub(super) const PASSWORD: &str = "gAAAAABkPasswordOfZato";
 
 /// A user who is approved, has signed up, and is nothing special.
 #[derive(Clone)]

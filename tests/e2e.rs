@@ -35,4 +35,5 @@ mod throttle;
 mod tls;
 mod totp;
 mod trail;
+mod unlinking;
 mod user;

@@ -158,7 +158,7 @@ async fn each_row_is_taken_changed_or_refused_and_the_report_says_why(database: 
         told.stdout
     );
     assert!(told.stdout.contains("links:       took 4, changed 0, refused 10, already there 1"), "{}", told.stdout);
-    assert!(told.stderr.contains("Passwords of Zato are encrypted with its own key"), "{}", told.stderr);
+    assert!(told.stderr.contains("Zato encrypts passwords and secrets with its own key"), "{}", told.stderr);
     assert!(!told.stdout.chars().any(|c| c.is_control() && c != '\n'), "what others wrote does not steer the terminal");
 }
 

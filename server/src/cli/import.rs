@@ -195,9 +195,9 @@ impl Report {
             self.output.note("This was a dry run: nothing was written.");
         }
         self.output.note(
-            "Passwords of Zato are encrypted with its own key and do not come along: imported users cannot log in with one \
-             until somebody sets it (`lanyard user set-password`). So it is with the secrets of basic-auth definitions, which \
-             have to be rotated.",
+            "Zato encrypts passwords and secrets with its own key, so they do not come along. Imported users cannot log in \
+             with a password until it is set (`lanyard user set-password`), and nobody can with an imported basic-auth \
+             definition until its secret is replaced (`lanyard definition rotate`).",
         );
     }
 }

@@ -13,6 +13,7 @@ mod deploy;
 mod ending;
 mod harness;
 mod hostile;
+mod jwks;
 mod jwt;
 mod link_ending;
 mod link_login;

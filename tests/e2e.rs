@@ -9,6 +9,7 @@ mod cli;
 mod conflict;
 mod correlation;
 mod crash;
+mod definition;
 mod deploy;
 mod ending;
 mod harness;

@@ -3,6 +3,7 @@
 mod approval;
 mod attribute;
 mod audit;
+mod basic_auth;
 mod caller;
 mod chaos;
 mod cli;

@@ -12,6 +12,7 @@ mod dev;
 mod exit;
 mod health;
 mod keys;
+mod link;
 mod migrate;
 mod operator;
 mod output;
@@ -65,6 +66,7 @@ enum Command {
     Session(session::Session),
     User(user::User),
     Attribute(attribute::Attribute),
+    Link(link::Link),
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
+            Command::Link(link) => wait_for(link.run(output)),
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
@@ -130,6 +133,12 @@ mod tests {
             "user update demo --email a@example.org --super-user false --allowed-network 10.0.0.0/8",
             "user totp confirm",
             "attribute set crm:team=north --seal --ttl 1h --user demo",
+            "link list --user demo --app CRM --remote-addr 127.0.0.1 --limit 0",
+            "link create demo basic_auth:reporting --inactive",
+            "link create-own --jwt --secret-file x",
+            "link update lnk_1 --active false --etag 2",
+            "link delete lnk_1",
+            "link lookup 7 jwt:somebody",
             "audit list --correlation-id x --outcome refused --since 1h",
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
@@ -148,6 +157,10 @@ mod tests {
             "caller create shop --grant session.fly",
             "keys rotate --purpose nothing",
             "user update",
+            "link create demo reporting",
+            "link create-own",
+            "link create-own --jwt --basic-auth x",
+            "link update lnk_1",
             "caller create shop --no-key --grant session.verify",
         ] {
             let refusal = Cli::try_parse_from(format!("lanyard {line}").split(' ')).err();

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod certificates;
 pub mod databases;
+pub mod external;
 pub mod installation;
 pub mod links;
 pub mod process;

@@ -125,6 +125,22 @@ impl Tx {
         self.feed_definition(ChangeKind::DefinitionChanged, auth_id).await
     }
 
+    /// Stores only what credentials are checked against, which nothing that is cached or told shows.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn set_material(&self, row: &DefinitionRow) -> Result<()> {
+        definition::Entity::update_many()
+            .set(definition::ActiveModel {
+                source: ActiveValue::Set(row.source),
+                material: ActiveValue::Set(row.material.clone()),
+                ..Default::default()
+            })
+            .filter(definition::Column::AuthId.eq(row.auth_id))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
     /// Removes a definition with its link. The sessions that began with it are to be revoked before.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_definition(&self, auth_id: i64) -> Result<()> {

@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod link_ending;
 mod link_login;
+mod link_own;
 mod link_refusal;
 mod linked_auth;
 mod linking;

@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use super::output::View;
 
+mod link;
+
+pub(crate) use link::{LinkView, LinkedUserView};
+
 /// RFC 3339.
 fn time(time: Option<Timestamp>) -> Option<String> {
     time.and_then(|time| Time::from_unix(time.seconds, time.nanos)).map(|time| time.to_string())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lanyard_client::prost_types::{FieldMask, Timestamp};
 use lanyard_client::v1::attribute_owner::Owner;
+use lanyard_client::v1::definition_ref::Definition;
 use lanyard_client::v1::{
     AttributeToSet, AuditEvent, AuditOutcome, CreateUserRequest, ListAttributesRequest, ListAuditEventsRequest,
     ListSessionsRequest, ListUsersRequest, UpdateUserRequest, User,
@@ -22,8 +23,8 @@ both_databases!(
     events_are_listed_newest_first_page_by_page_each_once,
     events_are_found_by_each_filter,
     the_trail_is_read_by_super_users_only,
-    reads_of_what_is_anothers_are_written_down,
-    all_reads_or_none_are_written_down_where_the_configuration_says_so,
+    all_reads_are_written_down,
+    reads_of_what_is_anothers_or_none_are_written_down_where_the_configuration_says_so,
     a_trail_written_by_many_at_once_is_whole,
     a_trail_goes_on_after_a_restart,
     no_event_holds_a_secret,
@@ -236,16 +237,19 @@ async fn read(server: &TestServer) {
     alice.current_session().await.unwrap();
     alice.call(ListSessionsRequest::default()).await.unwrap();
     alice.call(ListAttributesRequest::default()).await.unwrap();
+    alice.get_linked_auth_list(None).await.unwrap();
     root.get_session(&login.session.session_id).await.unwrap();
     root.call(ListSessionsRequest { user_id: server.alice.user_id.clone(), ..Default::default() }).await.unwrap();
     root.get_user(&server.alice.user_id).await.unwrap();
+    root.get_linked_auth_list(Some(&server.alice.user_id)).await.unwrap();
+    server.client().lookup_linked_auth([Definition::AuthId(1)]).await.unwrap();
     root.call(ListAuditEventsRequest::default()).await.unwrap();
 }
 
 /// The operations of the reads that were written down, with whether they were of oneself.
 async fn written(server: &TestServer) -> Vec<(String, bool)> {
     let all = events(server, AuditFilter::default()).await;
-    let is_read = |operation: &str| matches!(operation.split_once('.'), Some((_, "get" | "list")));
+    let is_read = |operation: &str| matches!(operation.split_once('.'), Some((_, "get" | "list" | "lookup")));
     let reads = all.into_iter().filter(|event| is_read(&event.operation));
     let mut reads: Vec<_> = reads.map(|event| (event.operation, event.subject == event.target)).collect();
     reads.sort_unstable();
@@ -258,22 +262,29 @@ fn expected(reads: &[(&str, bool)]) -> Vec<(String, bool)> {
     reads
 }
 
-const OTHERS: [(&str, bool); 4] =
-    [("session.get", false), ("session.list", false), ("user.get", false), ("audit.list", false)];
-const OWN: [(&str, bool); 4] =
-    [("user.get", true), ("session.get", true), ("session.list", true), ("attribute.list", true)];
+const OTHERS: [(&str, bool); 6] = [
+    ("session.get", false),
+    ("session.list", false),
+    ("user.get", false),
+    ("link.list", false),
+    ("audit.list", false),
+    // Of nobody by nobody: it has neither subject nor target.
+    ("link.lookup", true),
+];
+const OWN: [(&str, bool); 5] =
+    [("user.get", true), ("session.get", true), ("session.list", true), ("attribute.list", true), ("link.list", true)];
 
-async fn reads_of_what_is_anothers_are_written_down(database: Database) {
+async fn all_reads_are_written_down(database: Database) {
     let server = TestServer::start(database).await;
     read(&server).await;
-    assert_eq!(written(&server).await, expected(&OTHERS));
+    assert_eq!(written(&server).await, expected(&[&OTHERS[..], &OWN[..]].concat()));
 }
 
-async fn all_reads_or_none_are_written_down_where_the_configuration_says_so(database: Database) {
-    for (reads, all) in [(AuditReads::All, [&OTHERS[..], &OWN[..]].concat()), (AuditReads::None, vec![])] {
+async fn reads_of_what_is_anothers_or_none_are_written_down_where_the_configuration_says_so(database: Database) {
+    for (reads, all) in [(AuditReads::Others, &OTHERS[..]), (AuditReads::None, &[])] {
         let server = TestServer::start_with(database, |config| config.audit.reads = reads).await;
         read(&server).await;
-        assert_eq!(written(&server).await, expected(&all), "{reads:?}");
+        assert_eq!(written(&server).await, expected(all), "{reads:?}");
     }
 }
 

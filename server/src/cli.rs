@@ -8,6 +8,7 @@ mod caller;
 mod completions;
 mod config;
 mod connection;
+mod definition;
 mod dev;
 mod exit;
 mod health;
@@ -65,6 +66,7 @@ enum Command {
     Session(session::Session),
     User(user::User),
     Attribute(attribute::Attribute),
+    Definition(definition::Definition),
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
+            Command::Definition(definition) => wait_for(definition.run(output)),
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
@@ -130,6 +133,10 @@ mod tests {
             "user update demo --email a@example.org --super-user false --allowed-network 10.0.0.0/8",
             "user totp confirm",
             "attribute set crm:team=north --seal --ttl 1h --user demo",
+            "definition create shop --basic-auth shop --password-stdin",
+            "definition create idp --jwt alice --issuer i --audience a --algorithm RS256,ES256 --jwks-url https://i/keys",
+            "definition update shop --active false --etag 1",
+            "definition rotate 7 --overlap 1d --revoke-sessions --secret-file x",
             "audit list --correlation-id x --outcome refused --since 1h",
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
@@ -146,6 +153,11 @@ mod tests {
         for line in [
             "session revoke-all --everyone --user demo",
             "caller create shop --grant session.fly",
+            "definition create shop",
+            "definition create shop --basic-auth a --jwt b",
+            "definition create idp --jwt alice",
+            "definition update shop",
+            "definition rotate shop --jwks-url https://i/keys --public-keys x",
             "keys rotate --purpose nothing",
             "user update",
             "caller create shop --no-key --grant session.verify",

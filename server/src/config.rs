@@ -44,6 +44,7 @@ pub struct Config {
     pub apps: BTreeMap<String, App>,
     pub password: Password,
     pub throttle: Throttle,
+    pub jwt: Jwt,
     pub cache: Cache,
     pub audit: Audit,
     pub purge: Purge,
@@ -205,6 +206,22 @@ pub struct Throttle {
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
     pub address_free_failures: u32,
+}
+
+/// How the keys of others are fetched.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    #[serde(with = "humantime_serde")]
+    pub jwks_timeout: Duration,
+    pub jwks_max_bytes: usize,
+    #[serde(with = "humantime_serde")]
+    pub jwks_max_age: Duration,
+    #[serde(with = "humantime_serde")]
+    pub jwks_min_refresh: Duration,
+    #[serde(with = "humantime_serde")]
+    pub jwks_stale: Duration,
+    pub allow_http_jwks: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

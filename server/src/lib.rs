@@ -1,8 +1,8 @@
 //! Lanyard's server.
 //!
 //! `grpc` speaks, `app` decides, `store` remembers; each noun has one file in each, and arrows go one way:
-//! `grpc -> app -> store`. `id`, `clock`, `crypto`, `error`, `config`, `correlation`, `metrics` and `stop` are leaves that all may
-//! use. `serve` puts the rooms together.
+//! `grpc -> app -> store`. `upstream`, which only `app` uses, reaches out to the servers of others. `id`, `clock`, `crypto`,
+//! `error`, `config`, `correlation`, `metrics` and `stop` are leaves that all may use. `serve` puts the rooms together.
 
 pub mod admin;
 pub mod app;
@@ -18,3 +18,4 @@ pub mod serve;
 pub mod stop;
 pub mod store;
 pub mod telemetry;
+pub mod upstream;

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod caller;
 pub mod callers;
 pub mod client;
+pub mod definition;
 pub mod external;
 pub mod external_login;
 pub mod housekeeping;
@@ -33,6 +34,7 @@ use crate::correlation::CorrelationId;
 use crate::crypto::{Keyring, PasswordHasher, PasswordParams};
 use crate::error::Result;
 use crate::store::Store;
+use crate::upstream::Jwks;
 
 use caller::Caller;
 
@@ -64,6 +66,7 @@ struct Parts {
     keyring: Arc<Keyring>,
     hasher: PasswordHasher,
     throttle: throttle::Throttle,
+    jwks: Jwks,
     callers: callers::Callers,
     apps: HashMap<String, AppPolicy>,
     session: Session,
@@ -85,6 +88,7 @@ impl App {
         let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
         let parts = Parts {
             throttle: throttle::Throttle::new(config.throttle.clone()),
+            jwks: Jwks::new(config.jwt.clone(), clock.clone()),
             callers: callers::Callers::new(config.server.max_in_flight_per_caller),
             apps: config.apps.keys().filter_map(|name| Some((name.clone(), policy(name)?))).collect(),
             session: config.session.clone(),

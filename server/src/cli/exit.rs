@@ -65,7 +65,7 @@ impl Exit {
             Self::Usage => "the command line is wrong",
             Self::Unauthenticated => "the caller's key, the session or the login is not good",
             Self::PermissionDenied => "the caller or the user may not do this",
-            Self::NotFound => "there is no such session, user or attribute",
+            Self::NotFound => "there is no such session, user, attribute or definition",
             Self::Unavailable => "the server or the database cannot be reached, or does not serve now",
             Self::NotGood => "session verify: the token is not good",
             Self::AuditProblems => "audit verify: the trail was tampered with",
@@ -88,7 +88,9 @@ impl Exit {
         match error {
             Error::CallerUnauthenticated | Error::SessionInvalid | Error::LoginFailed => Self::Unauthenticated,
             Error::CallerForbidden { .. } | Error::SuperUserRequired => Self::PermissionDenied,
-            Error::SessionNotFound | Error::UserNotFound | Error::AttributeNotFound => Self::NotFound,
+            Error::SessionNotFound | Error::UserNotFound | Error::AttributeNotFound | Error::DefinitionNotFound => {
+                Self::NotFound
+            }
             Error::StoreUnavailable { .. }
             | Error::Overloaded { .. }
             | Error::ShuttingDown

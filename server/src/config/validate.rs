@@ -18,6 +18,7 @@ impl Config {
         self.validate_apps()?;
         self.validate_password()?;
         self.validate_throttle()?;
+        self.validate_jwt()?;
         self.validate_upkeep()
     }
 
@@ -119,6 +120,19 @@ impl Config {
         ensure("throttle.max_delay", in_order, "at least `throttle.base_delay`, at most 1d")?;
         let wider = throttle.address_free_failures >= throttle.free_failures;
         ensure("throttle.address_free_failures", wider, "at least `throttle.free_failures`")
+    }
+
+    fn validate_jwt(&self) -> Valid {
+        let jwt = &self.jwt;
+        positive("jwt.jwks_timeout", jwt.jwks_timeout)?;
+        let bytes = 1024..=16 * 1024 * 1024;
+        ensure("jwt.jwks_max_bytes", bytes.contains(&jwt.jwks_max_bytes), "between 1 KiB and 16 MiB")?;
+        positive("jwt.jwks_max_age", jwt.jwks_max_age)?;
+        ensure("jwt.jwks_max_age", jwt.jwks_max_age <= DAY, "at most 1d")?;
+        positive("jwt.jwks_min_refresh", jwt.jwks_min_refresh)?;
+        let in_order = jwt.jwks_min_refresh <= jwt.jwks_max_age;
+        ensure("jwt.jwks_min_refresh", in_order, "at most `jwt.jwks_max_age`")?;
+        ensure("jwt.jwks_stale", jwt.jwks_stale <= 7 * DAY, "at most 7d")
     }
 
     fn validate_upkeep(&self) -> Valid {

@@ -2,6 +2,7 @@
 //!
 //! A type here that holds a secret cannot print it.
 
+pub mod jwt;
 mod keyring;
 mod password;
 mod seal;

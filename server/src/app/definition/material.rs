@@ -1,0 +1,189 @@
+//! What a definition's credentials are checked against: as it comes, as it is used, as it is stored.
+
+use zeroize::Zeroizing;
+
+use super::DefinitionSecret;
+use crate::app::App;
+use crate::app::password::Password;
+use crate::app::session::AuthType;
+use crate::clock::Time;
+use crate::crypto::jwt::{Algorithm, AlgorithmFamily, PublicKeys, shortest_secret};
+use crate::crypto::{Keyring, PasswordHash};
+use crate::error::{Error, Result};
+use crate::store::DefinitionRow;
+
+const SHORTEST_SECRET: usize = 12;
+/// The longest secret, in bytes.
+pub(in crate::app) const LONGEST_SECRET: usize = 1024;
+/// The longest set of public keys, in bytes.
+const LONGEST_KEYS: usize = 64 * 1024;
+
+/// The columns that it is stored in, which a sealed secret is bound to.
+const CURRENT: &[u8] = b"material";
+const PREVIOUS: &[u8] = b"previous_material";
+
+// The numbers of `DefinitionRow::source`.
+const SOURCE_HASH: i16 = 1;
+const SOURCE_SHARED: i16 = 2;
+pub(super) const SOURCE_KEYS: i16 = 3;
+pub(super) const SOURCE_URL: i16 = 4;
+
+/// What a credential is checked against.
+pub(in crate::app) enum Material {
+    /// basic_auth.
+    Hash(PasswordHash),
+    /// jwt with one of the HS algorithms.
+    Shared(Zeroizing<Vec<u8>>),
+    /// A JWK set.
+    Keys(String),
+    /// Where a JWK set is.
+    Url(String),
+}
+
+impl Material {
+    const fn source(&self) -> i16 {
+        match self {
+            Self::Hash(_) => SOURCE_HASH,
+            Self::Shared(_) => SOURCE_SHARED,
+            Self::Keys(_) => SOURCE_KEYS,
+            Self::Url(_) => SOURCE_URL,
+        }
+    }
+
+    /// As stored: it needs the number of its definition if it is sealed.
+    fn store(&self, keyring: &Keyring, auth_id: i64, column: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Hash(hash) => hash.0.clone().into_bytes(),
+            Self::Shared(secret) => keyring.seal(&place(&auth_id.to_be_bytes(), column), secret),
+            Self::Keys(text) | Self::Url(text) => text.clone().into_bytes(),
+        }
+    }
+
+    fn read(keyring: &Keyring, auth_id: i64, column: &[u8], source: i16, stored: &[u8]) -> Result<Self> {
+        let text = || String::from_utf8(stored.to_vec()).map_err(|_| Error::internal("a stored key is not UTF-8"));
+        Ok(match source {
+            SOURCE_HASH => Self::Hash(PasswordHash(text()?)),
+            SOURCE_SHARED => {
+                let secret = keyring.open(&place(&auth_id.to_be_bytes(), column), stored).map_err(Error::internal)?;
+                Self::Shared(Zeroizing::new(secret))
+            }
+            SOURCE_KEYS => Self::Keys(text()?),
+            SOURCE_URL => Self::Url(text()?),
+            _ => return Err(Error::internal("a definition has keys of an unknown kind")),
+        })
+    }
+
+    pub(super) fn current(keyring: &Keyring, row: &DefinitionRow) -> Result<Self> {
+        Self::read(keyring, row.auth_id, CURRENT, row.source, &row.material)
+    }
+
+    /// What was there before the last rotation, if that still works.
+    fn previous(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Option<Self>> {
+        let (Some(source), Some(stored), Some(_)) = (row.previous_source, &row.previous_material, overlap_of(row, now))
+        else {
+            return Ok(None);
+        };
+        Self::read(keyring, row.auth_id, PREVIOUS, source, stored).map(Some)
+    }
+
+    /// All that works now: the newest first.
+    pub(in crate::app) fn good(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Vec<Self>> {
+        let current = Self::current(keyring, row)?;
+        Ok([Some(current), Self::previous(keyring, row, now)?].into_iter().flatten().collect())
+    }
+
+    /// Puts it in its place in the row, whose number must be known.
+    pub(super) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
+        row.source = self.source();
+        row.material = self.store(keyring, row.auth_id, CURRENT);
+    }
+
+    /// The same, and leaves what was there good for a while; what was there before it is gone.
+    pub(super) fn replace(&self, keyring: &Keyring, row: &mut DefinitionRow, until: Option<Time>) -> Result<()> {
+        let before = until.map(|until| Ok::<_, Error>((Self::current(keyring, row)?, until))).transpose()?;
+        row.previous_source = before.as_ref().map(|(material, _)| material.source());
+        row.previous_material = before.as_ref().map(|(material, _)| material.store(keyring, row.auth_id, PREVIOUS));
+        row.previous_until = before.map(|(_, until)| until.micros());
+        self.put(keyring, row);
+        Ok(())
+    }
+
+    /// Can tokens with these algorithms be checked against it? The keys of a URL show when they are fetched. `field` is what
+    /// is wrong if not.
+    pub(super) fn check_algorithms(&self, field: &'static str, algorithms: &[Algorithm]) -> Result<()> {
+        let problem = |problem: String| Err(Error::invalid(field, problem));
+        for algorithm in algorithms {
+            let name = crate::crypto::jwt::algorithm_name(*algorithm);
+            let is_shared = algorithm.family() == AlgorithmFamily::Hmac;
+            match self {
+                Self::Hash(_) => return problem("a basic_auth definition has none".to_owned()),
+                Self::Shared(_) if !is_shared => {
+                    return problem(format!("{name} needs public keys, not a shared secret"));
+                }
+                Self::Shared(secret) if secret.len() < shortest_secret(*algorithm) => {
+                    let shortest = shortest_secret(*algorithm);
+                    return problem(format!("{name} needs a shared secret of at least {shortest} bytes"));
+                }
+                Self::Keys(_) | Self::Url(_) if is_shared => {
+                    return problem(format!("{name} needs a shared secret, not public keys"));
+                }
+                Self::Keys(set) if !stored_keys(set)?.knows(*algorithm, None) => {
+                    return problem(format!("none of the public keys is for {name}"));
+                }
+                Self::Shared(_) | Self::Keys(_) | Self::Url(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Until when what was there before the last rotation works.
+pub(super) fn overlap_of(row: &DefinitionRow, now: Time) -> Option<Time> {
+    row.previous_until.map(Time::from_micros).filter(|until| now < *until)
+}
+
+/// A JWK set as it is stored.
+pub(in crate::app) fn stored_keys(set: &str) -> Result<PublicKeys> {
+    PublicKeys::read(set).map_err(|problem| Error::internal(format!("a stored JWK set {problem}")))
+}
+
+fn place<'a>(auth_id: &'a [u8], column: &'a [u8]) -> [&'a [u8]; 3] {
+    [b"definition", auth_id, column]
+}
+
+impl App {
+    /// What came, checked and as it is used.
+    pub(super) async fn material(&self, auth_type: AuthType, secret: DefinitionSecret) -> Result<Material> {
+        match (auth_type, secret) {
+            (AuthType::BasicAuth, DefinitionSecret::Secret(secret)) => {
+                check_length(&secret, SHORTEST_SECRET)?;
+                self.parts.hasher.hash(secret).await.map(Material::Hash)
+            }
+            (AuthType::BasicAuth, _) => Err(Error::invalid("secret", "must be `secret` in a basic_auth definition")),
+            (_, DefinitionSecret::Secret(secret)) => {
+                // How long it must be depends on the algorithms.
+                check_length(&secret, 1)?;
+                Ok(Material::Shared(Zeroizing::new(secret.as_bytes().to_vec())))
+            }
+            (_, DefinitionSecret::PublicKeys(text)) => {
+                if text.len() > LONGEST_KEYS {
+                    return Err(Error::invalid("secret.public_keys", "is longer than 64 KiB"));
+                }
+                let keys = PublicKeys::read(&text);
+                let keys = keys.map_err(|problem| Error::invalid("secret.public_keys", problem.to_string()))?;
+                Ok(Material::Keys(keys.to_jwk_set()))
+            }
+            (_, DefinitionSecret::JwksUrl(url)) => match self.parts.jwks.check_url(&url) {
+                Ok(()) => Ok(Material::Url(url)),
+                Err(problem) => Err(Error::invalid("secret.jwks_url", problem)),
+            },
+        }
+    }
+}
+
+fn check_length(secret: &Password, shortest: usize) -> Result<()> {
+    if (shortest..=LONGEST_SECRET).contains(&secret.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid("secret.secret", format!("must have {shortest} to {LONGEST_SECRET} bytes")))
+}

@@ -1,0 +1,198 @@
+//! What can be done with definitions: create, look, change, delete, give them other keys. All of it by super-users.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::material::Material;
+use super::{
+    ALGORITHMS, Definition, DefinitionChange, DefinitionToCreate, ListDefinitions, Rotation, about, algorithms_of,
+    check_etag, check_overlap, new_row, touch,
+};
+use crate::app::App;
+use crate::app::audit::Event;
+use crate::app::client::Acting;
+use crate::app::page::{Page, PageRequest, Query};
+use crate::app::session::{AuthType, RevokeReason};
+use crate::error::{Error, Result};
+use crate::store::{DefinitionFilter, DefinitionRow};
+
+impl App {
+    /// Adds a definition.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_definition(&self, acting: &Acting<'_>, new: DefinitionToCreate) -> Result<Definition> {
+        self.require_super_user(acting, "definition.create", None, None).await?;
+        let row = new_row(&new, self.parts.clock.now())?;
+        let material = self.material(AuthType::from_number(row.auth_type), new.secret).await?;
+        material.check_algorithms(ALGORITHMS, &algorithms_of(&row)?)?;
+        let event = Event::by(acting, "definition.create");
+        let material = Arc::new(material);
+        let stored = self.parts.store.write(move |tx| {
+            let (row, material, event) = (row.clone(), Arc::clone(&material), event.clone());
+            Box::pin(async move {
+                // What is sealed is bound to the number, which the database gives.
+                let mut row = DefinitionRow { auth_id: tx.insert_definition(row.clone()).await?, ..row };
+                material.put(tx.keyring(), &mut row);
+                tx.set_material(&row).await?;
+                let detail =
+                    json!({ "auth_id": row.auth_id, "auth_type": AuthType::from_number(row.auth_type).name() });
+                tx.audit(event.detail(detail).done());
+                Ok(row)
+            })
+        });
+        Definition::from_row(stored.await?, self.parts.clock.now())
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn get_definition(&self, acting: &Acting<'_>, auth_id: i64) -> Result<Definition> {
+        self.require_super_user(acting, "definition.get", None, None).await?;
+        let row = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+        self.audit_read_event(Event::by(acting, "definition.get").detail(json!({ "auth_id": auth_id }))).await?;
+        Definition::from_row(row, self.parts.clock.now())
+    }
+
+    /// One page of definitions, in the order of their numbers.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_definitions(
+        &self,
+        acting: &Acting<'_>,
+        list: ListDefinitions,
+        page: PageRequest<'_>,
+    ) -> Result<Page<Definition>> {
+        self.require_super_user(acting, "definition.list", None, None).await?;
+        let now = self.parts.clock.now();
+        let query = Query::new("definitions", acting.user(), &format!("{list:?}"));
+        let after = page.cursor(&self.parts.keyring, &query, now)?;
+        let after = after.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| Error::PageTokenInvalid));
+        let filter = DefinitionFilter { auth_type: list.auth_type.map(AuthType::number), name: list.name };
+        let rows = self.parts.store.definitions(&filter, after.transpose()?, page.limit() + 1).await?;
+        self.audit_read(acting, "definition.list", None, None).await?;
+        let page = page.take(rows, |row| row.auth_id.to_be_bytes().to_vec(), &self.parts.keyring, &query, now);
+        let items = page.items.into_iter().map(|row| Definition::from_row(row, now)).collect::<Result<_>>()?;
+        Ok(Page { items, next_page_token: page.next_page_token })
+    }
+
+    /// Changes fields; returns how many live sessions ended. An etag that is not empty must match.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn update_definition(
+        &self,
+        acting: &Acting<'_>,
+        auth_id: i64,
+        changes: Vec<DefinitionChange>,
+        etag: String,
+    ) -> Result<(Definition, u64)> {
+        self.require_super_user(acting, "definition.update", None, None).await?;
+        self.parts.store.flush_activity().await?;
+        let event = Event::by(acting, "definition.update");
+        let (changes, etag) = (Arc::new(changes), Arc::new(etag));
+        let done = self.parts.store.write(move |tx| {
+            let (changes, etag, event) = (Arc::clone(&changes), Arc::clone(&etag), event.clone());
+            Box::pin(async move {
+                let before = tx.lock_definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+                check_etag(&before, &etag)?;
+                let now = tx.clock().now();
+                let mut row = before.clone();
+                changes.iter().try_for_each(|change| change.apply(tx.keyring(), &mut row))?;
+                let is_turned_off = before.is_active && !row.is_active;
+                let ended = if is_turned_off {
+                    tx.revoke_sessions_of_definition(auth_id, RevokeReason::DefinitionInactive.number(), now).await?
+                } else {
+                    0
+                };
+                if row != before {
+                    touch(&mut row, now);
+                    tx.update_definition(row.clone()).await?;
+                }
+                let fields: Vec<&str> = changes.iter().map(DefinitionChange::name).collect();
+                let detail = json!({ "fields": fields, "revoked": ended });
+                tx.audit(about(tx, event, auth_id, detail).await?.done());
+                Ok((row, ended))
+            })
+        });
+        let (row, ended) = done.await?;
+        Ok((Definition::from_row(row, self.parts.clock.now())?, ended))
+    }
+
+    /// Removes a definition with its link; returns how many live sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_definition(&self, acting: &Acting<'_>, auth_id: i64, etag: String) -> Result<u64> {
+        self.require_super_user(acting, "definition.delete", None, None).await?;
+        self.parts.store.flush_activity().await?;
+        let event = Event::by(acting, "definition.delete");
+        self.parts
+            .store
+            .write(move |tx| {
+                let (etag, event) = (etag.clone(), event.clone());
+                Box::pin(async move {
+                    let row = tx.lock_definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+                    check_etag(&row, &etag)?;
+                    let (now, reason) = (tx.clock().now(), RevokeReason::DefinitionDeleted.number());
+                    let ended = tx.revoke_sessions_of_definition(auth_id, reason, now).await?;
+                    let event = about(tx, event, auth_id, json!({ "name": row.name, "revoked": ended })).await?;
+                    tx.delete_definition(auth_id).await?;
+                    tx.audit(event.done());
+                    Ok(ended)
+                })
+            })
+            .await
+    }
+
+    /// Gives a definition another secret or other keys; returns how many live sessions ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn rotate_definition_secret(
+        &self,
+        acting: &Acting<'_>,
+        auth_id: i64,
+        rotation: Rotation,
+    ) -> Result<(Definition, u64)> {
+        self.require_super_user(acting, "definition.rotate", None, None).await?;
+        let Rotation { secret, overlap, revoke_sessions, etag } = rotation;
+        check_overlap(overlap)?;
+        let found = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+        check_etag(&found, &etag)?;
+        // Hashing takes long, and what kind a definition is never changes.
+        let material = self.material(AuthType::from_number(found.auth_type), secret).await?;
+        if revoke_sessions {
+            self.parts.store.flush_activity().await?;
+        }
+        let work = Arc::new(Replacement { auth_id, material, overlap, revoke_sessions, etag });
+        let event = Event::by(acting, "definition.rotate");
+        let done = self.parts.store.write(move |tx| {
+            let (work, event) = (Arc::clone(&work), event.clone());
+            Box::pin(async move { work.run(tx, event).await })
+        });
+        let (row, ended) = done.await?;
+        Ok((Definition::from_row(row, self.parts.clock.now())?, ended))
+    }
+}
+
+/// The transaction of a rotation.
+struct Replacement {
+    auth_id: i64,
+    material: Material,
+    overlap: Duration,
+    revoke_sessions: bool,
+    etag: String,
+}
+
+impl Replacement {
+    async fn run(&self, tx: &crate::store::Tx, event: Event) -> Result<(DefinitionRow, u64)> {
+        let mut row = tx.lock_definition(self.auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+        check_etag(&row, &self.etag)?;
+        let now = tx.clock().now();
+        self.material.check_algorithms("secret", &algorithms_of(&row)?)?;
+        let until = (!self.overlap.is_zero()).then(|| now + self.overlap);
+        self.material.replace(tx.keyring(), &mut row, until)?;
+        let ended = if self.revoke_sessions {
+            tx.revoke_sessions_of_definition(self.auth_id, RevokeReason::SecretRotated.number(), now).await?
+        } else {
+            0
+        };
+        touch(&mut row, now);
+        tx.update_definition(row.clone()).await?;
+        let detail = json!({ "overlap_seconds": self.overlap.as_secs(), "revoked": ended });
+        tx.audit(about(tx, event, self.auth_id, detail).await?.done());
+        Ok((row, ended))
+    }
+}

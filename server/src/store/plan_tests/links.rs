@@ -1,0 +1,100 @@
+//! Links and the definitions that they are to.
+
+use uuid::Uuid;
+
+use super::{Ground, START, Way};
+use crate::id::{Id, LinkId};
+use crate::store::{DefinitionRow, LinkedAuthRow, Store, UserRow};
+
+/// Two definitions for each user, one of which is linked to them.
+pub(super) async fn fill(store: &Store, users: &[UserRow]) {
+    for owners in users.chunks(100) {
+        let owners = owners.to_vec();
+        let linked = store.write(move |tx| {
+            let owners = owners.clone();
+            Box::pin(async move {
+                for owner in &owners {
+                    tx.insert_definition(definition(3, &owner.username)).await?;
+                    let auth_id = tx.insert_definition(definition(2, &owner.username)).await?;
+                    tx.insert_link(link(owner.user_id, auth_id)).await?;
+                }
+                Ok(())
+            })
+        });
+        linked.await.unwrap();
+    }
+}
+
+pub(super) async fn all(ground: &Ground) {
+    let (store, user) = (&ground.store, Id::from_uuid(ground.users[700].user_id));
+    let links = store.links_of_user(user).await.unwrap();
+    let [link] = &links[..] else { panic!("{links:?}") };
+    assert_eq!(ground.heard.lock().len(), 1, "however many there are, it is one statement");
+    store.links_of_user_after(user, link.link_id, 51).await.unwrap();
+    ground.explain("a user's links", Way::Found).await;
+    assert_eq!(store.links_of_definitions(&[100, 101, 102, 103]).await.unwrap().len(), 2);
+    ground.explain("links of definitions", Way::Found).await;
+    let names: Vec<String> = (0..10).map(|number| format!("user{number}")).collect();
+    let both: Vec<(i16, &str)> =
+        names.iter().enumerate().map(|(n, name)| (if n % 2 == 0 { 2 } else { 3 }, name.as_str())).collect();
+    assert_eq!(store.definitions_named(&both).await.unwrap().len(), 10);
+    ground.explain("definitions by their usernames", Way::Found).await;
+    assert_eq!(store.definitions_named(&both[..1]).await.unwrap().len(), 1);
+    ground.explain("one definition by its username", Way::Found).await;
+
+    let link = link.clone();
+    let work = store.write(move |tx| {
+        let (auth_id, link_id) = (link.auth_id, link.link_id);
+        Box::pin(async move {
+            let now = tx.clock().now();
+            tx.lock_definition(auth_id).await?;
+            tx.link_of_definition(auth_id).await?;
+            let mut row = tx.lock_link(link_id).await?.expect("it is there");
+            assert!(!tx.has_another_good_link(&row).await?);
+            row.version += 1;
+            tx.update_link(row.clone()).await?;
+            tx.touch_link(link_id, now).await?;
+            tx.revoke_sessions_of_definition(auth_id, 1, now).await?;
+            tx.delete_link(&row).await
+        })
+    });
+    work.await.unwrap();
+    ground.explain("what changes links", Way::Found).await;
+}
+
+fn definition(auth_type: i16, username: &str) -> DefinitionRow {
+    DefinitionRow {
+        auth_id: 0,
+        auth_type,
+        name: format!("{username} {auth_type}"),
+        username: username.to_owned(),
+        issuer: String::new(),
+        audience: String::new(),
+        algorithms: String::new(),
+        clock_skew_micros: 0,
+        source: 1,
+        material: Vec::new(),
+        previous_source: None,
+        previous_material: None,
+        previous_until: None,
+        is_active: true,
+        is_internal: false,
+        created_at: START.micros(),
+        updated_at: START.micros(),
+        version: 1,
+    }
+}
+
+fn link(user_id: Uuid, auth_id: i64) -> LinkedAuthRow {
+    LinkedAuthRow {
+        link_id: LinkId::new(START).uuid(),
+        user_id,
+        auth_id,
+        is_active: true,
+        is_internal: false,
+        created_at: START.micros(),
+        updated_at: START.micros(),
+        last_used_at: None,
+        version: 1,
+    }
+}

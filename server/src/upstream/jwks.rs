@@ -1,0 +1,227 @@
+//! JWK sets of those who sign tokens, fetched from their URLs and kept for a while.
+//!
+//! One fetch at a time from one URL, and never two within [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with made-up
+//! names of keys cannot make this server a hammer. A fetch outlives the call that began it, so that a slow URL is not
+//! asked for ever by callers who do not wait.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
+use tokio_rustls::rustls::crypto::ring;
+use tracing::Instrument;
+
+use crate::clock::{Clock, Time};
+use crate::config;
+use crate::crypto::jwt::PublicKeys;
+use crate::error::{Error, Fault, Result};
+
+/// URLs that are remembered; beyond it those that nobody asks for go.
+const URLS: usize = 10_000;
+const MAX_URL: usize = 1024;
+/// The least time after which it is worth asking again.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Http = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// The sets. Cloning shares them.
+#[derive(Clone)]
+pub struct Jwks {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: config::Jwt,
+    clock: Clock,
+    /// Made when it is needed: it reads all certificates of the system.
+    http: OnceLock<Http>,
+    urls: quick_cache::sync::Cache<String, Arc<Source>>,
+}
+
+/// What is known of one URL.
+#[derive(Default)]
+struct Source {
+    known: Mutex<Known>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    keys: Option<Arc<PublicKeys>>,
+    fetched_at: Time,
+    tried_at: Option<Time>,
+    /// Why the last fetch failed, if it did.
+    failure: Option<String>,
+}
+
+impl Jwks {
+    pub fn new(config: config::Jwt, clock: Clock) -> Self {
+        let urls = quick_cache::sync::Cache::new(URLS);
+        Self { shared: Arc::new(Shared { config, clock, http: OnceLock::new(), urls }) }
+    }
+
+    /// Is this a URL that keys may be fetched from? If not, what is wrong with it.
+    pub fn check_url(&self, url: &str) -> std::result::Result<(), &'static str> {
+        if url.len() > MAX_URL {
+            return Err("is longer than 1024 bytes");
+        }
+        let uri: Uri = url.parse().map_err(|_| "is no URL")?;
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if self.shared.config.allow_http_jwks => {}
+            _ => return Err("must begin with https://"),
+        }
+        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err("must not have a username or password");
+        }
+        Ok(())
+    }
+
+    /// The keys of a URL: those that are kept, if they are young enough and suffice, else those that are fetched now. Where
+    /// the URL does not answer, old ones, for as long as the configuration lets them count.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn keys(&self, url: &str, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
+        let shared = &self.shared;
+        let source = shared.source(url);
+        let good = |keys: Option<Arc<PublicKeys>>| keys.filter(|keys| suffice(keys));
+        if let Some(keys) = good(shared.fresh(&source)) {
+            return Ok(keys);
+        }
+        let fetching = match Arc::clone(&source.fetching).try_lock_owned() {
+            Ok(fetching) => fetching,
+            Err(_) => {
+                if let Some(keys) = good(shared.usable(&source)) {
+                    return Ok(keys);
+                }
+                Arc::clone(&source.fetching).lock_owned().await
+            }
+        };
+        if let Some(keys) = good(shared.fresh(&source)) {
+            return Ok(keys);
+        }
+        if shared.may_try(&source) {
+            let (shared, source, url) = (Arc::clone(shared), Arc::clone(&source), url.to_owned());
+            let fetch = async move {
+                let _fetching = fetching;
+                shared.refresh(&source, &url).await;
+            };
+            tokio::spawn(fetch.in_current_span()).await.map_err(Error::internal)?;
+        }
+        shared.outcome(&source, suffice)
+    }
+}
+
+impl Shared {
+    fn source(&self, url: &str) -> Arc<Source> {
+        let made = || Ok::<_, std::convert::Infallible>(Arc::default());
+        match self.urls.get_or_insert_with(url, made) {
+            Ok(source) => source,
+            Err(never) => match never {},
+        }
+    }
+
+    fn fresh(&self, source: &Source) -> Option<Arc<PublicKeys>> {
+        source.known.lock().younger_than(self.config.jwks_max_age, self.clock.now())
+    }
+
+    fn usable(&self, source: &Source) -> Option<Arc<PublicKeys>> {
+        let (max_age, stale) = (self.config.jwks_max_age, self.config.jwks_stale);
+        source.known.lock().younger_than(max_age + stale, self.clock.now())
+    }
+
+    fn may_try(&self, source: &Source) -> bool {
+        let tried_at = source.known.lock().tried_at;
+        tried_at.is_none_or(|tried_at| self.clock.now() >= tried_at + self.config.jwks_min_refresh)
+    }
+
+    async fn refresh(&self, source: &Source, url: &str) {
+        let now = self.clock.now();
+        source.known.lock().tried_at = Some(now);
+        let fetched = match tokio::time::timeout(self.config.jwks_timeout, self.fetch(url)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        let mut known = source.known.lock();
+        match fetched {
+            Ok(keys) => {
+                *known = Known { keys: Some(Arc::new(keys)), fetched_at: now, tried_at: Some(now), failure: None };
+            }
+            Err(failure) => known.failure = Some(failure),
+        }
+    }
+
+    /// What there is after all was tried. Keys that do not suffice are an answer, unless better ones could not be fetched.
+    fn outcome(&self, source: &Source, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
+        let usable = self.usable(source);
+        let known = source.known.lock();
+        match usable {
+            Some(keys) if known.failure.is_none() || suffice(&keys) => Ok(keys),
+            _ => {
+                let next = known.tried_at.unwrap_or_default() + self.config.jwks_min_refresh;
+                let reason = known.failure.clone().unwrap_or_else(|| "the keys are too old".to_owned());
+                Err(Error::KeysUnavailable {
+                    retry_after: next.since(self.clock.now()).max(RETRY),
+                    source: Fault(format!("JWK set: {reason}")),
+                })
+            }
+        }
+    }
+
+    async fn fetch(&self, url: &str) -> std::result::Result<PublicKeys, String> {
+        let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
+        let host = uri.host().unwrap_or_default().to_owned();
+        let failed = |problem: &dyn std::fmt::Display| format!("{host}: {problem}");
+        let request = Request::get(uri)
+            .header(header::ACCEPT, "application/jwk-set+json, application/json")
+            .header(header::USER_AGENT, "lanyard")
+            .body(Empty::new())
+            .map_err(|problem| failed(&problem))?;
+        let answer = self.http()?.request(request).await.map_err(|problem| failed(&with_sources(&problem)))?;
+        // Redirects are not followed: the URL is what a super-user trusts, not what is behind it.
+        if answer.status() != StatusCode::OK {
+            return Err(failed(&format_args!("answered {}", answer.status())));
+        }
+        let body = Limited::new(answer.into_body(), self.config.jwks_max_bytes).collect().await;
+        let body = body.map_err(|problem| failed(&problem))?.to_bytes();
+        PublicKeys::fetched(&body).map_err(|_| failed(&"the answer is no JWK set"))
+    }
+
+    fn http(&self) -> std::result::Result<&Http, String> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let tls = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(ring::default_provider())
+            .map_err(|problem| format!("certificates of the system: {problem}"))?;
+        let schemes = if self.config.allow_http_jwks { tls.https_or_http() } else { tls.https_only() };
+        let http = Client::builder(TokioExecutor::new())
+            // Minutes lie between two fetches: no connection is worth keeping.
+            .pool_max_idle_per_host(0)
+            .build(schemes.enable_http1().build());
+        Ok(self.http.get_or_init(|| http))
+    }
+}
+
+impl Known {
+    fn younger_than(&self, age: Duration, now: Time) -> Option<Arc<PublicKeys>> {
+        self.keys.clone().filter(|_| now < self.fetched_at + age)
+    }
+}
+
+/// The client says "connect error" only; its sources say which.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

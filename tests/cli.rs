@@ -1,5 +1,8 @@
 //! The program `lanyard` as people and scripts use it: its own process, its arguments, what it prints, how it exits.
 
+#[path = "cli/definition.rs"]
+mod definition;
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

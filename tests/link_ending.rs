@@ -8,7 +8,7 @@ use lanyard_client::{Error, ErrorReason, Login, RevokeReason, Subject};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of, is_active, revoked, why_inactive};
 use lanyard_tests::support::external::{
-    BOTH, Defined, Kinds, delete_definition, delete_link, turn_definition, turn_link,
+    BOTH, Defined, Kinds, delete_definition, delete_link, patient, turn_definition, turn_link,
 };
 use lanyard_tests::support::server::{Database, Person, TestServer};
 use tokio::task::JoinSet;
@@ -225,7 +225,7 @@ async fn live_sessions_of(root: &Subject, auth_id: i64) -> usize {
 }
 
 async fn a_login_beside_what_turns_it_off_never_leaves_a_live_session(database: Database) {
-    let server = TestServer::start_with(database, |config| config.throttle.free_failures = 1000).await;
+    let server = TestServer::start_with(database, patient).await;
     let root = server.as_root().await;
     let blows = ENDINGS.map(Blow::Of).into_iter().chain([Blow::UserLocked, Blow::UserRejected, Blow::UserDeleted]);
     for (number, blow) in blows.enumerate() {

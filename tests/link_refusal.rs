@@ -9,7 +9,7 @@ use lanyard_client::{Client, Code, Error, ErrorReason, Login, Subject};
 use lanyard_server::config::{App, Config, QuotaPolicy};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, at, events_of, is_active};
-use lanyard_tests::support::external::{BOTH, Defined, Kinds, sign, turn_definition, turn_link};
+use lanyard_tests::support::external::{BOTH, Defined, Kinds, patient, sign, turn_definition, turn_link};
 use lanyard_tests::support::server::{Database, Person, TestServer};
 use tokio::task::JoinSet;
 use totp_rs::{Builder, Secret, Totp};
@@ -67,7 +67,7 @@ async fn all_refusals_are_one_answer_and_each_has_its_reason_in_the_trail(databa
     let closed = |config: &mut Config| {
         let app = App { login: false, ..config.apps["CRM"].clone() };
         config.apps.insert("closed".into(), app);
-        config.throttle.free_failures = 100;
+        patient(config);
     };
     let server = TestServer::start_with(database, closed).await;
     let (root, client) = (server.as_root().await, server.client());
@@ -123,7 +123,7 @@ fn jwt(token: &str, code: &str) -> Credential {
 }
 
 async fn a_credential_is_good_for_its_own_kind_and_definition_only(database: Database) {
-    let server = TestServer::start_with(database, |config| config.throttle.free_failures = 100).await;
+    let server = TestServer::start_with(database, patient).await;
     let root = server.as_root().await;
     let alice = &server.alice.user_id;
     let machine = Defined::linked(&root, Kinds::BasicAuth, "machine", alice).await;
@@ -160,7 +160,9 @@ async fn a_credential_is_good_for_its_own_kind_and_definition_only(database: Dat
 }
 
 async fn the_users_password_does_not_matter(database: Database) {
-    let expiring = |config: &mut Config| config.password.max_age = Some(Duration::from_hours(24));
+    let expiring = |config: &mut Config| {
+        (config.password.max_age, config.password.warn_before) = (Some(Duration::from_hours(24)), Duration::ZERO);
+    };
     let server = TestServer::start_with(database, expiring).await;
     let root = server.as_root().await;
     let mut defined = Vec::new();

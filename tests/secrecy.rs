@@ -1,6 +1,8 @@
 //! Secrets are seen nowhere: not in logs at the highest level, not in refusals, figures, the audit trail, what the command
 //! line prints, the database, nor in `Debug`.
 
+#[path = "secrecy/accounts.rs"]
+mod accounts;
 #[path = "secrecy/debug.rs"]
 mod debug;
 #[path = "secrecy/tour.rs"]
@@ -128,6 +130,10 @@ fn command_line(
         &["user", "list"],
         &["user", "get", "alice"],
         &["user", "current"],
+        &["definition", "list"],
+        &["definition", "show", "the issuer"],
+        &["definition", "create", "another", "--basic-auth", "machine"],
+        &["definition", "rotate", "the machine", "--etag", "0"],
         &["audit", "list"],
         &["session", "revoke", "ses_nonsense"],
         &["session", "login", "--username", "alice"],

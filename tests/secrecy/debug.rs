@@ -27,12 +27,13 @@ const SECRETIVE: &[(&str, Show)] = messages! {
     ApproveUserRequest Attribute AttributeToSet BasicAuthCredential BatchVerifySessionsRequest ChangePasswordRequest
     ConfirmTotpRequest CreateDefinitionRequest CreateLinkedAuthRequest CreateSessionRequest CreateSessionResponse
     CreateUserRequest DefinitionSecret DeleteAttributesRequest DeleteDefinitionRequest DeleteLinkedAuthRequest
-    DeleteUserRequest DisableTotpRequest EnrollTotpRequest EnrollTotpResponse GetCurrentUserRequest GetDefinitionRequest
-    GetSessionRequest GetUserRequest JwtCredential ListAttributesRequest ListAttributesResponse ListAuditEventsRequest
-    ListDefinitionsRequest ListLinkedAuthRequest ListSessionsRequest ListUsersRequest LockUserRequest PasswordCredential
-    RejectUserRequest RenewSessionRequest RenewSessionResponse RevokeSessionRequest RevokeSessionsRequest
-    RotateDefinitionSecretRequest SessionToVerify SetAttributesRequest SetAttributesResponse SetPasswordRequest
-    UnlockUserRequest UpdateDefinitionRequest UpdateLinkedAuthRequest UpdateUserRequest VerifySessionRequest
+    DeleteUserRequest DisableTotpRequest EnrollTotpRequest EnrollTotpResponse GetCurrentUserRequest
+    GetDefinitionRequest GetSessionRequest GetUserRequest JwtCredential ListAttributesRequest ListAttributesResponse
+    ListAuditEventsRequest ListDefinitionsRequest ListLinkedAuthRequest ListSessionsRequest ListUsersRequest
+    LockUserRequest PasswordCredential RejectUserRequest RenewSessionRequest RenewSessionResponse
+    RevokeSessionRequest RevokeSessionsRequest RotateDefinitionSecretRequest SessionToVerify SetAttributesRequest
+    SetAttributesResponse SetPasswordRequest UnlockUserRequest UpdateDefinitionRequest UpdateLinkedAuthRequest
+    UpdateUserRequest VerifySessionRequest
 };
 
 fn pool() -> DescriptorPool {

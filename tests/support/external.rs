@@ -14,6 +14,7 @@ use lanyard_client::v1::{
 };
 use lanyard_client::{Client, Error, Login, Subject, prost_types};
 use lanyard_server::clock::Clock;
+use lanyard_server::config::Config;
 use sha2::Sha256;
 
 use super::server::TestServer;
@@ -144,6 +145,11 @@ impl Defined {
     pub async fn try_to_log_in(&self, client: &Client, clock: &Clock) -> Result<Login, Error> {
         client.create_session(self.credential(clock, 0)).await
     }
+}
+
+/// Failures are not throttled.
+pub fn patient(config: &mut Config) {
+    (config.throttle.free_failures, config.throttle.address_free_failures) = (1_000, 1_000);
 }
 
 fn basic_secret(name: &str) -> String {

@@ -20,6 +20,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
 use crate::id::{Id, SessionId, UserId};
 
+mod definitions;
 mod links;
 
 const USERS: u64 = 1_500;
@@ -377,6 +378,7 @@ async fn purging(ground: &Ground) {
 async fn none_reads_a_whole_table(ground: Ground) {
     reads(&ground).await;
     links::all(&ground).await;
+    definitions::all(&ground).await;
     audit_filters(&ground).await;
     changes(&ground).await;
     purging(&ground).await;

@@ -225,3 +225,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "jwks_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use lanyard_client::v1::{
 use serde_json::json;
 
 use super::connection::{Acting, Limit, Remote};
+use super::definition::number;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Output, say, say_json};
 use super::secrets::{Passwords, secret_file};
@@ -57,12 +58,13 @@ struct List {
 #[command(after_help = "\
 Examples:
   lanyard link create demo 7
+  lanyard link create demo 'CRM of Alice'
   lanyard link create demo basic_auth:reporting --inactive")]
 struct Create {
     /// User (name or usr_...)
     user: String,
-    /// Definition: its number, or its type and username: `basic_auth:NAME`, `jwt:SUBJECT`
-    definition: DefinitionArg,
+    /// Definition: its number, its name, or its type and username: `basic_auth:NAME`, `jwt:SUBJECT`
+    definition: String,
     /// Nobody can log in with it before it is turned on
     #[arg(long)]
     inactive: bool,
@@ -161,9 +163,13 @@ impl Link {
             }
             Verb::Create(verb) => {
                 let (Create { user, definition, inactive }, subject) = verb.connect().await?;
+                let definition = match definition.parse::<DefinitionArg>() {
+                    Ok(definition) => definition.0,
+                    Err(_) => Definition::AuthId(number(&subject, &definition).await?),
+                };
                 let request = CreateLinkedAuthRequest {
                     user_id: user_id(&subject, &user).await?,
-                    definition: Some(DefinitionRef { definition: Some(definition.0) }),
+                    definition: Some(DefinitionRef { definition: Some(definition) }),
                     is_inactive: inactive,
                     ..CreateLinkedAuthRequest::default()
                 };

@@ -4,6 +4,8 @@
 mod definition;
 #[path = "cli/link.rs"]
 mod link;
+#[path = "cli/login.rs"]
+mod login;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use lanyard_client::prost_types::FieldMask;
 use lanyard_client::v1::create_session_request::Credential;
-use lanyard_client::v1::definition_ref::Definition as ByNumber;
-use lanyard_client::v1::{
-    BasicAuthCredential, CreateLinkedAuthRequest, DefinitionRef, JwtCredential, UpdateUserRequest, User,
-};
+use lanyard_client::v1::{BasicAuthCredential, CreateLinkedAuthRequest, JwtCredential, UpdateUserRequest, User};
 use lanyard_client::{Client, Code, Error, ErrorReason, Login, Subject};
 use lanyard_server::config::{App, Config, QuotaPolicy};
 use lanyard_tests::both_databases;
@@ -54,12 +51,7 @@ async fn zato_06_a_link_that_is_off_logs_nobody_in(database: Database) {
     let root = server.as_root().await;
     for kind in BOTH {
         let defined = Defined::new(&root, kind, &format!("{kind:?}")).await;
-        let request = CreateLinkedAuthRequest {
-            user_id: server.alice.user_id.clone(),
-            definition: Some(DefinitionRef { definition: Some(ByNumber::AuthId(defined.auth_id)) }),
-            is_inactive: true,
-            ..CreateLinkedAuthRequest::default()
-        };
+        let request = CreateLinkedAuthRequest { is_inactive: true, ..defined.link_request(&server.alice.user_id) };
         let link = root.call(request).await.unwrap().link.unwrap();
         refused(&server, &server.client(), &defined, "link_inactive").await;
         root.update_linked_auth(&link.link_id, true).await.unwrap();

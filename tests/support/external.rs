@@ -5,8 +5,8 @@ use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::definition::Kind;
 use lanyard_client::v1::definition_ref::Definition as ByNumber;
 use lanyard_client::v1::{
-    BasicAuthCredential, BasicAuthDefinition, Definition, DefinitionSecret, JwtCredential, JwtDefinition, LinkedAuth,
-    UpdateDefinitionRequest,
+    BasicAuthCredential, BasicAuthDefinition, CreateLinkedAuthRequest, Definition, DefinitionRef, DefinitionSecret,
+    JwtCredential, JwtDefinition, LinkedAuth, UpdateDefinitionRequest,
 };
 use lanyard_client::{Client, Error, Login, Subject, prost_types};
 use lanyard_server::clock::Clock;
@@ -79,7 +79,16 @@ impl Defined {
     /// # Panics
     /// If that fails.
     pub async fn link(&self, root: &Subject, user_id: &str) -> LinkedAuth {
-        root.create_linked_auth(user_id, ByNumber::AuthId(self.auth_id)).await.expect("the link can be made")
+        let made = root.call(self.link_request(user_id)).await;
+        made.expect("the link can be made").link.expect("it")
+    }
+
+    pub fn link_request(&self, user_id: &str) -> CreateLinkedAuthRequest {
+        CreateLinkedAuthRequest {
+            user_id: user_id.to_owned(),
+            definition: Some(DefinitionRef { definition: Some(ByNumber::AuthId(self.auth_id)) }),
+            ..CreateLinkedAuthRequest::default()
+        }
     }
 
     /// The link to a user.
@@ -112,8 +121,7 @@ impl Defined {
             "iss": ISSUER, "aud": AUDIENCE, "sub": self.name, "iat": issued, "exp": issued + 2 * TOKEN_LIFETIME,
             "jti": number.to_string(),
         });
-        let header = json!({ "alg": "HS256", "typ": "JWT" });
-        Signer::Secret(SIGNING_SECRET.into()).token(&header, &claims)
+        sign(&claims, SIGNING_SECRET.as_bytes())
     }
 
     /// Logs in with the credential of the number 0.
@@ -137,6 +145,11 @@ pub fn patient(config: &mut Config) {
 
 fn basic_secret(name: &str) -> String {
     format!("secret of the machine {name}")
+}
+
+/// A JSON web token, signed with HS256.
+pub fn sign(claims: &serde_json::Value, secret: &[u8]) -> String {
+    Signer::Secret(secret.to_vec()).token(&json!({ "alg": "HS256", "typ": "JWT" }), claims)
 }
 
 /// The secret of a basic-auth definition that [`Defined::new`] made.

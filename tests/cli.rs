@@ -1,7 +1,11 @@
 //! The program `lanyard` as people and scripts use it: its own process, its arguments, what it prints, how it exits.
 
+#[path = "cli/definition.rs"]
+mod definition;
 #[path = "cli/link.rs"]
 mod link;
+#[path = "cli/login.rs"]
+mod login;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -69,8 +69,8 @@ fn rotation(auth_id: i64, secret: DefinitionSecret) -> RotateDefinitionSecretReq
     RotateDefinitionSecretRequest { auth_id, secret: Some(secret), ..RotateDefinitionSecretRequest::default() }
 }
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds, nanos: 0 })
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 async fn a_definition_is_kept_as_it_was_made_and_shows_no_secret(database: Database) {
@@ -86,7 +86,7 @@ async fn a_definition_is_kept_as_it_was_made_and_shows_no_secret(database: Datab
         root.create_definition(jwt("alice", &["HS256", "HS512"]), secret(&"long enough ".repeat(8))).await.unwrap();
     assert_eq!(root.get_definition(token.auth_id).await.unwrap(), token);
     let shown = jwt_of(token);
-    assert_eq!((shown.algorithms, shown.clock_skew), (vec!["HS256".to_owned(), "HS512".to_owned()], seconds(60)));
+    assert_eq!((shown.algorithms, shown.clock_skew), (vec!["HS256".to_owned(), "HS512".to_owned()], Some(seconds(60))));
     assert_eq!((shown.public_keys.as_str(), shown.jwks_url.as_str()), ("", ""));
 
     let signer = Signer::p256();
@@ -180,7 +180,7 @@ async fn names_and_principals_are_unique(database: Database) {
     let elsewhere = |name: &str| {
         let mut definition = Definition { name: name.to_owned(), ..jwt("crm", &["HS256"]) };
         let Some(Kind::Jwt(jwt)) = &mut definition.kind else { panic!("it is a jwt definition") };
-        jwt.issuer = "https://elsewhere.example".to_owned();
+        "https://elsewhere.example".clone_into(&mut jwt.issuer);
         definition
     };
     root.create_definition(elsewhere("one"), secret(SHARED)).await.unwrap();
@@ -242,8 +242,8 @@ async fn a_definition_that_cannot_be_is_refused_by_its_field(database: Database)
         (changed(|jwt| jwt.algorithms = vec!["HS256".into(), "HS256".into()]), "definition.jwt.algorithms"),
         (changed(|jwt| jwt.algorithms = vec!["HS256".into(), "RS256".into()]), "definition.jwt.algorithms"),
         (changed(|jwt| jwt.algorithms = vec!["HS512".into()]), "definition.jwt.algorithms"),
-        (changed(|jwt| jwt.clock_skew = seconds(301)), "definition.jwt.clock_skew"),
-        (changed(|jwt| jwt.clock_skew = seconds(-1)), "definition.jwt.clock_skew"),
+        (changed(|jwt| jwt.clock_skew = Some(seconds(301))), "definition.jwt.clock_skew"),
+        (changed(|jwt| jwt.clock_skew = Some(seconds(-1))), "definition.jwt.clock_skew"),
         (Definition { kind: None, ..basic_auth("crm") }, "definition.kind"),
     ] {
         assert_eq!(root.create_definition(definition, secret(SHARED)).await.bad_field(), field);
@@ -251,7 +251,7 @@ async fn a_definition_that_cannot_be_is_refused_by_its_field(database: Database)
     assert_eq!(root.call(ListDefinitionsRequest::default()).await.unwrap().definitions, []);
     let longest = Definition { name: long(128), ..basic_auth(&long(128)) };
     root.create_definition(longest, secret(SECRET)).await.unwrap();
-    let skew = changed(|jwt| jwt.clock_skew = seconds(300));
+    let skew = changed(|jwt| jwt.clock_skew = Some(seconds(300)));
     root.create_definition(skew, secret(SHARED)).await.unwrap();
 }
 
@@ -302,12 +302,15 @@ async fn a_secret_that_cannot_be_is_refused_by_its_field(database: Database) {
         (rotation(token.auth_id, secret("too short")), "secret"),
         (
             RotateDefinitionSecretRequest {
-                overlap: seconds(30 * 86_400 + 1),
+                overlap: Some(seconds(30 * 86_400 + 1)),
                 ..rotation(there.auth_id, secret(SECRET))
             },
             "overlap",
         ),
-        (RotateDefinitionSecretRequest { overlap: seconds(-1), ..rotation(there.auth_id, secret(SECRET)) }, "overlap"),
+        (
+            RotateDefinitionSecretRequest { overlap: Some(seconds(-1)), ..rotation(there.auth_id, secret(SECRET)) },
+            "overlap",
+        ),
     ] {
         assert_eq!(root.rotate_definition_secret(request).await.bad_field(), field);
     }
@@ -359,7 +362,7 @@ async fn only_what_the_mask_names_is_changed(database: Database) {
     let mut wanted = jwt_of(before.clone());
     wanted.audience = "other".into();
     wanted.algorithms = vec!["HS512".into(), "HS384".into()];
-    wanted.clock_skew = seconds(5);
+    wanted.clock_skew = Some(seconds(5));
     let all = Definition {
         name: "another".into(),
         is_active: false,
@@ -388,7 +391,7 @@ async fn only_what_the_mask_names_is_changed(database: Database) {
     wanted.clock_skew = None;
     let default = Definition { kind: Some(Kind::Jwt(wanted)), etag: String::new(), ..all.clone() };
     let done = update(&root, default, &["jwt.clock_skew"]).await.unwrap().definition;
-    assert_eq!(jwt_of(done).clock_skew, seconds(60));
+    assert_eq!(jwt_of(done).clock_skew, Some(seconds(60)));
 
     let empty = Definition { name: String::new(), etag: String::new(), ..all.clone() };
     assert_eq!(update(&root, empty, &["name"]).await.bad_field(), "definition.name");
@@ -508,7 +511,7 @@ async fn a_rotation_may_end_sessions(database: Database) {
         Defined::linked(&root, Kinds::BasicAuth, "other", &server.alice.user_id).await.log_in(&server).await.ust;
     let first = defined.log_in(&server).await.ust;
     let overlap = |auth_id| RotateDefinitionSecretRequest {
-        overlap: seconds(60),
+        overlap: Some(seconds(60)),
         ..rotation(auth_id, secret("a second secret"))
     };
     let done = root.rotate_definition_secret(overlap(defined.auth_id)).await.unwrap();
@@ -554,7 +557,7 @@ async fn a_sealed_secret_belongs_to_its_definition_and_its_place(database: Datab
         );
     }
     let overlap =
-        RotateDefinitionSecretRequest { overlap: seconds(600), ..rotation(made[0], secret(&SHARED.repeat(2))) };
+        RotateDefinitionSecretRequest { overlap: Some(seconds(600)), ..rotation(made[0], secret(&SHARED.repeat(2))) };
     root.rotate_definition_secret(overlap).await.unwrap();
     let ids = made.clone();
     let rows = server.within(|app| async move {

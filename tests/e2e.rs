@@ -19,6 +19,7 @@ mod jwks;
 mod jwt;
 mod link_ending;
 mod link_login;
+mod link_model;
 mod link_own;
 mod link_refusal;
 mod linked_auth;

@@ -270,7 +270,7 @@ async fn a_definition_goes_from_keys_to_a_url_and_back(database: Database) {
     issuer.goes_down().await;
     principal.is_good(&token(&principal, &fetched, "one")).await;
     principal.is_good(&token(&principal, &given, "today")).await;
-    principal.server.clock.advance(Duration::from_secs(3600));
+    principal.server.clock.advance(Duration::from_hours(1));
     // That was what is fetched once more, and cannot be.
     principal.is_unavailable(&token(&principal, &given, "today")).await;
 }

@@ -1,5 +1,7 @@
 //! JSON web tokens: which are good, and that no other is, whatever it says of itself.
 
+use std::time::Duration;
+
 use lanyard_server::config::Config;
 use lanyard_tests::support::issuer::Issuer;
 use lanyard_tests::support::principal::{AUDIENCE, ISSUER, Principal, SUBJECT, keys_of, public_keys, secret};
@@ -155,13 +157,13 @@ async fn a_forged_signature_is_refused(database: Database) {
     let principal = principal(database, &["ES256"], keys_of(&signer)).await;
     principal.is_refused(&principal.token(&Signer::p256(), &head("ES256")), "wrong_signature").await;
     let good = principal.token(&signer, &head("ES256"));
-    let (signed, signature) = good.rsplit_once('.').unwrap();
-    let (header, _) = signed.split_once('.').unwrap();
+    let (text, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = text.split_once('.').unwrap();
     let more = unsigned(&json!({}), &with(principal.claims(), "admin", true));
     let (_, other_claims) = more.split_once('.').unwrap();
     principal.is_refused(&format!("{header}.{other_claims}.{signature}"), "wrong_signature").await;
-    principal.is_refused(&format!("{signed}.{}", "A".repeat(86)), "wrong_signature").await;
-    principal.is_refused(&format!("{signed}.{signature}="), "token_unreadable").await;
+    principal.is_refused(&format!("{text}.{}", "A".repeat(86)), "wrong_signature").await;
+    principal.is_refused(&format!("{text}.{signature}="), "token_unreadable").await;
     principal.is_good(&good).await;
 }
 
@@ -220,9 +222,9 @@ async fn a_token_is_good_from_nbf_until_before_exp_and_the_skew_around_it(databa
     principal.is_refused(&token("nbf", json!("soon")), "token_unreadable").await;
     // The clock is the server's own, which the test moves.
     let token = token("iat", json!(now));
-    principal.server.clock.advance(std::time::Duration::from_secs(659));
+    principal.server.clock.advance(Duration::from_secs(659));
     principal.is_good(&token).await;
-    principal.server.clock.advance(std::time::Duration::from_secs(1));
+    principal.server.clock.advance(Duration::from_secs(1));
     principal.is_refused(&token, "token_expired").await;
 }
 
@@ -313,7 +315,7 @@ async fn after_a_rotation_the_keys_before_work_until_the_overlap_is_over(databas
     principal.is_refused(&token(&first), "wrong_signature").await;
     principal.is_good(&token(&second)).await;
     principal.is_good(&token(&third)).await;
-    principal.server.clock.advance(std::time::Duration::from_secs(300));
+    principal.server.clock.advance(Duration::from_mins(5));
     principal.is_refused(&token(&second), "wrong_signature").await;
     principal.is_good(&token(&third)).await;
     principal.rotate(keys_of(&first), 0).await;
@@ -332,7 +334,7 @@ async fn a_shared_secret_is_rotated_with_an_overlap(database: Database) {
     principal.root = principal.server.as_root().await;
     principal.is_good(&token(&principal, &first)).await;
     principal.is_good(&token(&principal, &second)).await;
-    principal.server.clock.advance(std::time::Duration::from_secs(300));
+    principal.server.clock.advance(Duration::from_mins(5));
     principal.is_refused(&token(&principal, &first), "wrong_signature").await;
     principal.is_good(&token(&principal, &second)).await;
 }

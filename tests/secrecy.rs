@@ -146,6 +146,7 @@ fn command_line(
             command.env("LANYARD_CALLER_KEY", installation.prepared.key.expose_secret());
             command.env("LANYARD_UST", &tour.root_ust);
             command.env("LANYARD_PASSWORD", tour::WRONG_PASSWORD).env("LANYARD_NEW_PASSWORD", tour::WRONG_PASSWORD);
+            command.env("LANYARD_SECRET", tour::WRONG_PASSWORD);
             run(command);
         }
     }

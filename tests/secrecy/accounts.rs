@@ -6,7 +6,8 @@ use lanyard_proto::v1::create_session_request::Credential;
 use lanyard_proto::v1::definition::Kind;
 use lanyard_proto::v1::definition_ref::Definition as ByNumber;
 use lanyard_server::clock::Clock;
-use lanyard_tests::support::external::{secret_of, sign};
+use lanyard_tests::support::external::secret_of;
+use lanyard_tests::support::signing::Signer;
 
 use super::tour::{Refused, Tour, is};
 
@@ -131,7 +132,7 @@ impl Tour {
             (claims("alice", now + 601), WRONG, Some("LOGIN_FAILED")),
             (claims("nobody", now + 600), SHARED[0], Some("LOGIN_FAILED")),
         ] {
-            let token = sign(&claims, key.as_bytes());
+            let token = Signer::Secret(key.into()).token(&serde_json::json!({ "alg": "HS256" }), &claims);
             self.secrets.add("a JWT", &token);
             let answer = self.log_in_with(Credential::Jwt(v1::JwtCredential { token, ..Default::default() })).await;
             assert_eq!(answer.err().as_deref(), reason);

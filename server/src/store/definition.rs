@@ -135,7 +135,6 @@ impl Tx {
 }
 
 /// Which of the two things that must be unique was there already.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn taken(error: DbErr) -> Error {
     if violates_index(&error, "definition_name", "definition.name") {
         Error::DefinitionNameTaken

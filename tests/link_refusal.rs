@@ -315,7 +315,7 @@ async fn wrong_codes_are_throttled_apart_from_everything_else(database: Database
     assert_eq!(last_reason(&server).await.0, "throttled");
     assert_eq!(with_code(&server, &defined, 0, "").await.reason(), ErrorReason::TotpRequired, "no guess");
     with_code(&server, &other, 0, &code).await.expect("the other definition is not hurt");
-    server.clock.advance(Duration::from_secs(60));
+    server.clock.advance(Duration::from_mins(1));
     with_code(&server, &defined, 0, &app.code(&server)).await.expect("nobody is locked out for ever");
 }
 

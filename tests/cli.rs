@@ -1,5 +1,12 @@
 //! The program `lanyard` as people and scripts use it: its own process, its arguments, what it prints, how it exits.
 
+#[path = "cli/definition.rs"]
+mod definition;
+#[path = "cli/link.rs"]
+mod link;
+#[path = "cli/login.rs"]
+mod login;
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -55,7 +62,12 @@ impl Home {
 
     /// `serve --dev` on a port of its own, once it serves.
     fn serve_dev(&self) -> Process {
-        let server = Process::start(self.command("serve --dev").env("LANYARD__SERVER__LISTEN", "127.0.0.1:0"));
+        self.serve_dev_with(&[])
+    }
+
+    fn serve_dev_with(&self, words: &[&str]) -> Process {
+        let mut command = self.command("serve --dev");
+        let server = Process::start(command.args(words).env("LANYARD__SERVER__LISTEN", "127.0.0.1:0"));
         server.wait_for_line("that it serves", |line| line.starts_with("Lanyard serves at http://").then_some(()));
         server
     }
@@ -122,6 +134,7 @@ fn a_newcomer_logs_in_verifies_renews_lists_logs_out_and_finds_it_all_in_the_aud
     let listed = home.json("session list");
     assert_eq!(listed["sessions"].as_array().expect("a list").len(), 1, "{listed}");
     assert_eq!(home.json("attribute list")["attributes"][0]["name"], "crm:team");
+    assert_eq!(home.json("link list")["links"][0]["auth_username"], "reporting");
 
     assert_eq!(home.json("session revoke --correlation-id goodbye-7")["revoked"], true);
     let said = home.run("session verify --json");
@@ -158,7 +171,14 @@ fn the_lines_of_the_first_start_work_when_they_are_pasted() {
     shell.args(["-e", "-c", &lines.join("\n")]).current_dir(elsewhere.path()).env_clear();
     let said = said(&mut shell, "");
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    for expected in ["the session is active", "The session has ended.", "(REVOKED: LOGOUT)", "exit code 7"] {
+    for expected in [
+        "the session is active",
+        "The session has ended.",
+        "(REVOKED: LOGOUT)",
+        "exit code 7",
+        "reporting",
+        "BASIC_AUTH",
+    ] {
         assert!(said.stdout.contains(expected), "{expected}: {}", said.stdout);
     }
 }
@@ -169,7 +189,8 @@ fn secrets_are_shown_once_and_kept_where_only_their_owner_can_read_them() {
     let mut first = home.serve_dev();
     first.wait_for_line("its last line", |line| line.starts_with("Ctrl-C").then_some(()));
     let key = home.credentials()["caller_key"].as_str().expect("a key").to_owned();
-    let secrets = [key, home.password("super_user"), home.password("demo_user")];
+    let secret = home.credentials()["demo_definition"]["secret"].as_str().expect("a secret").to_owned();
+    let secrets = [key, home.password("super_user"), home.password("demo_user"), secret];
     for secret in &secrets {
         assert!(first.output().contains(secret.as_str()), "shown at the first start");
     }

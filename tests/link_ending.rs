@@ -7,9 +7,7 @@ use lanyard_client::v1::{DefinitionSecret, ListSessionsRequest, RotateDefinition
 use lanyard_client::{Error, ErrorReason, Login, RevokeReason, Subject};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of, is_active, revoked, why_inactive};
-use lanyard_tests::support::external::{
-    BOTH, Defined, Kinds, delete_definition, delete_link, turn_definition, turn_link,
-};
+use lanyard_tests::support::external::{BOTH, Defined, Kinds, patient, turn_definition};
 use lanyard_tests::support::server::{Database, Person, TestServer};
 use tokio::task::JoinSet;
 
@@ -58,10 +56,16 @@ impl Ending {
     /// Returns how many sessions ended.
     async fn of(self, root: &Subject, defined: &Defined, user_id: &str) -> u64 {
         match self {
-            Self::LinkOff => turn_link(root, &defined.link_of(root, user_id).await, false).await,
-            Self::LinkDeleted => delete_link(root, &defined.link_of(root, user_id).await).await,
+            Self::LinkOff => {
+                let link = defined.link_of(root, user_id).await;
+                root.update_linked_auth(&link.link_id, false).await.unwrap().revoked_count
+            }
+            Self::LinkDeleted => {
+                let link = defined.link_of(root, user_id).await;
+                root.delete_linked_auth(&link.link_id).await.unwrap()
+            }
             Self::DefinitionOff => turn_definition(root, defined.auth_id, false).await,
-            Self::DefinitionDeleted => delete_definition(root, defined.auth_id).await,
+            Self::DefinitionDeleted => root.delete_definition(defined.auth_id).await.unwrap(),
             Self::SecretRotated => rotate_secret(root, defined, "a secret that is new, of 32 bytes or more").await,
             Self::Revoked => root.revoke_sessions(Some(Target::AuthId(defined.auth_id)), false).await.unwrap(),
         }
@@ -75,7 +79,7 @@ async fn rotate_secret(root: &Subject, defined: &Defined, secret: &str) -> u64 {
         revoke_sessions: true,
         ..RotateDefinitionSecretRequest::default()
     };
-    root.call(request).await.unwrap().revoked_count
+    root.rotate_definition_secret(request).await.unwrap().revoked_count
 }
 
 /// Definitions enough that some numbers begin as others do: 1 and 10, 11, 12.
@@ -118,7 +122,7 @@ async fn what_turns_nothing_off_ends_nothing(database: Database) {
         let defined = Defined::linked(&root, kind, &format!("{kind:?}"), &server.alice.user_id).await;
         let login = defined.log_in(&server).await;
         let link = defined.link_of(&root, &server.alice.user_id).await;
-        assert_eq!(turn_link(&root, &link, true).await, 0);
+        assert_eq!(root.update_linked_auth(&link.link_id, true).await.unwrap().revoked_count, 0);
         assert_eq!(turn_definition(&root, defined.auth_id, true).await, 0);
         assert!(is_active(&server.client(), &login.ust).await);
         assert_eq!(defined.log_in(&server).await.ust.expose(), login.ust.expose());
@@ -163,7 +167,8 @@ async fn a_definition_that_is_linked_to_another_begins_sessions_of_that_one(data
     for kind in BOTH {
         let defined = Defined::linked(&root, kind, &format!("{kind:?}"), &server.alice.user_id).await;
         let of_alice = defined.log_in(&server).await;
-        delete_link(&root, &defined.link_of(&root, &server.alice.user_id).await).await;
+        let link = defined.link_of(&root, &server.alice.user_id).await;
+        root.delete_linked_auth(&link.link_id).await.unwrap();
         defined.link(&root, &bob.user_id).await;
         let of_bob = defined.log_in(&server).await;
         assert_eq!(of_bob.session.user_id, bob.user_id);
@@ -225,7 +230,7 @@ async fn live_sessions_of(root: &Subject, auth_id: i64) -> usize {
 }
 
 async fn a_login_beside_what_turns_it_off_never_leaves_a_live_session(database: Database) {
-    let server = TestServer::start_with(database, |config| config.throttle.free_failures = 1000).await;
+    let server = TestServer::start_with(database, patient).await;
     let root = server.as_root().await;
     let blows = ENDINGS.map(Blow::Of).into_iter().chain([Blow::UserLocked, Blow::UserRejected, Blow::UserDeleted]);
     for (number, blow) in blows.enumerate() {

@@ -190,9 +190,9 @@ async fn where_sessions_are_bound_to_addresses_each_place_has_its_own(database: 
 
 async fn that_a_session_is_found_is_activity_and_nothing_more(database: Database) {
     let server = TestServer::start(database).await;
-    let root = server.as_root().await;
     let (idle, absolute) = (server.config.session.idle, server.config.session.absolute);
     for kind in BOTH {
+        let root = server.as_root().await;
         let defined = Defined::linked(&root, kind, &format!("{kind:?}"), &server.alice.user_id).await;
         let first = defined.log_in(&server).await;
         let steps = u32::try_from(absolute.as_secs() / (idle.as_secs() / 2)).unwrap();

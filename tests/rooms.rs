@@ -15,7 +15,7 @@ struct CrateRule {
     reason: &'static str,
 }
 
-const CRATES: [CrateRule; 6] = [
+const CRATES: [CrateRule; 9] = [
     CrateRule { name: "tonic", rooms: &["grpc", "serve"], reason: "only grpc/ and serve.rs speak gRPC" },
     CrateRule {
         name: "lanyard_proto",
@@ -26,6 +26,9 @@ const CRATES: [CrateRule; 6] = [
     CrateRule { name: "sea_orm", rooms: &["store"], reason: "only store/ knows the database" },
     CrateRule { name: "sea_query", rooms: &["store"], reason: "only store/ knows the database" },
     CrateRule { name: "sqlx", rooms: &["store"], reason: "only store/ knows the database" },
+    CrateRule { name: "jsonwebtoken", rooms: &["crypto"], reason: "what a token is worth is said in crypto/ alone" },
+    CrateRule { name: "hyper_rustls", rooms: &["upstream"], reason: "only upstream/ reaches out to others" },
+    CrateRule { name: "legacy", rooms: &["upstream"], reason: "hyper's client: only upstream/ reaches out to others" },
 ];
 
 /// Rooms that a room may not name.
@@ -35,7 +38,7 @@ struct RoomRule {
     reason: &'static str,
 }
 
-const ROOMS: [RoomRule; 3] = [
+const ROOMS: [RoomRule; 5] = [
     RoomRule {
         rooms: &["store"],
         may_not_name: &["app", "grpc", "serve", "cli"],
@@ -45,6 +48,16 @@ const ROOMS: [RoomRule; 3] = [
         rooms: &["app"],
         may_not_name: &["grpc", "serve", "cli"],
         reason: "app/ decides; it does not know who speaks",
+    },
+    RoomRule {
+        rooms: &["upstream"],
+        may_not_name: &["app", "grpc", "store", "serve", "cli"],
+        reason: "upstream/ fetches and parses; it knows configuration, errors, time and keys, and not what for",
+    },
+    RoomRule {
+        rooms: &["grpc", "store", "serve", "cli"],
+        may_not_name: &["upstream"],
+        reason: "only app/ decides when to reach out",
     },
     RoomRule {
         rooms: &["error", "id", "clock", "crypto", "correlation", "metrics", "config"],
@@ -256,6 +269,12 @@ fn a_planted_violation_is_found_with_its_line() {
         ("main.rs", "use sea_orm_migration::prelude::*;"),
         ("grpc/session.rs", "use sea_orm::DbErr;"),
         ("telemetry.rs", "use tonic::Status;"),
+        ("upstream/jwks.rs", "use crate::app::App;"),
+        ("upstream/jwks.rs", "use crate::store::Store;"),
+        ("grpc/session.rs", "use crate::upstream::Jwks;"),
+        ("store/user.rs", "use crate::upstream::Jwks;"),
+        ("app/session.rs", "use jsonwebtoken::decode;"),
+        ("app/session.rs", "use hyper_util::client::legacy::Client;"),
     ];
     for (file, code) in planted {
         let problems = planted_problems(file, &format!("//! A comment.\n\n{code}\n"));
@@ -278,6 +297,9 @@ fn what_a_room_may_know_is_no_violation() {
         ),
         ("cli/user.rs", "use lanyard_client::Client; use lanyard_proto::v1;"),
         ("clock.rs", "use crate::error::Error; fn tonicity() {}"),
+        ("upstream/jwks.rs", "use crate::crypto::jwt::PublicKeys; use crate::{clock::Clock, config, error::Error};"),
+        ("app/mod.rs", "use crate::upstream::Jwks;"),
+        ("crypto/jwt/mod.rs", "use jsonwebtoken::decode;"),
         ("lib.rs", "pub mod app; pub mod grpc; pub mod store;"),
     ];
     for (file, code) in fine {

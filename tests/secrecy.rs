@@ -1,6 +1,8 @@
 //! Secrets are seen nowhere: not in logs at the highest level, not in refusals, figures, the audit trail, what the command
 //! line prints, the database, nor in `Debug`.
 
+#[path = "secrecy/accounts.rs"]
+mod accounts;
 #[path = "secrecy/debug.rs"]
 mod debug;
 #[path = "secrecy/tour.rs"]
@@ -128,6 +130,10 @@ fn command_line(
         &["user", "list"],
         &["user", "get", "alice"],
         &["user", "current"],
+        &["definition", "list"],
+        &["definition", "show", "the issuer"],
+        &["definition", "create", "another", "--basic-auth", "machine"],
+        &["definition", "rotate", "the machine", "--etag", "0"],
         &["audit", "list"],
         &["session", "revoke", "ses_nonsense"],
         &["session", "login", "--username", "alice"],
@@ -140,6 +146,7 @@ fn command_line(
             command.env("LANYARD_CALLER_KEY", installation.prepared.key.expose_secret());
             command.env("LANYARD_UST", &tour.root_ust);
             command.env("LANYARD_PASSWORD", tour::WRONG_PASSWORD).env("LANYARD_NEW_PASSWORD", tour::WRONG_PASSWORD);
+            command.env("LANYARD_SECRET", tour::WRONG_PASSWORD);
             run(command);
         }
     }

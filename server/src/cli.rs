@@ -14,6 +14,7 @@ mod exit;
 mod health;
 mod import;
 mod keys;
+mod link;
 mod migrate;
 mod operator;
 mod output;
@@ -68,6 +69,7 @@ enum Command {
     User(user::User),
     Attribute(attribute::Attribute),
     Definition(definition::Definition),
+    Link(link::Link),
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
@@ -89,6 +91,7 @@ impl Cli {
             Command::User(user) => wait_for(user.run(output)),
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
             Command::Definition(definition) => wait_for(definition.run(output)),
+            Command::Link(link) => wait_for(link.run(output)),
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
@@ -140,6 +143,12 @@ mod tests {
             "definition create idp --jwt alice --issuer i --audience a --algorithm RS256,ES256 --jwks-url https://i/keys",
             "definition update shop --active false --etag 1",
             "definition rotate 7 --overlap 1d --revoke-sessions --secret-file x",
+            "link list --user demo --app CRM --remote-addr 127.0.0.1 --limit 0",
+            "link create demo basic_auth:reporting --inactive",
+            "link create-own --jwt --secret-file x",
+            "link update lnk_1 --active false --etag 2",
+            "link delete lnk_1",
+            "link lookup 7 jwt:somebody",
             "audit list --correlation-id x --outcome refused --since 1h",
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
@@ -165,6 +174,11 @@ mod tests {
             "definition rotate shop --jwks-url https://i/keys --public-keys x",
             "keys rotate --purpose nothing",
             "user update",
+            "link create demo",
+            "link lookup reporting",
+            "link create-own",
+            "link create-own --jwt --basic-auth x",
+            "link update lnk_1",
             "caller create shop --no-key --grant session.verify",
             "import zato --from sqlite:zato.db --jwt-issuer i",
             "import zato",

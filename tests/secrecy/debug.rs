@@ -24,12 +24,15 @@ macro_rules! messages {
 
 /// All messages in which a secret is, at any depth.
 const SECRETIVE: &[(&str, Show)] = messages! {
-    ApproveUserRequest Attribute AttributeToSet BatchVerifySessionsRequest ChangePasswordRequest ConfirmTotpRequest
-    CreateSessionRequest CreateSessionResponse CreateUserRequest DeleteAttributesRequest DeleteUserRequest
-    DisableTotpRequest EnrollTotpRequest EnrollTotpResponse GetCurrentUserRequest GetSessionRequest GetUserRequest
-    ListAttributesRequest ListAttributesResponse ListAuditEventsRequest ListSessionsRequest ListUsersRequest
-    LockUserRequest PasswordCredential RejectUserRequest RenewSessionRequest RenewSessionResponse RevokeSessionRequest
-    RevokeSessionsRequest SessionToVerify SetAttributesRequest SetAttributesResponse SetPasswordRequest UnlockUserRequest
+    ApproveUserRequest Attribute AttributeToSet BasicAuthCredential BatchVerifySessionsRequest ChangePasswordRequest
+    ConfirmTotpRequest CreateDefinitionRequest CreateLinkedAuthRequest CreateSessionRequest CreateSessionResponse
+    CreateUserRequest DefinitionSecret DeleteAttributesRequest DeleteDefinitionRequest DeleteLinkedAuthRequest
+    DeleteUserRequest DisableTotpRequest EnrollTotpRequest EnrollTotpResponse GetCurrentUserRequest
+    GetDefinitionRequest GetSessionRequest GetUserRequest JwtCredential ListAttributesRequest ListAttributesResponse
+    ListAuditEventsRequest ListDefinitionsRequest ListLinkedAuthRequest ListSessionsRequest ListUsersRequest
+    LockUserRequest PasswordCredential RejectUserRequest RenewSessionRequest RenewSessionResponse
+    RevokeSessionRequest RevokeSessionsRequest RotateDefinitionSecretRequest SessionToVerify SetAttributesRequest
+    SetAttributesResponse SetPasswordRequest UnlockUserRequest UpdateDefinitionRequest UpdateLinkedAuthRequest
     UpdateUserRequest VerifySessionRequest
 };
 

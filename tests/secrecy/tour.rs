@@ -33,7 +33,7 @@ pub(super) struct Tour {
     connection: Connection,
     key: String,
     alice: v1::PasswordCredential,
-    alice_id: String,
+    pub(super) alice_id: String,
     pub(super) root_ust: String,
     /// What may be nowhere at all.
     pub(super) secrets: Secrets,
@@ -43,7 +43,7 @@ pub(super) struct Tour {
     pub(super) tokens: Vec<(TokenKind, String)>,
 }
 
-type Refused<A> = Result<A, String>;
+pub(super) type Refused<A> = Result<A, String>;
 
 impl Tour {
     pub(super) async fn new(installation: &Installation, program: &Program) -> Self {
@@ -80,7 +80,7 @@ impl Tour {
     }
 
     /// Asks, and writes down what is answered: headers, status with its details, and the message.
-    async fn ask<A: Message + Default>(&mut self, method: &str, request: &impl Message) -> Refused<A> {
+    pub(super) async fn ask<A: Message + Default>(&mut self, method: &str, request: &impl Message) -> Refused<A> {
         self.send(method, &request.encode_to_vec()).await
     }
 
@@ -104,14 +104,17 @@ impl Tour {
     }
 
     async fn log_in(&mut self, credential: v1::PasswordCredential) -> Refused<String> {
-        let credential = Some(Credential::Password(credential));
-        let request = v1::CreateSessionRequest { credential, client: None };
+        self.log_in_with(Credential::Password(credential)).await
+    }
+
+    pub(super) async fn log_in_with(&mut self, credential: Credential) -> Refused<String> {
+        let request = v1::CreateSessionRequest { credential: Some(credential), client: None };
         let answer: v1::CreateSessionResponse = self.ask("SessionService/CreateSession", &request).await?;
         self.keep_token(&answer.ust);
         Ok(answer.ust)
     }
 
-    async fn log_in_as_alice(&mut self) -> Refused<String> {
+    pub(super) async fn log_in_as_alice(&mut self) -> Refused<String> {
         self.log_in(self.alice.clone()).await
     }
 
@@ -126,6 +129,7 @@ impl Tour {
         self.of_users().await;
         self.of_second_factors().await;
         self.of_attributes().await;
+        self.of_accounts().await;
         self.of_mistakes().await;
     }
 
@@ -378,9 +382,10 @@ impl Tour {
             vec![v1::AttributeToSet { name: "x".into(), value: SEALED.into(), seal: true, ..Default::default() }];
         let set = v1::SetAttributesRequest { ust: root, attributes, ..Default::default() };
         is(self.ask::<v1::SetAttributesResponse>("AttributeService/SetAttributes", &set).await, "STORE_UNAVAILABLE");
+        self.of_accounts_that_fail().await;
     }
 }
 
-fn is<A>(answer: Refused<A>, reason: &str) {
+pub(super) fn is<A>(answer: Refused<A>, reason: &str) {
     assert_eq!(answer.err().as_deref(), Some(reason));
 }

@@ -1,25 +1,22 @@
 //! External credentials: definitions of both kinds, links to users, tokens that an issuer signed.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::definition::Kind;
 use lanyard_client::v1::definition_ref::Definition as ByNumber;
 use lanyard_client::v1::{
-    BasicAuthCredential, BasicAuthDefinition, CreateDefinitionRequest, CreateLinkedAuthRequest, Definition,
-    DefinitionRef, DefinitionSecret, DeleteDefinitionRequest, DeleteLinkedAuthRequest, JwtCredential, JwtDefinition,
-    LinkedAuth, ListLinkedAuthRequest, UpdateDefinitionRequest, UpdateLinkedAuthRequest,
+    BasicAuthCredential, BasicAuthDefinition, CreateLinkedAuthRequest, Definition, DefinitionRef, DefinitionSecret,
+    JwtCredential, JwtDefinition, LinkedAuth, UpdateDefinitionRequest,
 };
 use lanyard_client::{Client, Error, Login, Subject, prost_types};
 use lanyard_server::clock::Clock;
-use sha2::Sha256;
+use lanyard_server::config::Config;
+use serde_json::json;
 
+use super::principal::{AUDIENCE, ISSUER};
 use super::server::TestServer;
+use super::signing::Signer;
 
-const ISSUER: &str = "https://issuer.example";
-const AUDIENCE: &str = "lanyard";
 /// What the issuer of the tests signs with.
 pub const SIGNING_SECRET: &str = "the shared secret of issuer and Lanyard, 32 bytes or more";
 /// How long its tokens are good: longer than any test moves the clock.
@@ -64,12 +61,8 @@ impl Defined {
             Kinds::BasicAuth => basic_secret(name),
             Kinds::Jwt => SIGNING_SECRET.to_owned(),
         };
-        let request = CreateDefinitionRequest {
-            definition: Some(definition),
-            secret: Some(DefinitionSecret { secret, ..DefinitionSecret::default() }),
-            ..CreateDefinitionRequest::default()
-        };
-        let made = root.call(request).await.expect("the definition can be made").definition.expect("it");
+        let secret = DefinitionSecret { secret, ..DefinitionSecret::default() };
+        let made = root.create_definition(definition, secret).await.expect("the definition can be made");
         Self { kind, name: name.to_owned(), auth_id: made.auth_id }
     }
 
@@ -103,8 +96,7 @@ impl Defined {
     /// # Panics
     /// If there is none.
     pub async fn link_of(&self, root: &Subject, user_id: &str) -> LinkedAuth {
-        let request = ListLinkedAuthRequest { user_id: user_id.to_owned(), page_size: 200, ..Default::default() };
-        let links = root.call(request).await.expect("links").links;
+        let links = root.get_linked_auth_list(Some(user_id)).await.expect("links");
         links.into_iter().find(|link| link.auth_id == self.auth_id).expect("the link")
     }
 
@@ -125,7 +117,7 @@ impl Defined {
     pub fn token(&self, clock: &Clock, number: u32) -> String {
         // The same at all times of a test.
         let issued = clock.now().to_unix().0 / TOKEN_LIFETIME * TOKEN_LIFETIME;
-        let claims = serde_json::json!({
+        let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": self.name, "iat": issued, "exp": issued + 2 * TOKEN_LIFETIME,
             "jti": number.to_string(),
         });
@@ -146,43 +138,23 @@ impl Defined {
     }
 }
 
+/// Failures are not throttled.
+pub fn patient(config: &mut Config) {
+    (config.throttle.free_failures, config.throttle.address_free_failures) = (1_000, 1_000);
+}
+
 fn basic_secret(name: &str) -> String {
     format!("secret of the machine {name}")
 }
 
 /// A JSON web token, signed with HS256.
-///
-/// # Panics
-/// Never.
 pub fn sign(claims: &serde_json::Value, secret: &[u8]) -> String {
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let signed = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims.to_string()));
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
-    mac.update(signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    Signer::Secret(secret.to_vec()).token(&json!({ "alg": "HS256", "typ": "JWT" }), claims)
 }
 
 /// The secret of a basic-auth definition that [`Defined::new`] made.
 pub fn secret_of(name: &str) -> SecretString {
     basic_secret(name).into()
-}
-
-/// Turns a link on or off; returns how many sessions ended.
-///
-/// # Panics
-/// If that fails.
-pub async fn turn_link(root: &Subject, link: &LinkedAuth, is_active: bool) -> u64 {
-    let request = UpdateLinkedAuthRequest { link_id: link.link_id.clone(), is_active, ..Default::default() };
-    root.call(request).await.expect("the link can be changed").revoked_count
-}
-
-/// Removes a link; returns how many sessions ended.
-///
-/// # Panics
-/// If that fails.
-pub async fn delete_link(root: &Subject, link: &LinkedAuth) -> u64 {
-    let request = DeleteLinkedAuthRequest { link_id: link.link_id.clone(), ..Default::default() };
-    root.call(request).await.expect("the link can be removed").revoked_count
 }
 
 /// Turns a definition on or off; returns how many sessions ended.
@@ -194,14 +166,5 @@ pub async fn turn_definition(root: &Subject, auth_id: i64, is_active: bool) -> u
     let mask = prost_types::FieldMask { paths: vec!["is_active".into()] };
     let request =
         UpdateDefinitionRequest { definition: Some(definition), update_mask: Some(mask), ..Default::default() };
-    root.call(request).await.expect("the definition can be changed").revoked_count
-}
-
-/// Removes a definition; returns how many sessions ended.
-///
-/// # Panics
-/// If that fails.
-pub async fn delete_definition(root: &Subject, auth_id: i64) -> u64 {
-    let request = DeleteDefinitionRequest { auth_id, ..Default::default() };
-    root.call(request).await.expect("the definition can be removed").revoked_count
+    root.update_definition(request).await.expect("the definition can be changed").revoked_count
 }

@@ -5,11 +5,14 @@ pub mod certificates;
 pub mod databases;
 pub mod external;
 pub mod installation;
+pub mod issuer;
 pub mod links;
+pub mod principal;
 pub mod process;
 pub mod raw;
 pub mod secrets;
 pub mod server;
+pub mod signing;
 pub mod store;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -27,15 +27,13 @@ pub(super) struct Admission {
 /// What the user logged in with.
 pub(super) struct Means {
     pub auth_type: AuthType,
-    /// The definition; none: a password.
-    pub auth_id: Option<i64>,
-    /// Its username.
-    pub auth_principal: String,
+    /// The number and the username of the definition; none: a password.
+    pub definition: Option<(i64, String)>,
 }
 
 impl Means {
     pub(super) const fn password() -> Self {
-        Self { auth_type: AuthType::Password, auth_id: None, auth_principal: String::new() }
+        Self { auth_type: AuthType::Password, definition: None }
     }
 }
 
@@ -85,6 +83,7 @@ impl Admission {
         let token = Token::generate(TokenKind::Ust);
         let (hash, key_id) = tx.keyring().hash_token(token.as_ref());
         let absolute = now + self.policy.absolute;
+        let (auth_id, auth_principal) = means.definition.unzip();
         let row = SessionRow {
             session_id: SessionId::new(now).uuid(),
             user_id: user.user_id,
@@ -102,8 +101,8 @@ impl Admission {
             revoked_at: None,
             revoke_reason: None,
             generation: 0,
-            auth_id: means.auth_id,
-            auth_principal: means.auth_principal,
+            auth_id,
+            auth_principal: auth_principal.unwrap_or_default(),
         };
         tx.insert_session(NewSession { row: row.clone(), token: hash, key_id }).await?;
         Ok((token, row))

@@ -217,7 +217,3 @@ fn hashes(good: Vec<Material>) -> [Option<PasswordHash>; 2] {
     });
     [hashes.next().flatten(), hashes.next().flatten()]
 }
-
-#[cfg(test)]
-#[path = "external_tests.rs"]
-mod tests;

@@ -337,11 +337,8 @@ impl Work {
         user: &UserRow,
         now: Time,
     ) -> Result<(Token, SessionRow)> {
-        let means = Means {
-            auth_type: self.auth_type(),
-            auth_id: Some(definition.auth_id),
-            auth_principal: definition.username,
-        };
+        let definition = Some((definition.auth_id, definition.username));
+        let means = Means { auth_type: self.auth_type(), definition };
         let (token, row) = self.admission.begin(tx, user, means, now).await?;
         let hash = self.hashes.first().ok_or_else(|| Error::internal("a key ring without a seal key"))?;
         let credential = SessionCredentialRow {

@@ -51,6 +51,7 @@ pub struct OwnLinkToCreate {
 /// The reason of a refusal as the audit trail has it; `None`: a fault, which is about us.
 const fn refusal(error: &Error) -> Option<&'static str> {
     Some(match error {
+        Error::SuperUserRequired => "super_user_required",
         Error::UserNotFound => "user_not_found",
         Error::DefinitionNotFound => "definition_not_found",
         Error::LinkNotFound => "link_not_found",

@@ -81,7 +81,7 @@ struct JwtArgs {
     /// What `aud` must contain
     #[arg(long, conflicts_with = "basic_auth")]
     audience: Option<String>,
-    /// Algorithms that are accepted, separated by commas: HS256, RS256, PS256, ES256, EdDSA, ...
+    /// Algorithms that are accepted, separated by commas, such as RS256 and ES256
     #[arg(long, value_name = "ALGORITHM", value_delimiter = ',', conflicts_with = "basic_auth")]
     algorithm: Vec<String>,
     /// By how much clocks may differ [default: 1m]
@@ -179,7 +179,7 @@ struct Rotate {
 
 // What credentials are checked against: without a file or a URL, a secret that is asked for.
 #[derive(Args)]
-#[command(next_help_heading = "Secret or keys [default: a secret that is asked for, or LANYARD_NEW_PASSWORD]")]
+#[command(next_help_heading = "Secret or keys [default: a secret that is asked for, or LANYARD_SECRET]")]
 struct SecretArgs {
     /// File with the secret
     #[arg(long, value_name = "FILE", group = "source")]
@@ -327,7 +327,7 @@ impl SecretArgs {
         } else {
             let text = match self.secret_file {
                 Some(file) => secret_file(&file)?,
-                None => self.passwords.chosen("Secret of the definition: ")?,
+                None => self.passwords.chosen_other("Secret of the definition: ", "LANYARD_SECRET")?,
             };
             text.expose_secret().clone_into(&mut secret.secret);
         }

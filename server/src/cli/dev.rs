@@ -11,6 +11,8 @@ use lanyard_server::app::attribute::{AttributeToSet, Owner};
 use lanyard_server::app::caller::{Apps, Flags, Grants};
 use lanyard_server::app::callers::{CallerToCreate, operator};
 use lanyard_server::app::client::{ActingInput, ClientInput};
+use lanyard_server::app::definition::{DefinitionSecret, DefinitionToCreate, KindToCreate};
+use lanyard_server::app::linked_auth::{DefinitionKey, LinkToCreate};
 use lanyard_server::app::login::PasswordLogin;
 use lanyard_server::app::user::UserChange;
 use lanyard_server::app::{App, Context};
@@ -28,6 +30,7 @@ use super::secrets::in_file;
 
 const SUPER_USER: &str = "admin";
 const DEMO_USER: &str = "demo";
+const DEMO_DEFINITION: &str = "reporting";
 const CALLER: &str = "dev";
 /// A folder for trying things out is not kept for longer.
 const KEY_LIFETIME: Duration = Duration::from_hours(365 * 24);
@@ -41,6 +44,9 @@ pub(crate) struct Credentials {
     pub(crate) caller_key: SecretString,
     super_user: UserCredentials,
     demo_user: UserCredentials,
+    /// A file from before there were definitions has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    demo_definition: Option<DefinitionCredentials>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +55,15 @@ struct UserCredentials {
     username: String,
     #[serde(with = "in_file")]
     password: SecretString,
+}
+
+/// Of a basic-auth definition that is linked to the demo user.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DefinitionCredentials {
+    username: String,
+    #[serde(with = "in_file")]
+    secret: SecretString,
 }
 
 impl UserCredentials {
@@ -139,7 +154,7 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
     made?;
     let demo = named(&demo_user, "Demo User");
     let demo = app.create_user_by_operator(&context, demo, demo_user.password()).await?;
-    set_attributes(app, &context, &super_user, demo.user_id).await?;
+    let demo_definition = furnish(app, &context, &super_user, demo.user_id).await?;
     let caller = CallerToCreate {
         name: CALLER.to_owned(),
         spiffe_id: None,
@@ -151,16 +166,18 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
     };
     let (_, key) = app.create_caller(&context, caller).await?;
     let caller_key = key.expect("a caller with a key lifetime has a key").expose().into();
-    Ok(Credentials { endpoint: endpoint.to_owned(), caller_key, super_user, demo_user })
+    let demo_definition = Some(demo_definition);
+    Ok(Credentials { endpoint: endpoint.to_owned(), caller_key, super_user, demo_user, demo_definition })
 }
 
-/// Attributes are set in somebody's session: in one of the super-user, which ends with it.
-async fn set_attributes(
+/// Gives a user attributes and a linked account. That is done in somebody's session: in one of the super-user, which ends
+/// with it.
+async fn furnish(
     app: &App,
     context: &Context,
     super_user: &UserCredentials,
     user: UserId,
-) -> Result<(), Failure> {
+) -> Result<DefinitionCredentials, Failure> {
     let attribute = |name: &str, value: &str, seal| AttributeToSet {
         name: name.to_owned(),
         value: value.to_owned(),
@@ -179,8 +196,19 @@ async fn set_attributes(
     let acting = app.acting(context, acting).await?;
     let attributes = vec![attribute("crm:team", "north", false), attribute("phone", "+44 20 7946 0000", true)];
     app.set_attributes(&acting, Some(Owner::User(user)), attributes).await?;
+    let demo_definition =
+        DefinitionCredentials { username: DEMO_DEFINITION.to_owned(), secret: random_password().as_str().into() };
+    let definition = DefinitionToCreate {
+        name: DEMO_DEFINITION.to_owned(),
+        is_active: true,
+        is_internal: false,
+        kind: KindToCreate::BasicAuth { username: demo_definition.username.clone() },
+        secret: DefinitionSecret::Secret(demo_definition.secret.expose_secret().to_owned().into()),
+    };
+    let definition = DefinitionKey::Id(app.create_definition(&acting, definition).await?.auth_id);
+    app.create_link(&acting, LinkToCreate { user, definition, is_active: true }).await?;
     app.revoke_session(&acting, None).await?;
-    Ok(())
+    Ok(demo_definition)
 }
 
 /// What a newcomer reads. The lines that are set in work in any shell, from any folder.
@@ -188,16 +216,19 @@ fn first_words(made: &Credentials, data_dir: &Path) -> String {
     let program = program();
     let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let (admin, demo) = (&made.super_user, &made.demo_user);
+    let linked = made.demo_definition.as_ref().expect("it was just made");
     let key = made.caller_key.expose_secret();
     let mut text = String::new();
     let _ = writeln!(
         text,
         "Lanyard serves at {endpoint}.\n\n\
-         This is the first start in {dir}: there are a database, keys, two users and a caller now.\n\
-         Their secrets are shown this once. {file} keeps them, readable by you only.\n\n\
-         \x20   super-user  {admin_name:<6} {admin_password}\n\
-         \x20   user        {demo_name:<6} {demo_password}\n\
-         \x20   caller key  {CALLER:<6} {key}\n",
+         This is the first start in {dir}: there are a database, keys, two users, an account that is linked to\n\
+         the second, and a caller now. Their secrets are shown this once. {file}\n\
+         keeps them, readable by you only.\n\n\
+         \x20   super-user      {admin_name:<9} {admin_password}\n\
+         \x20   user            {demo_name:<9} {demo_password}\n\
+         \x20   linked account  {linked_name:<9} {linked_secret}\n\
+         \x20   caller key      {CALLER:<9} {key}\n",
         endpoint = made.endpoint,
         dir = data_dir.display(),
         file = Credentials::path(&data_dir).display(),
@@ -205,6 +236,8 @@ fn first_words(made: &Credentials, data_dir: &Path) -> String {
         admin_password = admin.password.expose_secret(),
         demo_name = demo.username,
         demo_password = demo.password.expose_secret(),
+        linked_name = linked.username,
+        linked_secret = linked.secret.expose_secret(),
     );
     let _ = writeln!(
         text,
@@ -214,13 +247,17 @@ fn first_words(made: &Credentials, data_dir: &Path) -> String {
          \x20   LANYARD_PASSWORD={demo_password} {program} session login --username {demo_name} --save\n\
          \x20   {program} session verify\n\
          \x20   {program} session list\n\
+         \x20   {program} link list\n\
          \x20   {program} session revoke\n\
-         \x20   {program} session verify || echo \"exit code $?\"\n\n\
+         \x20   {program} session verify || echo \"exit code $?\"\n\
+         \x20   LANYARD_SECRET={linked_secret} {program} session login --basic-auth {linked_name} --save\n\n\
          Ctrl-C stops the server. All commands: {program} --help",
         endpoint = made.endpoint,
         dir = quoted(&data_dir.to_string_lossy()),
         demo_name = demo.username,
         demo_password = demo.password.expose_secret(),
+        linked_name = linked.username,
+        linked_secret = linked.secret.expose_secret(),
     );
     text
 }

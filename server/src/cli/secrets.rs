@@ -30,8 +30,13 @@ impl Passwords {
 
     /// A password to be set. Whoever types it types it twice.
     pub(crate) fn chosen(self, prompt: &str) -> Result<SecretString, Failure> {
-        if self.password_stdin || from_environment(NEW).is_some() || !somebody_is_there() {
-            return self.read(prompt, NEW);
+        self.chosen_other(prompt, NEW)
+    }
+
+    /// Another secret to be set.
+    pub(crate) fn chosen_other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
+        if self.password_stdin || from_environment(variable).is_some() || !somebody_is_there() {
+            return self.read(prompt, variable);
         }
         let first = ask(prompt)?;
         let second = ask("The same again: ")?;

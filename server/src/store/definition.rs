@@ -54,15 +54,6 @@ impl<C: ConnectionTrait> Store<C> {
             .map_err(fault)
     }
 
-    /// The definition with exactly this name.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn definition_by_name(&self, name: &str) -> Result<Option<DefinitionRow>> {
-        if !can_be_stored(name) {
-            return Ok(None);
-        }
-        definition::Entity::find().filter(definition::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
-    }
-
     /// The definition of a principal, exactly as it is written. With basic auth the issuer is empty.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definition_of_principal(
@@ -71,33 +62,18 @@ impl<C: ConnectionTrait> Store<C> {
         username: &str,
         issuer: &str,
     ) -> Result<Option<DefinitionRow>> {
-        if !can_be_stored(username) || !can_be_stored(issuer) {
+        use definition::Column;
+
+        // No definition has one, and PostgreSQL refuses the question.
+        if [username, issuer].iter().any(|text| text.contains('\0')) {
             return Ok(None);
         }
-        let principal = of_username(auth_type, username).add(definition::Column::Issuer.eq(issuer));
+        let principal = Condition::all()
+            .add(Column::AuthType.eq(auth_type))
+            .add(Column::Username.eq(username))
+            .add(Column::Issuer.eq(issuer));
         definition::Entity::find().filter(principal).one(&self.conn).await.map_err(fault)
     }
-
-    /// The definitions of a username, of whichever issuers: two at most, which is one too many to know which is meant.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn definitions_of_username(&self, auth_type: i16, username: &str) -> Result<Vec<DefinitionRow>> {
-        if !can_be_stored(username) {
-            return Ok(Vec::new());
-        }
-        let found = definition::Entity::find().filter(of_username(auth_type, username)).limit(2);
-        found.all(&self.conn).await.map_err(fault)
-    }
-}
-
-/// No definition has a NUL, and PostgreSQL refuses the question.
-fn can_be_stored(text: &str) -> bool {
-    !text.contains('\0')
-}
-
-fn of_username(auth_type: i16, username: &str) -> Condition {
-    use definition::Column;
-
-    Condition::all().add(Column::AuthType.eq(auth_type)).add(Column::Username.eq(username))
 }
 
 impl Tx {
@@ -159,7 +135,11 @@ impl Tx {
 }
 
 /// Which of the two things that must be unique was there already.
+<<<<<<< HEAD
 pub(super) fn taken(error: DbErr) -> Error {
+=======
+fn taken(error: DbErr) -> Error {
+>>>>>>> wt-link
     if violates_index(&error, "definition_name", "definition.name") {
         Error::DefinitionNameTaken
     } else if violates_index(&error, "definition_principal", "definition.auth_type") {

@@ -1,4 +1,5 @@
-//! How much still needs an old token key.
+//! How much still needs an old token key. Seal keys never drop out of a key file, so what is sealed (second factors, attributes,
+//! the tokens that external credentials find again) keeps its key without being counted.
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};

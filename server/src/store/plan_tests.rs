@@ -20,15 +20,29 @@ use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
 use crate::id::{Id, SessionId, UserId};
 
+<<<<<<< HEAD
 mod import;
+=======
+mod credentials;
+mod definitions;
+>>>>>>> wt-link
 mod links;
 
 const USERS: u64 = 1_500;
 const SESSIONS_EACH: u64 = 4;
 const START: Time = Time::from_micros(1_767_225_600_000_000);
 /// The tables that grow.
-const LARGE: [&str; 8] =
-    ["user", "session", "session_token", "attribute", "audit_event", "change", "definition", "linked_auth"];
+const LARGE: [&str; 9] = [
+    "user",
+    "session",
+    "session_token",
+    "session_credential",
+    "attribute",
+    "audit_event",
+    "change",
+    "definition",
+    "linked_auth",
+];
 
 /// A store whose statements are heard.
 struct Ground {
@@ -122,6 +136,7 @@ impl Ground {
             filled.await.unwrap();
         }
         links::fill(store, &self.users).await;
+        credentials::fill(store, &self.own, &self.sessions).await;
         // Most tokens were replaced long ago; those that still have a successor are few.
         let replaced = format!("UPDATE session_token SET grace_until = {}", START.micros());
         self.own.execute_unprepared(&replaced).await.unwrap();
@@ -377,8 +392,13 @@ async fn purging(ground: &Ground) {
 
 async fn none_reads_a_whole_table(ground: Ground) {
     reads(&ground).await;
+    credentials::all(&ground).await;
     links::all(&ground).await;
+<<<<<<< HEAD
     import::all(&ground).await;
+=======
+    definitions::all(&ground).await;
+>>>>>>> wt-link
     audit_filters(&ground).await;
     changes(&ground).await;
     purging(&ground).await;

@@ -94,14 +94,14 @@ impl Jwks {
         if let Some(keys) = good(shared.fresh(&source)) {
             return Ok(keys);
         }
-        let fetching = match Arc::clone(&source.fetching).try_lock_owned() {
-            Ok(fetching) => fetching,
-            Err(_) => {
-                if let Some(keys) = good(shared.usable(&source)) {
-                    return Ok(keys);
-                }
-                Arc::clone(&source.fetching).lock_owned().await
+        let fetching = if let Ok(fetching) = Arc::clone(&source.fetching).try_lock_owned() {
+            fetching
+        } else {
+            // Somebody fetches already, which may take long.
+            if let Some(keys) = good(shared.usable(&source)) {
+                return Ok(keys);
             }
+            Arc::clone(&source.fetching).lock_owned().await
         };
         if let Some(keys) = good(shared.fresh(&source)) {
             return Ok(keys);
@@ -225,3 +225,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "jwks_tests.rs"]
+mod tests;

@@ -30,9 +30,9 @@ pub(super) const SOURCE_URL: i16 = 4;
 
 /// What a credential is checked against.
 pub(in crate::app) enum Material {
-    /// basic_auth.
+    /// Of basic auth.
     Hash(PasswordHash),
-    /// jwt with one of the HS algorithms.
+    /// Of tokens with one of the HS algorithms.
     Shared(Zeroizing<Vec<u8>>),
     /// A JWK set.
     Keys(String),

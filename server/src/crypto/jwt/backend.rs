@@ -24,6 +24,7 @@ struct RingVerifier {
 }
 
 /// A key of another family would let a public key be taken for a shared secret.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the library calls it")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidKeyFormat.into());

@@ -83,6 +83,8 @@ fn indexes() -> Vec<IndexCreateStatement> {
     vec![
         index("definition", "definition_name", &["name"]).unique().to_owned(),
         index("definition", "definition_principal", &["auth_type", "username", "issuer"]).unique().to_owned(),
+        // For the pages of one type, in their order.
+        index("definition", "definition_by_type", &["auth_type", "auth_id"]),
         index("linked_auth", "linked_auth_definition", &["auth_id"]).unique().to_owned(),
         index("linked_auth", "linked_auth_by_user", &["user_id", "link_id"]),
         index("session_credential", "session_credential_by_session", &["session_id"]),

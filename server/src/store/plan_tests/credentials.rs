@@ -1,0 +1,63 @@
+//! Credentials and the sessions that they began.
+
+use sea_orm::ConnectionTrait;
+
+use super::{Ground, Way};
+use crate::id::Id;
+use crate::store::{CredentialHash, SessionCredentialRow, SessionRow, Store};
+
+/// Each session began with a credential of the definition that is linked to its user.
+pub(super) async fn fill(store: &Store, own: &impl ConnectionTrait, sessions: &[SessionRow]) {
+    for sessions in sessions.chunks(1000) {
+        let rows: Vec<_> = sessions.iter().map(row).collect();
+        let filled = store.write(move |tx| {
+            let rows = rows.clone();
+            Box::pin(async move {
+                for row in rows {
+                    tx.put_credential(&[], row).await?;
+                }
+                Ok(())
+            })
+        });
+        filled.await.unwrap();
+    }
+    let through =
+        "UPDATE session SET auth_id = (SELECT auth_id FROM linked_auth WHERE linked_auth.user_id = session.user_id)";
+    own.execute_unprepared(through).await.unwrap();
+}
+
+pub(super) async fn all(ground: &Ground) {
+    let (store, session) = (&ground.store, &ground.sessions[3]);
+    let found = store.sessions_of_credential(&[hash(session), [0; 32]]).await.unwrap();
+    assert_eq!(ground.heard.lock().len(), 1, "one statement tells the session, its token and the link");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].session.session_id == session.session_id && found[0].link.is_some());
+    ground.explain("the session of a credential", Way::Found).await;
+
+    let row = row(session);
+    let work = store.write(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            let hashes = [row.credential_hash.clone().try_into().expect("32 bytes"), [0; 32]];
+            assert_eq!(tx.lock_sessions_of_credential(&hashes).await?.len(), 1);
+            let found = tx.credential_of_session(Id::from_uuid(row.session_id)).await?.expect("it is there");
+            tx.set_credential_token(&found, vec![2]).await?;
+            tx.put_credential(&hashes, row).await
+        })
+    });
+    work.await.unwrap();
+    ground.explain("what changes credentials", Way::Found).await;
+}
+
+fn hash(session: &SessionRow) -> CredentialHash {
+    let id = session.session_id.as_bytes();
+    std::array::from_fn(|place| id[place % id.len()])
+}
+
+fn row(session: &SessionRow) -> SessionCredentialRow {
+    SessionCredentialRow {
+        credential_hash: hash(session).to_vec(),
+        session_id: session.session_id,
+        token: vec![1; 100],
+    }
+}

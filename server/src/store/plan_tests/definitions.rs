@@ -1,0 +1,45 @@
+//! Definitions themselves.
+
+use super::{Ground, Way};
+use crate::store::DefinitionFilter;
+
+pub(super) async fn all(ground: &Ground) {
+    let store = &ground.store;
+    let found = store.definition_of_principal(2, "user7", "").await.unwrap().expect("it is there");
+    ground.explain("a definition by its principal", Way::Found).await;
+    store.definition(found.auth_id).await.unwrap().unwrap();
+    ground.explain("a definition by its number", Way::Found).await;
+    pages(ground, found.auth_id, &found.name).await;
+
+    let work = store.write(move |tx| {
+        let mut row = found.clone();
+        Box::pin(async move {
+            tx.lock_definition(row.auth_id).await?;
+            row.version += 1;
+            tx.set_material(&row).await?;
+            tx.update_definition(row.clone()).await?;
+            tx.revoke_sessions_of_definition(row.auth_id, 1, tx.clock().now()).await?;
+            tx.delete_definition(row.auth_id).await
+        })
+    });
+    work.await.unwrap();
+    ground.explain("what changes definitions", Way::Found).await;
+}
+
+/// A page is read in its order: nothing is sorted, however many definitions there are.
+async fn pages(ground: &Ground, after: i64, name: &str) {
+    let every = DefinitionFilter::default();
+    let of_type = DefinitionFilter { auth_type: Some(2), ..every.clone() };
+    let named = DefinitionFilter { name: Some(name.to_owned()), ..every.clone() };
+    for (what, filter, count, way) in [
+        ("definitions", every, 51, Way::Walked),
+        ("definitions of a type", of_type, 51, Way::Found),
+        ("a definition by its name", named, 0, Way::Found),
+    ] {
+        assert_eq!(ground.store.definitions(&filter, Some(after), 51).await.unwrap().len(), count, "{what}");
+        let statement = ground.heard.lock().last().cloned().expect("it was asked");
+        let plan = ground.plan(&statement).await.join("\n");
+        assert!(count == 0 || !plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{what}\n{plan}");
+        ground.explain(what, way).await;
+    }
+}

@@ -25,7 +25,6 @@ pub(super) struct Admission {
 }
 
 /// What the user logged in with.
-#[expect(clippy::struct_field_names, reason = "as sessions and the contract have them")]
 pub(super) struct Means {
     pub auth_type: AuthType,
     /// The number and the username of the definition; none: a password.

@@ -9,6 +9,7 @@ use lanyard_client::v1::{
     User,
 };
 use lanyard_client::{Code, ErrorReason, Subject};
+use lanyard_server::id::{LinkId, UserId};
 use lanyard_tests::support::answers::{Refused, events_of};
 use lanyard_tests::support::links::{JWT, definition_row};
 use lanyard_tests::support::server::{Database, Person, TestServer};
@@ -277,7 +278,7 @@ fn literal(ground: &Ground, id: uuid::Uuid) -> String {
 
 /// What adds a link behind the store's back.
 fn insert(ground: &Ground, user: uuid::Uuid, auth_id: i64) -> String {
-    let (link, user) = (literal(ground, uuid::Uuid::now_v7()), literal(ground, user));
+    let (link, user) = (literal(ground, LinkId::new(ground.clock.now()).uuid()), literal(ground, user));
     format!(
         "INSERT INTO linked_auth (link_id, user_id, auth_id, is_active, is_internal, created_at, updated_at, version) \
          VALUES ({link}, {user}, {auth_id}, TRUE, FALSE, 0, 0, 1)"
@@ -297,7 +298,9 @@ async fn zato_04_the_database_takes_no_link_to_a_user_or_a_definition_that_is_no
     let store = ground.store().await;
     let (ann, auth_id) = (add_user(&store, "ann").await, definition_in(&store, "ann").await);
     let raw = ground.raw().await;
-    for sql in [insert(&ground, uuid::Uuid::now_v7(), auth_id), insert(&ground, ann.user_id, auth_id + 1)] {
+    for sql in
+        [insert(&ground, UserId::new(ground.clock.now()).uuid(), auth_id), insert(&ground, ann.user_id, auth_id + 1)]
+    {
         let problem = raw.refused(&sql).await.to_lowercase();
         assert!(problem.contains("foreign key"), "{problem}");
     }

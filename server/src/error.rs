@@ -71,7 +71,7 @@ pub enum Error {
     LastLoginMethod,
     #[error("the session began too long ago, or not with a password: log in anew")]
     ReauthenticationRequired,
-    #[error("the user is not approved or is another super-user")]
+    #[error("the user is not approved, or is a super-user, whom nobody links but themself, with `proof`")]
     UserNotEligible,
 
     #[error("it was changed since: the etag does not match")]

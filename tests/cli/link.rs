@@ -13,8 +13,8 @@ fn a_super_user_defines_links_lists_turns_off_and_unlinks() {
     let home = Home::new();
     let _server = home.serve_dev();
     home.log_in("super_user");
-    let line = "definition create nightly --basic-auth nightly.jobs --password-stdin --json";
-    let made = home.run_with(line, &[], "a secret of twelve or more\n");
+    let define = "definition create nightly --basic-auth nightly.jobs --password-stdin --json";
+    let made = home.run_with(define, &[], "a secret of twelve or more\n");
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     let auth_id = made.json()["auth_id"].as_i64().expect("a number");
 

@@ -15,6 +15,7 @@ mod deploy;
 mod ending;
 mod harness;
 mod hostile;
+mod import;
 mod jwks;
 mod jwt;
 mod link_ending;

@@ -12,6 +12,7 @@ mod definition;
 mod dev;
 mod exit;
 mod health;
+mod import;
 mod keys;
 mod link;
 mod migrate;
@@ -72,6 +73,7 @@ enum Command {
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
+    Import(import::Import),
     Health(health::Health),
     Completions(completions::Completions),
 }
@@ -93,6 +95,7 @@ impl Cli {
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
+            Command::Import(import) => wait_for(import.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
             Command::Completions(completions) => completions.run(),
         };
@@ -151,6 +154,8 @@ mod tests {
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
             "keys rotate --purpose token --force",
             "migrate --check",
+            "import zato --from sqlite:zato.db --dry-run --keep-super-users --linked-only",
+            "import zato --from sqlite:zato.db --jwt-issuer i --jwt-audience a --jwt-jwks-url https://example.org/jwks",
             "completions bash",
         ] {
             Cli::try_parse_from(format!("lanyard {line}").split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -175,6 +180,8 @@ mod tests {
             "link create-own --jwt --basic-auth x",
             "link update lnk_1",
             "caller create shop --no-key --grant session.verify",
+            "import zato --from sqlite:zato.db --jwt-issuer i",
+            "import zato",
         ] {
             let refusal = Cli::try_parse_from(format!("lanyard {line}").split(' ')).err();
             assert_eq!(refusal.map(|e| e.exit_code()), Some(2), "{line}");

@@ -32,6 +32,12 @@ impl Time {
         seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1000)).map(Self)
     }
 
+    /// The moment that a text names: RFC 3339, or as databases write it, in UTC where it does not say.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::default() + time)
+    }
+
     /// How long from `earlier` to here; nothing if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -122,5 +128,15 @@ mod tests {
         assert_eq!(Time::from_micros(3).since(Time::from_micros(9)), Duration::ZERO);
         assert_eq!(Time::from_unix(i64::MAX, 0), None);
         assert_eq!(Time::from_micros(1_500_000).to_string(), "1970-01-01T00:00:01.500000Z");
+    }
+
+    #[test]
+    fn what_a_database_writes_is_read_to_the_microsecond() {
+        for text in ["1970-01-01 00:00:01.5", "1970-01-01 00:00:01.500000", "1970-01-01T00:00:01.500000Z"] {
+            assert_eq!(Time::parse(text), Some(Time::from_micros(1_500_000)), "{text}");
+        }
+        for text in ["", "soon", "1969-12-31 23:59:59", "1970-13-01 00:00:00", "infinity"] {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
     }
 }

@@ -360,6 +360,6 @@ fn test_config(folder: &Path) -> Config {
 }
 
 /// What blocks must not keep the test's other tasks from running.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("what runs in the background does not panic")
 }

@@ -135,11 +135,8 @@ impl Ground {
     }
 }
 
-fn raw_options(config: &Config) -> sea_orm::ConnectOptions {
-    let mut options = sea_orm::ConnectOptions::new(config.database.url.expose());
-    options.max_connections(1).sqlx_logging(false);
-    options
-}
+/// See [`Ground::raw`]. One connection: what is begun on it can be ended on it.
+pub struct Raw(DatabaseConnection);
 
 impl Raw {
     /// A connection beside a server, to its database.
@@ -147,14 +144,19 @@ impl Raw {
     /// # Panics
     /// If there is none to be had.
     pub async fn beside(config: &Config) -> Self {
-        Self(Database::connect(raw_options(config)).await.expect("the database can be reached"))
+        Self::connect(config.database.url.expose()).await
     }
-}
 
-/// See [`Ground::raw`]. One connection: what is begun on it can be ended on it.
-pub struct Raw(DatabaseConnection);
+    /// A connection to a database of anybody's.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn connect(url: &str) -> Self {
+        let mut options = sea_orm::ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false);
+        Self(Database::connect(options).await.expect("the database can be reached"))
+    }
 
-impl Raw {
     /// Returns how many rows were changed.
     ///
     /// # Panics

@@ -190,7 +190,7 @@ pub(super) fn clock_skew_of(row: &DefinitionRow) -> Duration {
 }
 
 /// A new definition without its number and without what it is checked against.
-fn new_row(new: &DefinitionToCreate, now: Time) -> Result<DefinitionRow> {
+pub(super) fn new_row(new: &DefinitionToCreate, now: Time) -> Result<DefinitionRow> {
     let mut row = DefinitionRow {
         auth_id: 0,
         auth_type: AuthType::BasicAuth.number(),

@@ -13,6 +13,7 @@ pub mod definition;
 pub mod external;
 pub mod external_login;
 pub mod housekeeping;
+pub mod import;
 pub mod linked_auth;
 pub mod login;
 pub mod page;

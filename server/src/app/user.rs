@@ -221,7 +221,7 @@ fn touch(row: &mut UserRow, now: Time) {
 }
 
 /// A new user, without a password.
-fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<UserRow> {
+pub(super) fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<UserRow> {
     let mut row = UserRow {
         user_id: UserId::new(now).uuid(),
         username: String::new(),

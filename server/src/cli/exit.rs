@@ -9,6 +9,7 @@ use lanyard_server::crypto::KeyringError;
 use lanyard_server::error::Error;
 use lanyard_server::grpc::ServeError;
 use lanyard_server::serve::StartError;
+use lanyard_server::store::ZatoError;
 
 /// An exit code. Scripts rely on them: a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,12 @@ pub(crate) enum Exit {
     NotGood,
     AuditProblems,
     SchemaOutdated,
+    RowsRefused,
     Config,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -38,6 +40,7 @@ impl Exit {
         Self::NotGood,
         Self::AuditProblems,
         Self::SchemaOutdated,
+        Self::RowsRefused,
         Self::Config,
     ];
 
@@ -53,6 +56,7 @@ impl Exit {
             Self::NotGood => 7,
             Self::AuditProblems => 8,
             Self::SchemaOutdated => 9,
+            Self::RowsRefused => 10,
             // As sysexits.h has it.
             Self::Config => 78,
         }
@@ -70,6 +74,7 @@ impl Exit {
             Self::NotGood => "session verify: the token is not good",
             Self::AuditProblems => "audit verify: the trail was tampered with",
             Self::SchemaOutdated => "migrate --check, serve: the schema lacks migrations",
+            Self::RowsRefused => "import: some rows are refused; the others are imported",
             Self::Config => "the configuration or the key file cannot be used",
         }
     }
@@ -178,6 +183,17 @@ impl From<KeyringError> for Failure {
     }
 }
 
+impl From<ZatoError> for Failure {
+    fn from(error: ZatoError) -> Self {
+        let exit = match error {
+            ZatoError::UnknownScheme => Exit::Usage,
+            ZatoError::NotOpened { .. } => Exit::Unavailable,
+            ZatoError::Unreadable { .. } | ZatoError::NotZato { .. } => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(Exit::Failed, error.to_string())
@@ -205,7 +221,7 @@ mod tests {
     fn every_code_means_one_thing() {
         let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 78]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 78]);
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn table() -> Table {
     table
 }
 
-/// What people see of a value. Others wrote it: it must not steer their terminal.
+/// What people see of a value.
 fn cell(field: &str, value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -155,6 +155,11 @@ fn cell(field: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    harmless(&text)
+}
+
+/// Text that others wrote, which must not steer the terminal.
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

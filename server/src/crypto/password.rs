@@ -48,6 +48,14 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
+impl PasswordHash {
+    /// A hash that no password is known to have: salt and hash are random. Checking it costs what checking another does.
+    pub fn of_nothing(params: PasswordParams) -> Result<Self> {
+        let params = params.argon2().map_err(Error::internal)?;
+        phc_string(&params, &random_bytes(), &random_bytes())
+    }
+}
+
 /// What came of checking a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordMatch {
@@ -91,6 +99,11 @@ impl PasswordHasher {
         }
         let decoy = hash(b"", params, &mut Vec::new())?;
         Ok(Self { queue: sender, queued: Arc::default(), done: Arc::default(), params, decoy: Arc::new(decoy) })
+    }
+
+    /// What a hash costs today.
+    pub const fn params(&self) -> PasswordParams {
+        self.params
     }
 
     /// Jobs that wait or run.
@@ -157,12 +170,16 @@ fn hash(password: &[u8], params: PasswordParams, memory: &mut Vec<Block>) -> Res
     let salt: [u8; SALT_LEN] = random_bytes();
     let params = params.argon2().map_err(Error::internal)?;
     let output = derive(password, &salt, &params, memory)?;
+    phc_string(&params, &salt, &output)
+}
+
+fn phc_string(params: &Params, salt: &[u8; SALT_LEN], output: &[u8; OUTPUT_LEN]) -> Result<PasswordHash> {
     let phc = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
-        params: phc::ParamsString::try_from(&params).map_err(Error::internal)?,
-        salt: Some(phc::Salt::new(&salt).map_err(Error::internal)?),
-        hash: Some(phc::Output::new(&*output).map_err(Error::internal)?),
+        params: phc::ParamsString::try_from(params).map_err(Error::internal)?,
+        salt: Some(phc::Salt::new(salt).map_err(Error::internal)?),
+        hash: Some(phc::Output::new(output).map_err(Error::internal)?),
     };
     Ok(PasswordHash(phc.to_string()))
 }
@@ -230,6 +247,15 @@ mod tests {
     async fn no_password_is_wrong_even_where_the_decoy_would_match() {
         let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
         assert_eq!(hasher.check(text(""), None).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_nothing_can_be_checked_and_has_no_password() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let nothing = PasswordHash::of_nothing(CHEAP).unwrap();
+        assert!(nothing.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "it looks like any other");
+        assert_ne!(nothing, PasswordHash::of_nothing(CHEAP).unwrap());
+        assert_eq!(hasher.check(text(""), Some(nothing)).await.unwrap(), PasswordMatch::Wrong);
     }
 
     #[tokio::test]

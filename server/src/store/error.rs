@@ -20,6 +20,8 @@ const SQLITE_UNAVAILABLE: [i32; 4] = [8, 10, 13, 14];
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn fault(error: DbErr) -> Error {
     match &error {
+        // It repeats the URL, and with it the password.
+        DbErr::Conn(RuntimeErr::Internal(_)) => Error::store_unavailable("its URL cannot be used"),
         DbErr::Conn(source) => Error::store_unavailable(describe(source)),
         DbErr::ConnectionAcquire(source) => Error::store_unavailable(source),
         DbErr::Exec(source) | DbErr::Query(source) => runtime_fault(source),
@@ -105,5 +107,19 @@ fn describe(error: &RuntimeErr) -> String {
             other => other.to_string(),
         },
         RuntimeErr::Internal(problem) => problem.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_parsed_is_not_repeated() {
+        for url in ["postgres://lanyard:hunter2@localhost:port/lanyard", "nosql://lanyard:hunter2@localhost/lanyard"] {
+            let error = fault(sea_orm::Database::connect(url).await.unwrap_err());
+            let Error::StoreUnavailable { source } = &error else { panic!("{url}: {error:?}") };
+            assert!(!source.0.contains("hunter2") && !source.0.is_empty(), "{source}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod credential;
 mod definition;
 mod entity;
 mod error;
+mod import;
 mod key_use;
 mod lease;
 mod linked_auth;
@@ -26,6 +27,7 @@ pub mod seed;
 mod session;
 mod user;
 mod write;
+mod zato;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ pub use purge::Purged;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;
 pub use write::Operation;
+pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
 
 /// How long a connection of PostgreSQL may stand unused before it is tried first.
 const PING_AFTER: Duration = Duration::from_secs(5);

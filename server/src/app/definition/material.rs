@@ -93,7 +93,7 @@ impl Material {
     }
 
     /// Puts it in its place in the row, whose number must be known.
-    pub(super) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
+    pub(in crate::app) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
         row.source = self.source();
         row.material = self.store(keyring, row.auth_id, CURRENT);
     }
@@ -110,7 +110,7 @@ impl Material {
 
     /// Can tokens with these algorithms be checked against it? The keys of a URL show when they are fetched. `field` is what
     /// is wrong if not.
-    pub(super) fn check_algorithms(&self, field: &'static str, algorithms: &[Algorithm]) -> Result<()> {
+    pub(in crate::app) fn check_algorithms(&self, field: &'static str, algorithms: &[Algorithm]) -> Result<()> {
         let problem = |problem: String| Err(Error::invalid(field, problem));
         for algorithm in algorithms {
             let name = crate::crypto::jwt::algorithm_name(*algorithm);
@@ -153,7 +153,7 @@ fn place<'a>(auth_id: &'a [u8], column: &'a [u8]) -> [&'a [u8]; 3] {
 
 impl App {
     /// What came, checked and as it is used.
-    pub(super) async fn material(&self, auth_type: AuthType, secret: DefinitionSecret) -> Result<Material> {
+    pub(in crate::app) async fn material(&self, auth_type: AuthType, secret: DefinitionSecret) -> Result<Material> {
         match (auth_type, secret) {
             (AuthType::BasicAuth, DefinitionSecret::Secret(secret)) => {
                 check_length(&secret, SHORTEST_SECRET)?;

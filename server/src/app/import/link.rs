@@ -1,0 +1,128 @@
+//! Links: the first one of a definition is taken, whoever else has one.
+
+use std::collections::HashMap;
+
+use super::definition::{Credential, Definitions};
+use super::user::{Person, Users};
+use super::{CHUNK, Line, Noun, Step, creation_time, is_not_false, is_true};
+use crate::app::App;
+use crate::clock::Time;
+use crate::error::Result;
+use crate::id::{LinkId, UserId};
+use crate::store::{LinkEntry, LinkedAuthRow, ZatoLink};
+
+/// Who has a definition.
+struct Owner {
+    user_id: UserId,
+    shown: String,
+    /// The link that is here; none if it is only planned.
+    link: Option<LinkId>,
+}
+
+pub(super) async fn plan(
+    app: &App,
+    links: Vec<ZatoLink>,
+    users: &Users,
+    definitions: &Definitions,
+    now: Time,
+) -> Result<Vec<Step<LinkedAuthRow>>> {
+    let mut dated: Vec<_> =
+        links.into_iter().map(|link| (creation_time(link.creation_time.as_ref(), now), link)).collect();
+    // Links without a time come last: they must not come before one that has it.
+    dated.sort_by_key(|(time, link)| (time.is_none(), *time, link.id));
+    let mut owners = owners(app, &dated, users, definitions).await?;
+    Ok(dated.iter().map(|(time, link)| one(link, *time, users, definitions, &mut owners, now)).collect())
+}
+
+/// Who has those definitions that were here before.
+async fn owners(
+    app: &App,
+    links: &[(Option<Time>, ZatoLink)],
+    users: &Users,
+    definitions: &Definitions,
+) -> Result<HashMap<i64, Owner>> {
+    let names = users.names();
+    let credentials = links.iter().filter_map(|(_, link)| definitions.credential(link.auth_id?).ok());
+    let mut there: Vec<i64> =
+        credentials.filter(|credential| credential.is_there).map(|credential| credential.auth_id).collect();
+    there.sort_unstable();
+    there.dedup();
+    let mut owners = HashMap::new();
+    for auth_ids in there.chunks(CHUNK) {
+        let found = app.parts.store.links_of_definitions(auth_ids).await?;
+        owners.extend(found.into_iter().map(|link: LinkEntry| {
+            let shown = names.get(&link.user_id).map_or_else(|| link.user_id.to_string(), |name| (*name).to_owned());
+            (link.auth_id, Owner { user_id: link.user_id, shown, link: Some(link.link_id) })
+        }));
+    }
+    Ok(owners)
+}
+
+fn one(
+    row: &ZatoLink,
+    time: Option<Time>,
+    users: &Users,
+    definitions: &Definitions,
+    owners: &mut HashMap<i64, Owner>,
+    now: Time,
+) -> Step<LinkedAuthRow> {
+    let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
+    let mut line = Line::new(Noun::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
+    let (person, credential) = match ends(row, users, definitions) {
+        Ok(ends) => ends,
+        Err(reason) => return Step::nothing(line.refused(reason)),
+    };
+    line.name = format!("{} - {} {}", person.username, credential.auth_type.name(), credential.username);
+    if let Some(owner) = owners.get(&credential.auth_id) {
+        return Step::nothing(if owner.user_id == person.user_id {
+            line.already_there(owner.link.map(|link| link.to_string()))
+        } else {
+            line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
+        });
+    }
+    if person.is_foreign_super_user {
+        return Step::nothing(line.refused("the user is a super-user here, whom it must not log in"));
+    }
+    let created_at = time.unwrap_or_else(|| {
+        line.changed("when it was made is unknown or in the future: it is now");
+        now
+    });
+    owners.insert(credential.auth_id, Owner { user_id: person.user_id, shown: person.username.clone(), link: None });
+    // The time is in the identifier, by whose order links are listed.
+    let link_id = LinkId::new(created_at);
+    line.id = Some(link_id.to_string());
+    let ours = LinkedAuthRow {
+        link_id: link_id.uuid(),
+        user_id: person.user_id.uuid(),
+        auth_id: credential.auth_id,
+        is_active: is_not_false(row.is_active.as_ref()),
+        is_internal: is_true(row.is_internal.as_ref()),
+        created_at: created_at.micros(),
+        updated_at: now.micros(),
+        last_used_at: None,
+        version: 1,
+    };
+    Step { line, row: Some(ours) }
+}
+
+/// User and definition of a link, or why it has not both.
+fn ends<'a>(
+    link: &ZatoLink,
+    users: &'a Users,
+    definitions: &'a Definitions,
+) -> std::result::Result<(&'a Person, &'a Credential), String> {
+    let person = users.person(&link.user_id)?;
+    let Some(auth_id) = link.auth_id.filter(|_| !is_true(link.has_ext_principal.as_ref())) else {
+        return Err("it is to an account outside Zato, not to a definition".to_owned());
+    };
+    let credential = definitions.credential(auth_id)?;
+    if auth_type(link) != credential.auth_type.name() {
+        return Err(format!("it says that definition {auth_id} is of type {}, but it is not", auth_type(link)));
+    }
+    Ok((person, credential))
+}
+
+/// Zato puts its name before the type.
+fn auth_type(link: &ZatoLink) -> &str {
+    link.auth_type.strip_prefix("zato.").unwrap_or(&link.auth_type)
+}

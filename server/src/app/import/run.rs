@@ -1,0 +1,104 @@
+//! Carries a plan out: each row in a transaction of its own, many at once.
+
+use futures::{StreamExt, stream};
+use serde_json::json;
+
+use super::{ImportPlan, Line, Step, reason};
+use crate::app::audit::Event;
+use crate::app::client::ClientInput;
+use crate::app::{App, Context};
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::store::{DefinitionRow, LinkedAuthRow, UserRow};
+
+/// Transactions under way at once: on SQLite they share commits, on PostgreSQL they wait for connections.
+const AT_ONCE: usize = 32;
+
+impl App {
+    /// Writes what was planned, and tells what became of each row. What somebody else wrote since the plan was made is left
+    /// as it is. After a fault, what was told is done, and another import goes on from there.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn import(&self, context: &Context, plan: ImportPlan, mut tell: impl FnMut(Line)) -> Result<()> {
+        let event = Event::new(&self.client(context, ClientInput::default())?, "import.user");
+        let users = stream::iter(plan.users).map(|step| {
+            let event = event.clone();
+            carry_out(step, async |row, source| self.import_user(event, row, source).await)
+        });
+        tell_each(users, &mut tell).await?;
+        let definitions = stream::iter(plan.definitions).map(|step| {
+            let event = event.clone().named("import.definition");
+            carry_out(step, async |row, source| self.import_definition(event, row, source).await)
+        });
+        tell_each(definitions, &mut tell).await?;
+        let links = stream::iter(plan.links).map(|step| {
+            let event = event.clone().named("import.link");
+            carry_out(step, async |row, source| self.import_link(event, row, source).await)
+        });
+        tell_each(links, &mut tell).await
+    }
+
+    async fn import_user(&self, event: Event, row: UserRow, source: &str) -> Result<()> {
+        let detail = json!({ "source": source, "username": row.username, "is_super_user": row.is_super_user });
+        let event = event.target(Id::from_uuid(row.user_id)).detail(detail);
+        let write = self.parts.store.write(move |tx| {
+            let (row, event) = (row.clone(), event.clone());
+            Box::pin(async move {
+                tx.insert_user(row).await?;
+                tx.audit(event.done());
+                Ok(())
+            })
+        });
+        write.await
+    }
+
+    async fn import_definition(&self, event: Event, row: DefinitionRow, source: &str) -> Result<()> {
+        let event = event.detail(json!({ "source": source, "auth_id": row.auth_id, "name": row.name }));
+        let write = self.parts.store.write(move |tx| {
+            let (row, event) = (row.clone(), event.clone());
+            Box::pin(async move {
+                tx.insert_numbered_definition(row).await?;
+                tx.audit(event.done());
+                Ok(())
+            })
+        });
+        write.await
+    }
+
+    async fn import_link(&self, event: Event, row: LinkedAuthRow, source: &str) -> Result<()> {
+        let (link_id, user_id) = (Id::<crate::id::LinkKind>::from_uuid(row.link_id), Id::from_uuid(row.user_id));
+        let detail = json!({ "source": source, "link_id": link_id.to_string(), "auth_id": row.auth_id });
+        let event = event.target(user_id).detail(detail);
+        let write = self.parts.store.write(move |tx| {
+            let (row, event) = (row.clone(), event.clone());
+            Box::pin(async move {
+                tx.lock_definition(row.auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+                tx.lock_user(user_id).await?.ok_or(Error::UserNotFound)?;
+                tx.insert_link(row).await?;
+                tx.audit(event.done());
+                Ok(())
+            })
+        });
+        write.await
+    }
+}
+
+/// Does what a step says. A row that our rules do not let in any more is refused, which is no fault.
+async fn carry_out<R>(step: Step<R>, write: impl AsyncFnOnce(R, &str) -> Result<()>) -> Result<Line> {
+    let Step { line, row } = step;
+    let Some(row) = row else { return Ok(line) };
+    match write(row, &line.source).await {
+        Ok(()) => Ok(line),
+        Err(error) => Ok(line.refused(reason(error)?)),
+    }
+}
+
+async fn tell_each(
+    steps: impl stream::Stream<Item = impl Future<Output = Result<Line>>>,
+    tell: &mut impl FnMut(Line),
+) -> Result<()> {
+    let mut told = std::pin::pin!(steps.buffered(AT_ONCE));
+    while let Some(line) = told.next().await {
+        tell(line?);
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! Users: all that can be said of them without Zato's own key.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{CHUNK, ImportOptions, Line, Noun, Step, creation_time, is_true, reason};
+use crate::app::App;
+use crate::app::user::{ApprovalStatus, UserChange, new_row};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::id::{Id, UserId};
+use crate::store::{UserRow, ZatoUser};
+
+/// How Zato marks what it encrypted.
+const ENCRYPTED: [&str; 2] = ["gAAA", "zato.secf."];
+
+/// Whom a link can be for.
+pub(super) struct Person {
+    pub(super) user_id: UserId,
+    pub(super) username: String,
+    /// A super-user here, whom no such role in Zato made one.
+    pub(super) is_foreign_super_user: bool,
+}
+
+/// What becomes of the users, and who they are here.
+pub(super) struct Users {
+    pub(super) steps: Vec<Step<UserRow>>,
+    /// By their IDs in Zato.
+    people: HashMap<String, Person>,
+    refused: HashSet<String>,
+}
+
+impl Users {
+    pub(super) async fn plan(app: &App, users: &[ZatoUser], options: &ImportOptions, now: Time) -> Result<Self> {
+        let steps = Vec::with_capacity(users.len());
+        let mut planned = Self { steps, people: HashMap::new(), refused: HashSet::new() };
+        let mut names = HashMap::new();
+        for users in users.chunks(CHUNK) {
+            let mut read = Vec::with_capacity(users.len());
+            for user in users {
+                read.push((user, translate(user, options, now)?));
+            }
+            let keys: Vec<_> =
+                read.iter().filter_map(|(_, step)| Some(step.row.as_ref()?.username_key.clone())).collect();
+            let there = app.parts.store.users_by_names(&keys).await?;
+            let there: HashMap<_, _> = there.into_iter().map(|row| (row.username_key.clone(), row)).collect();
+            for (user, step) in read {
+                planned.add(user, step, &there, &mut names, options);
+            }
+        }
+        Ok(planned)
+    }
+
+    fn add(
+        &mut self,
+        user: &ZatoUser,
+        Step { line, row }: Step<UserRow>,
+        there: &HashMap<String, UserRow>,
+        names: &mut HashMap<String, String>,
+        options: &ImportOptions,
+    ) {
+        let Some(row) = row else { return self.refuse(user, line) };
+        if self.people.contains_key(&user.user_id) {
+            return self.refuse(user, line.refused("another user has the same user_id in Zato"));
+        }
+        if let Some(first) = names.get(&row.username_key) {
+            let reason = format!("its username is that of {first}: upper and lower case are the same name here");
+            return self.refuse(user, line.refused(reason));
+        }
+        names.insert(row.username_key.clone(), format!("{} ({})", row.username, user.user_id));
+        let (step, person) = if let Some(there) = there.get(&row.username_key) {
+            let keeps_role = options.keep_super_users && is_true(user.is_super_user.as_ref());
+            let user_id = Id::from_uuid(there.user_id);
+            let person = Person {
+                user_id,
+                username: there.username.clone(),
+                is_foreign_super_user: there.is_super_user && !keeps_role,
+            };
+            (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
+        } else {
+            let user_id = Id::from_uuid(row.user_id);
+            let person = Person { user_id, username: row.username.clone(), is_foreign_super_user: false };
+            (Step { line, row: Some(row) }, person)
+        };
+        self.people.insert(user.user_id.clone(), person);
+        self.steps.push(step);
+    }
+
+    fn refuse(&mut self, user: &ZatoUser, line: Line) {
+        self.refused.insert(user.user_id.clone());
+        self.steps.push(Step::nothing(line));
+    }
+
+    /// What people are called, by their IDs here.
+    pub(super) fn names(&self) -> HashMap<UserId, &str> {
+        self.people.values().map(|person| (person.user_id, person.username.as_str())).collect()
+    }
+
+    /// Who a user of Zato is here, or why nobody.
+    pub(super) fn person(&self, zato_user_id: &str) -> std::result::Result<&Person, String> {
+        self.people.get(zato_user_id).ok_or_else(|| {
+            if self.refused.contains(zato_user_id) {
+                format!("user {zato_user_id} was refused")
+            } else {
+                format!("there is no user {zato_user_id}")
+            }
+        })
+    }
+}
+
+/// Our user, or why there is none.
+fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step<UserRow>> {
+    let source = if user.user_id.is_empty() { user.id.to_string() } else { user.user_id.clone() };
+    let mut line = Line::new(Noun::User, &source, &user.username);
+    if user.user_id.is_empty() {
+        return Ok(Step::nothing(line.refused("it has no user_id")));
+    }
+    let email = email(user, &mut line);
+    let is_super_user = is_super_user(user, options, &mut line);
+    let status = approval_status(user, &mut line);
+    let created_at = creation_time(user.sign_up_time.as_ref(), now).unwrap_or_else(|| {
+        line.changed("when they signed up is unknown or in the future: it is now");
+        now
+    });
+    if is_true(user.is_totp_enabled.as_ref()) {
+        line.changed("the second factor does not come along: it has to be enrolled anew");
+    }
+    let changes = [
+        UserChange::Username(user.username.clone()),
+        UserChange::DisplayName(display_name(user)),
+        UserChange::Email(email),
+        UserChange::IsSuperUser(is_super_user),
+    ];
+    // The time is in the identifier, by whose order users are listed.
+    match new_row(&changes, status, created_at) {
+        Ok(mut row) => {
+            row.is_locked = is_true(user.is_locked.as_ref());
+            row.updated_at = now.micros();
+            line.id = Some(UserId::from_uuid(row.user_id).to_string());
+            Ok(Step { line, row: Some(row) })
+        }
+        Err(error) => Ok(Step::nothing(line.refused(reason(error)?))),
+    }
+}
+
+fn display_name(user: &ZatoUser) -> String {
+    let parts = [&user.first_name, &user.middle_name, &user.last_name];
+    let parts = parts.into_iter().flatten().map(|part| part.trim()).filter(|part| !part.is_empty());
+    match user.display_name.as_deref().map(str::trim) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => parts.collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn email(user: &ZatoUser, line: &mut Line) -> String {
+    let email = user.email.clone().unwrap_or_default();
+    if ENCRYPTED.iter().any(|mark| email.starts_with(mark)) {
+        line.changed("the email is encrypted with Zato's own key: it is left empty");
+        return String::new();
+    }
+    email
+}
+
+fn is_super_user(user: &ZatoUser, options: &ImportOptions, line: &mut Line) -> bool {
+    let is_super_user = is_true(user.is_super_user.as_ref());
+    if is_super_user && !options.keep_super_users {
+        line.changed("was a super-user, is a regular user");
+    }
+    is_super_user && options.keep_super_users
+}
+
+fn approval_status(user: &ZatoUser, line: &mut Line) -> ApprovalStatus {
+    let is_signed_up = user.sign_up_status.as_deref().is_none_or(|status| status == "final");
+    match user.approval_status.as_deref() {
+        Some("approved") if is_signed_up => ApprovalStatus::Approved,
+        Some("approved") => {
+            line.changed("was approved but did not finish signing up: is not approved");
+            ApprovalStatus::Pending
+        }
+        Some("before_decision") => ApprovalStatus::Pending,
+        Some("rejected") => ApprovalStatus::Rejected,
+        _ => {
+            line.changed("its approval is unknown: is not approved");
+            ApprovalStatus::Pending
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+
+    const NOW: Time = Time::from_micros(1_767_225_600_000_000);
+
+    fn bob() -> ZatoUser {
+        let text = |text: &str| Some(text.to_owned());
+        ZatoUser {
+            user_id: "zusr1".to_owned(),
+            username: "bob".to_owned(),
+            approval_status: text("approved"),
+            sign_up_status: text("final"),
+            sign_up_time: text("2024-05-06 07:08:09.123456"),
+            ..ZatoUser::default()
+        }
+    }
+
+    fn row(user: &ZatoUser) -> (Fate, UserRow) {
+        let step = translate(user, &ImportOptions::default(), NOW).unwrap();
+        (step.line.fate, step.row.unwrap())
+    }
+
+    #[test]
+    fn a_name_is_made_of_its_parts_where_there_is_no_other() {
+        let mut user = ZatoUser { first_name: Some("Bob".into()), last_name: Some(" Stone ".into()), ..bob() };
+        assert_eq!(row(&user).1.display_name, "Bob Stone");
+        user.display_name = Some("The Stone".into());
+        assert_eq!(row(&user).1.display_name, "The Stone");
+        assert_eq!(row(&bob()).1.display_name, "");
+    }
+
+    #[test]
+    fn nobody_is_let_in_who_was_not_let_in_before() {
+        for (approval, sign_up, fate, status) in [
+            ("approved", "final", Fate::Took, 2),
+            ("approved", "before_confirmation", Fate::Changed, 1),
+            ("before_decision", "final", Fate::Took, 1),
+            ("rejected", "before_confirmation", Fate::Took, 3),
+            ("who knows", "final", Fate::Changed, 1),
+        ] {
+            let user =
+                ZatoUser { approval_status: Some(approval.into()), sign_up_status: Some(sign_up.into()), ..bob() };
+            let (was, row) = row(&user);
+            assert_eq!((was, row.approval_status), (fate, status), "{approval}, {sign_up}");
+        }
+    }
+
+    #[test]
+    fn the_identifier_says_when_they_signed_up() {
+        let (_, row) = row(&bob());
+        assert_eq!(Time::from_micros(row.created_at).to_string(), "2024-05-06T07:08:09.123456Z");
+        let early = UserId::new(Time::from_micros(row.created_at + 1_000_000)).uuid();
+        assert!(row.user_id < early && row.updated_at == NOW.micros());
+    }
+}

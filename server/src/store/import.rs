@@ -1,0 +1,90 @@
+//! What an import looks up, many rows at a time, and definitions that come with a number of their own.
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    Statement, Value,
+};
+
+use super::change::ChangeKind;
+use super::definition::taken;
+use super::entity::{definition, user};
+use super::{DefinitionRow, Store, Tx, UserRow, fault};
+use crate::error::{Error, Result};
+
+/// The sequence behind the numbers of definitions on PostgreSQL.
+const SEQUENCE: &str = "pg_get_serial_sequence('definition', 'auth_id')";
+
+impl<C: ConnectionTrait> Store<C> {
+    /// Those users that have one of these names, a few hundred, in lower case.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn users_by_names(&self, keys: &[String]) -> Result<Vec<UserRow>> {
+        let found = user::Entity::find().filter(user::Column::UsernameKey.is_in(keys));
+        found.all(&self.conn).await.map_err(fault)
+    }
+
+    /// Those definitions of a type and an issuer that are of one of these principals, a few hundred.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definitions_of(
+        &self,
+        auth_type: i16,
+        issuer: &str,
+        usernames: &[String],
+    ) -> Result<Vec<DefinitionRow>> {
+        use definition::Column;
+
+        let found = definition::Entity::find()
+            .filter(Column::AuthType.eq(auth_type))
+            .filter(Column::Username.is_in(usernames))
+            .filter(Column::Issuer.eq(issuer));
+        found.all(&self.conn).await.map_err(fault)
+    }
+
+    /// Those of these names, a few hundred, that definitions have.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn taken_definition_names(&self, names: &[String]) -> Result<Vec<String>> {
+        use definition::Column;
+
+        let found = definition::Entity::find().select_only().column(Column::Name).filter(Column::Name.is_in(names));
+        found.into_tuple().all(&self.conn).await.map_err(fault)
+    }
+
+    /// The highest number that a definition has or had: those above it were never given.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn highest_auth_id(&self) -> Result<i64> {
+        let given = match self.shared.backend {
+            DbBackend::Postgres => format!("SELECT pg_sequence_last_value({SEQUENCE}::regclass)"),
+            _ => "SELECT seq FROM sqlite_sequence WHERE name = 'definition'".to_owned(),
+        };
+        let given = self.conn.query_one_raw(Statement::from_string(self.shared.backend, given)).await.map_err(fault)?;
+        let given: Option<i64> = given.map_or(Ok(None), |row| row.try_get_by_index(0)).map_err(fault)?;
+        let last = definition::Entity::find().select_only().column_as(definition::Column::AuthId.max(), "last");
+        let last: Option<Option<i64>> = last.into_tuple().one(&self.conn).await.map_err(fault)?;
+        Ok(given.max(last.flatten()).unwrap_or(0))
+    }
+}
+
+impl Tx {
+    /// Adds a definition under the number that it has, and lets the numbers that are given from now on be higher.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn insert_numbered_definition(&self, row: DefinitionRow) -> Result<()> {
+        if self.shared.backend == DbBackend::Postgres {
+            // Whoever is adding one takes a number: none may be taken while the sequence is looked at and moved.
+            let lock = "LOCK TABLE definition IN SHARE ROW EXCLUSIVE MODE";
+            self.conn.execute_unprepared(lock).await.map_err(fault)?;
+        }
+        let auth_id = row.auth_id;
+        if self.definition(auth_id).await?.is_some() {
+            return Err(Error::invalid("auth_id", "is taken by another definition"));
+        }
+        let row = row.into_active_model().reset_all();
+        definition::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(taken)?;
+        if self.shared.backend == DbBackend::Postgres {
+            let moved = format!(
+                "SELECT setval({SEQUENCE}, greatest($1, coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 1)))"
+            );
+            let moved = Statement::from_sql_and_values(DbBackend::Postgres, moved, [Value::from(auth_id)]);
+            self.conn.query_one_raw(moved).await.map_err(fault)?;
+        }
+        self.feed(ChangeKind::DefinitionChanged, None, None).await
+    }
+}

@@ -135,11 +135,7 @@ impl Tx {
 }
 
 /// Which of the two things that must be unique was there already.
-<<<<<<< HEAD
 pub(super) fn taken(error: DbErr) -> Error {
-=======
-fn taken(error: DbErr) -> Error {
->>>>>>> wt-link
     if violates_index(&error, "definition_name", "definition.name") {
         Error::DefinitionNameTaken
     } else if violates_index(&error, "definition_principal", "definition.auth_type") {

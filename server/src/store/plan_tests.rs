@@ -20,12 +20,9 @@ use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
 use crate::id::{Id, SessionId, UserId};
 
-<<<<<<< HEAD
 mod import;
-=======
 mod credentials;
 mod definitions;
->>>>>>> wt-link
 mod links;
 
 const USERS: u64 = 1_500;
@@ -394,11 +391,8 @@ async fn none_reads_a_whole_table(ground: Ground) {
     reads(&ground).await;
     credentials::all(&ground).await;
     links::all(&ground).await;
-<<<<<<< HEAD
     import::all(&ground).await;
-=======
     definitions::all(&ground).await;
->>>>>>> wt-link
     audit_filters(&ground).await;
     changes(&ground).await;
     purging(&ground).await;

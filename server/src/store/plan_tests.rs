@@ -20,9 +20,9 @@ use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
 use crate::id::{Id, SessionId, UserId};
 
-mod import;
 mod credentials;
 mod definitions;
+mod import;
 mod links;
 
 const USERS: u64 = 1_500;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::definition_ref::Definition;
-use lanyard_client::v1::{ClientInfo, DefinitionName, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest};
+use lanyard_client::v1::{ClientInfo, DefinitionName, DeleteDefinitionRequest, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest};
 use lanyard_client::{Code, CorrelationId, ErrorReason, Subject};
 use lanyard_server::app::caller::{Grant, Grants};
 use lanyard_server::app::callers::CallerToCreate;
@@ -23,6 +23,7 @@ both_databases!(
     zato_23_a_look_up_answers_whose_a_definition_is_and_not_who_asks,
     another_users_links_need_a_super_user_and_are_not_looked_for_before,
     links_are_listed_oldest_first_page_by_page,
+    a_list_that_was_asked_for_before_shows_each_change_at_once,
     the_page_token_of_a_list_is_good_for_nothing_else,
     a_look_up_answers_in_order_by_number_and_by_name,
     a_look_up_needs_a_grant_of_its_own_and_no_user,
@@ -215,6 +216,26 @@ async fn links_are_listed_oldest_first_page_by_page(database: Database) {
     }
     let negative = ListLinkedAuthRequest { page_size: -1, ..ListLinkedAuthRequest::default() };
     assert_eq!(alice.call(negative).await.bad_field(), "page_size");
+}
+
+async fn a_list_that_was_asked_for_before_shows_each_change_at_once(database: Database) {
+    let server = TestServer::start(database).await;
+    let (root, alice) = (server.as_root().await, server.log_in(&server.alice).await);
+    let alice = server.client().on_behalf_of(&alice.ust);
+    let (one, other) = (server.add_definition("one").await, server.add_definition("other").await);
+    let list = async || alice.get_linked_auth_list(None).await.unwrap();
+    assert!(list().await.is_empty());
+    let first = link(&root, &server.alice, one).await;
+    assert_eq!(ids(&list().await), [one]);
+    let second = link(&root, &server.alice, other).await;
+    assert_eq!(ids(&list().await), [one, other]);
+    root.update_linked_auth(&first.link_id, false).await.unwrap();
+    let active: Vec<bool> = list().await.iter().map(|link| link.is_active).collect();
+    assert_eq!(active, [false, true]);
+    root.delete_linked_auth(&second.link_id).await.unwrap();
+    assert_eq!(ids(&list().await), [one]);
+    root.call(DeleteDefinitionRequest { auth_id: one, ..DeleteDefinitionRequest::default() }).await.unwrap();
+    assert!(list().await.is_empty());
 }
 
 async fn the_page_token_of_a_list_is_good_for_nothing_else(database: Database) {

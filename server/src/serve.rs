@@ -183,13 +183,15 @@ impl std::fmt::Debug for AppCollector {
 
 impl Collector for AppCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let cache = self.0.store().cache_stats();
+        let (cache, links) = (self.0.store().cache_stats(), self.0.store().link_cache_stats());
         let mut gauge = |name, help, value: u64| {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         gauge("session_cache_entries", "Session rows in memory", cache.entries)?;
         gauge("session_cache_capacity", "Session rows that memory may hold; 0: the cache is off", cache.capacity)?;
+        gauge("link_cache_entries", "Users whose links are in memory", links.entries)?;
+        gauge("link_cache_capacity", "Users whose links memory may hold; 0: the cache is off", links.capacity)?;
         gauge(
             "activity_pending",
             "Sessions whose last activity is not written yet",
@@ -206,6 +208,8 @@ impl Collector for AppCollector {
         };
         counter("password_hashes", "Password hashes that were computed", self.0.hashes_done())?;
         counter("session_cache_hits", "Look-ups by token answered from memory", cache.hits)?;
-        counter("session_cache_misses", "Look-ups by token that went to the database", cache.misses)
+        counter("session_cache_misses", "Look-ups by token that went to the database", cache.misses)?;
+        counter("link_cache_hits", "Lists of links answered from memory", links.hits)?;
+        counter("link_cache_misses", "Lists of links that went to the database", links.misses)
     }
 }

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::id::{SessionId, UserId};
 use crate::store::{AuditEvent, AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
 
+/// How long a list of events waits for those of the reads before it.
+const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// An event that is being put together.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
@@ -149,7 +152,13 @@ impl App {
         if self.parts.audit_reads == AuditReads::None {
             return Ok(());
         }
-        self.write_event(event.done()).await
+        self.parts.store.note_read(event.done().at(&self.parts.clock)).await
+    }
+
+    /// A user read what is their own: its event if there is to be one.
+    pub(super) fn own_read(&self, acting: &Acting<'_>, operation: &'static str) -> Option<AuditEvent> {
+        (self.parts.audit_reads == AuditReads::All)
+            .then(|| Event::by(acting, operation).target(acting.user()).done().at(&self.parts.clock))
     }
 
     /// A user read what is their own.
@@ -178,6 +187,8 @@ impl App {
         let query = Query::new("audit", acting.user(), &format!("{filter:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| read_position(&bytes).ok_or(Error::PageTokenInvalid)).transpose()?;
+        // What was read before is in the list.
+        self.parts.store.flush_reads(FLUSH_LIMIT).await;
         let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
         self.audit_read(acting, "audit.list", filter.user, filter.session).await?;
         Ok(page.take(events, |event| write_position(&event.position), &self.parts.keyring, &query, now))

@@ -1,12 +1,14 @@
 //! Linked accounts: which definitions belong to which user. What is asked is here, what changes them in `change`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::App;
 use super::audit::Event;
-use super::client::{Acting, ClientInput};
+use super::client::{Acting, ActingInput, ClientInput, may_relay};
 use super::page::{Page, PageRequest, Query};
 use super::session::AuthType;
+use super::verify::Verdict;
 use super::{Context, external};
 use crate::error::{Error, Result};
 use crate::id::{Id, LinkId, UserId};
@@ -78,6 +80,31 @@ impl App {
         outcome
     }
 
+    /// The acting user's own links, if memory knows all that is asked for and they fit the page: nearly always.
+    pub fn list_own_links_cached(
+        &self,
+        context: &Context,
+        input: ActingInput<'_>,
+        user: Option<UserId>,
+        page: PageRequest<'_>,
+    ) -> Result<Option<Arc<Vec<LinkEntry>>>> {
+        if !page.is_first() {
+            return Ok(None);
+        }
+        let Some(Verdict::Active(active)) = self.verify_cached(context, input.client, input.ust, false)? else {
+            return Ok(None);
+        };
+        let acting = Acting { session: active.session, client: self.client(context, input.client)? };
+        may_relay(context, acting.is_super_user())?;
+        if user.is_some_and(|user| user != acting.user()) {
+            return Ok(None);
+        }
+        let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
+        let Some(links) = self.parts.store.cached_links(acting.user()).filter(fits) else { return Ok(None) };
+        let is_noted = self.own_read(&acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
+        Ok(is_noted.then_some(links))
+    }
+
     /// One page of a user's links, oldest first; `None`: the own ones.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_links(
@@ -94,7 +121,12 @@ impl App {
         let now = self.parts.clock.now();
         let query = Query::new("links", acting.user(), &target.to_string());
         let links = match page.cursor(&self.parts.keyring, &query, now)? {
-            None => self.parts.store.links_of_user(target).await?,
+            None => {
+                let links = self.parts.store.links_of_user(target).await?;
+                // The one too many says that there is another page.
+                let wanted = usize::try_from(page.limit() + 1).unwrap_or(usize::MAX);
+                links.iter().take(wanted).cloned().collect()
+            }
             Some(after) => {
                 let after = uuid::Uuid::from_slice(&after).map_err(|_| Error::PageTokenInvalid)?;
                 self.parts.store.links_of_user_after(target, Id::from_uuid(after), page.limit() + 1).await?

@@ -63,6 +63,11 @@ impl<'a> PageRequest<'a> {
         self.limit
     }
 
+    /// Is it the first page?
+    pub fn is_first(&self) -> bool {
+        self.token.is_empty()
+    }
+
     /// The key behind which the page begins.
     pub fn cursor(&self, keyring: &Keyring, query: &Query, now: Time) -> Result<Option<Vec<u8>>> {
         if self.token.is_empty() {

@@ -3,10 +3,10 @@
 use lanyard_proto::v1;
 use lanyard_proto::v1::create_linked_auth_request::Proof;
 use lanyard_proto::v1::linked_auth_service_server::LinkedAuthService;
-use tonic::Request;
+use tonic::{Request, Response};
 
 use super::convert;
-use super::handler::{Handler, Reply};
+use super::handler::{self, Handler, Reply};
 use crate::app::external::ExternalCredential;
 use crate::app::linked_auth::{DefinitionKey, LinkToCreate, OwnLinkToCreate};
 use crate::app::session::AuthType;
@@ -18,7 +18,18 @@ const RESERVED: &str = "reserved";
 
 #[tonic::async_trait]
 impl LinkedAuthService for Handler {
+    /// Hot: answered on the spot if session and links are in memory.
     async fn list_linked_auth(&self, request: Request<v1::ListLinkedAuthRequest>) -> Reply<v1::ListLinkedAuthResponse> {
+        let (context, message) = handler::open(request)?;
+        let page = convert::page(message.page_size, &message.page_token)?;
+        let user = convert::optional_id("user_id", &message.user_id)?;
+        let input = convert::acting(&message.ust, message.client.as_ref());
+        if let Some(links) = self.app.list_own_links_cached(&context, input, user, page)? {
+            let links = links.iter().map(link).collect();
+            return Ok(Response::new(v1::ListLinkedAuthResponse { links, next_page_token: String::new() }));
+        }
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(context);
         self.run(request, |app, context, message| async move {
             let page = convert::page(message.page_size, &message.page_token)?;
             let user = convert::optional_id("user_id", &message.user_id)?;

@@ -1,4 +1,4 @@
-//! The read-through cache of session rows, beside the SQL that changes them.
+//! The read-through caches of session rows and of users' links, beside the SQL that changes them: one mechanism.
 //!
 //! Rows are cached, not verdicts, so that expiry stays exact. What makes it exact against revocation: a fill first puts a
 //! placeholder where the row will be, then reads; taking a changed row out takes the placeholder out too, and a fill whose
@@ -6,37 +6,75 @@
 //! a row read before the commit is never found after the acknowledgement.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
+use super::linked_auth::LinkEntry;
 use super::session::SessionEntry;
 use crate::crypto::TokenHash;
 use crate::error::Result;
+use crate::id::UserId;
 
-/// What a transaction changed.
+/// What a transaction changed, in both caches.
 #[derive(Default)]
-pub(super) enum Touched {
-    #[default]
+pub(super) struct Changed {
+    pub(super) sessions: Touched<TokenHash>,
+    pub(super) links: Touched<UserId>,
+}
+
+/// All that is kept in memory.
+pub(super) struct Caches {
+    /// By token.
+    pub(super) sessions: RowCache<TokenHash, SessionEntry>,
+    /// All links of a user, oldest first.
+    pub(super) links: RowCache<UserId, Vec<LinkEntry>>,
+}
+
+impl Caches {
+    /// Users ask for their links as often as sessions are verified, and have a few sessions each.
+    const SESSIONS_PER_USER: usize = 4;
+
+    /// So many sessions; `None`: both are off.
+    pub(super) fn new(capacity: Option<usize>) -> Self {
+        let users = capacity.map(|sessions| sessions.div_ceil(Self::SESSIONS_PER_USER));
+        Self { sessions: RowCache::new(capacity), links: RowCache::new(users) }
+    }
+
+    pub(super) fn take_out(&self, changed: &Changed) {
+        self.sessions.take_out(&changed.sessions);
+        self.links.take_out(&changed.links);
+    }
+}
+
+/// What a transaction changed in one cache.
+pub(super) enum Touched<K> {
     Nothing,
-    Tokens(Vec<TokenHash>),
+    Named(Vec<K>),
     /// Too many to name.
     Everything,
 }
 
-impl Touched {
-    /// More tokens than this are not worth naming.
+impl<K> Default for Touched<K> {
+    fn default() -> Self {
+        Self::Nothing
+    }
+}
+
+impl<K> Touched<K> {
+    /// More than this are not worth naming.
     const NAMED: usize = 10_000;
 
-    pub(super) fn add(&mut self, more: impl IntoIterator<Item = TokenHash>) {
-        let mut tokens = match std::mem::take(self) {
+    pub(super) fn add(&mut self, more: impl IntoIterator<Item = K>) {
+        let mut named = match std::mem::take(self) {
             Self::Everything => return self.add_everything(),
             Self::Nothing => Vec::new(),
-            Self::Tokens(tokens) => tokens,
+            Self::Named(named) => named,
         };
-        tokens.extend(more);
-        *self = if tokens.len() > Self::NAMED { Self::Everything } else { Self::Tokens(tokens) };
+        named.extend(more);
+        *self = if named.len() > Self::NAMED { Self::Everything } else { Self::Named(named) };
     }
 
     pub(super) fn add_everything(&mut self) {
@@ -59,19 +97,19 @@ struct Counters {
     misses: AtomicU64,
 }
 
-pub(super) struct SessionCache {
+pub(super) struct RowCache<K, V> {
     /// None: off.
-    rows: Option<Cache<TokenHash, Arc<SessionEntry>>>,
+    rows: Option<Cache<K, Arc<V>>>,
     counters: Counters,
 }
 
-impl SessionCache {
+impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
     pub(super) fn new(capacity: Option<usize>) -> Self {
         Self { rows: capacity.map(Cache::new), counters: Counters::default() }
     }
 
-    pub(super) fn get(&self, hash: &TokenHash) -> Option<Arc<SessionEntry>> {
-        let found = self.rows.as_ref()?.get(hash);
+    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
+        let found = self.rows.as_ref()?.get(key);
         if found.is_some() {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
         }
@@ -81,12 +119,12 @@ impl SessionCache {
     /// The cached row or, once for all who ask at the same time, the one that `read` finds.
     pub(super) async fn get_or_read(
         &self,
-        hash: &TokenHash,
-        read: impl Future<Output = Result<Option<SessionEntry>>>,
-    ) -> Result<Option<Arc<SessionEntry>>> {
+        key: &K,
+        read: impl Future<Output = Result<Option<V>>>,
+    ) -> Result<Option<Arc<V>>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let Some(rows) = &self.rows else { return Ok(read.await?.map(Arc::new)) };
-        match rows.get_value_or_guard_async(hash).await {
+        match rows.get_value_or_guard_async(key).await {
             Ok(entry) => Ok(Some(entry)),
             Err(placeholder) => {
                 let Some(entry) = read.await?.map(Arc::new) else { return Ok(None) };
@@ -98,50 +136,45 @@ impl SessionCache {
     }
 
     /// A fill for many at once: the placeholders first, then the rows.
-    pub(super) async fn fill_many<F>(
-        &self,
-        hashes: &[TokenHash],
-        read: impl FnOnce() -> F,
-    ) -> Result<HashMap<TokenHash, Arc<SessionEntry>>>
+    pub(super) async fn fill_many<F>(&self, keys: &[K], read: impl FnOnce() -> F) -> Result<HashMap<K, Arc<V>>>
     where
-        F: Future<Output = Result<Vec<(TokenHash, SessionEntry)>>>,
+        F: Future<Output = Result<Vec<(K, V)>>>,
     {
         use quick_cache::sync::GuardResult;
 
-        self.counters.misses.fetch_add(hashes.len() as u64, Ordering::Relaxed);
-        let shared =
-            |found: Vec<(TokenHash, SessionEntry)>| found.into_iter().map(|(hash, entry)| (hash, Arc::new(entry)));
+        self.counters.misses.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        let shared = |found: Vec<(K, V)>| found.into_iter().map(|(key, entry)| (key, Arc::new(entry)));
         let Some(rows) = &self.rows else { return Ok(shared(read().await?).collect()) };
         // Zero time: a row that somebody else is filling is read here too, and cached by them.
-        let placeholders: Vec<_> = hashes
+        let placeholders: Vec<_> = keys
             .iter()
-            .filter_map(|hash| match rows.get_value_or_guard(hash, Some(std::time::Duration::ZERO)) {
-                GuardResult::Guard(placeholder) => Some((*hash, placeholder)),
+            .filter_map(|key| match rows.get_value_or_guard(key, Some(std::time::Duration::ZERO)) {
+                GuardResult::Guard(placeholder) => Some((*key, placeholder)),
                 GuardResult::Value(_) | GuardResult::Timeout => None,
             })
             .collect();
-        let entries: HashMap<TokenHash, Arc<SessionEntry>> = shared(read().await?).collect();
-        for (hash, placeholder) in placeholders {
-            if let Some(entry) = entries.get(&hash) {
+        let entries: HashMap<K, Arc<V>> = shared(read().await?).collect();
+        for (key, placeholder) in placeholders {
+            if let Some(entry) = entries.get(&key) {
                 let _ = placeholder.insert(Arc::clone(entry));
             }
         }
         Ok(entries)
     }
 
-    pub(super) fn take_out(&self, touched: &Touched) {
+    pub(super) fn take_out(&self, touched: &Touched<K>) {
         match (touched, &self.rows) {
-            (Touched::Tokens(tokens), _) => self.forget(tokens),
+            (Touched::Named(keys), _) => self.forget(keys),
             (Touched::Everything, Some(rows)) => rows.clear(),
             (Touched::Nothing, _) | (_, None) => {}
         }
     }
 
     /// Rows, and placeholders of rows that are being read, are gone.
-    pub(super) fn forget(&self, tokens: &[TokenHash]) {
+    pub(super) fn forget(&self, keys: &[K]) {
         let Some(rows) = &self.rows else { return };
-        for token in tokens {
-            rows.remove(token);
+        for key in keys {
+            rows.remove(key);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::{SessionCache, Touched};
+use super::{RowCache, Touched};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::store::SessionEntry;
@@ -26,7 +26,7 @@ fn row(version: u32) -> SessionEntry {
 
 /// What the actors of one run share.
 struct World {
-    cache: SessionCache,
+    cache: RowCache<TokenHash, SessionEntry>,
     /// The database: how often the rows were changed.
     committed: Cell<u32>,
     acknowledged: Cell<u32>,
@@ -35,10 +35,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(SessionCache::new(Some(100)))
+        Self::with(RowCache::new(Some(100)))
     }
 
-    fn with(cache: SessionCache) -> Self {
+    fn with(cache: RowCache<TokenHash, SessionEntry>) -> Self {
         Self { cache, committed: Cell::new(0), acknowledged: Cell::new(0), answers: Cell::new(0) }
     }
 
@@ -116,7 +116,7 @@ fn verify_batch(world: &Rc<World>) -> Actor {
 }
 
 /// Commit; take out; acknowledge.
-fn change(world: &Rc<World>, touched: Touched) -> Actor {
+fn change(world: &Rc<World>, touched: Touched<TokenHash>) -> Actor {
     let world = Rc::clone(world);
     Box::pin(async move {
         let version = world.committed.get() + 1;
@@ -225,8 +225,8 @@ fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Acto
     }
 }
 
-fn tokens(tokens: &[TokenHash]) -> Touched {
-    Touched::Tokens(tokens.to_vec())
+fn tokens(tokens: &[TokenHash]) -> Touched<TokenHash> {
+    Touched::Named(tokens.to_vec())
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn numbered(number: u32) -> TokenHash {
 
 #[test]
 fn hits_and_misses_are_counted() {
-    let cache = SessionCache::new(Some(100));
+    let cache = RowCache::new(Some(100));
     assert!(cache.get(&A).is_none());
     now(cache.get_or_read(&A, found())).unwrap();
     assert!(cache.get(&A).is_some() && cache.get(&A).is_some());
@@ -333,7 +333,7 @@ fn hits_and_misses_are_counted() {
 
 #[test]
 fn what_nobody_has_is_not_remembered() {
-    let cache = SessionCache::new(Some(100));
+    let cache = RowCache::new(Some(100));
     assert!(now(cache.get_or_read(&A, async { Ok(None) })).unwrap().is_none());
     assert_eq!(cache.stats().entries, 0);
     assert!(now(cache.get_or_read(&A, found())).unwrap().is_some(), "it may be there a moment later");
@@ -342,7 +342,7 @@ fn what_nobody_has_is_not_remembered() {
 
 #[test]
 fn it_never_holds_more_than_it_may() {
-    let cache = SessionCache::new(Some(1_000));
+    let cache = RowCache::new(Some(1_000));
     let capacity = cache.stats().capacity;
     assert!((1_000..1_100).contains(&capacity), "{capacity}");
     for number in 0..20_000 {
@@ -359,7 +359,7 @@ fn it_never_holds_more_than_it_may() {
 
 #[test]
 fn a_change_takes_out_the_tokens_that_it_names_and_no_others() {
-    let cache = SessionCache::new(Some(100));
+    let cache = RowCache::new(Some(100));
     for token in [A, B] {
         now(cache.get_or_read(&token, found())).unwrap();
     }
@@ -375,7 +375,7 @@ fn a_change_takes_out_the_tokens_that_it_names_and_no_others() {
 fn too_many_tokens_to_name_are_everything() {
     let mut touched = Touched::default();
     touched.add((0..10_000).map(numbered));
-    assert!(matches!(&touched, Touched::Tokens(tokens) if tokens.len() == 10_000));
+    assert!(matches!(&touched, Touched::Named(tokens) if tokens.len() == 10_000));
     touched.add([A]);
     assert!(matches!(touched, Touched::Everything));
     touched.add([B]);
@@ -384,7 +384,7 @@ fn too_many_tokens_to_name_are_everything() {
 
 #[test]
 fn a_cache_that_is_off_reads_each_time_and_holds_nothing() {
-    let cache = SessionCache::new(None);
+    let cache = RowCache::new(None);
     for _ in 0..3 {
         assert!(cache.get(&A).is_none());
         assert!(now(cache.get_or_read(&A, found())).unwrap().is_some());

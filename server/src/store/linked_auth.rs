@@ -2,6 +2,8 @@
 //!
 //! What changes a link locks in this order, so that nobody waits in a circle: definition, user, link, sessions.
 
+use std::sync::Arc;
+
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
     QueryFilter, QuerySelect, Statement, Value,
@@ -118,12 +120,6 @@ impl<C: ConnectionTrait> Store<C> {
         linked_auth::Entity::find_by_id(link.uuid()).one(&self.conn).await.map_err(fault)
     }
 
-    /// A user's links, oldest first: the first [`MAX_LINKS_READ`]. More come from [`Self::links_of_user_after`].
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn links_of_user(&self, user: UserId) -> Result<Vec<LinkEntry>> {
-        self.links_of_user_after(user, Id::from_uuid(Uuid::nil()), MAX_LINKS_READ).await
-    }
-
     /// A user's links that are younger than `after`, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_user_after(&self, user: UserId, after: LinkId, limit: u64) -> Result<Vec<LinkEntry>> {
@@ -182,6 +178,23 @@ fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<
     let values: Vec<Value> = items.iter().chain(last).take(count).map(|item| (*item).into()).collect();
     let places: Vec<String> = (first..first + values.len()).map(|place| format!("${place}")).collect();
     (places.join(", "), values)
+}
+
+impl Store {
+    /// A user's links if they are in memory: no waiting, no database.
+    pub fn cached_links(&self, user: UserId) -> Option<Arc<Vec<LinkEntry>>> {
+        self.shared.cache.links.get(&user)
+    }
+
+    /// A user's links, oldest first, from memory or from the database: the first [`MAX_LINKS_READ`]. More come from
+    /// [`Self::links_of_user_after`].
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
+        let first = || self.links_of_user_after(user, Id::from_uuid(Uuid::nil()), MAX_LINKS_READ);
+        let read = async { first().await.map(Some) };
+        let links = self.shared.cache.links.get_or_read(&user, read).await?;
+        links.ok_or_else(|| Error::internal("a list is always there"))
+    }
 }
 
 impl Tx {
@@ -248,7 +261,8 @@ impl Tx {
         self.feed(ChangeKind::LinksChanged, Some(user), None).await
     }
 
-    /// Whatever is kept of a user's links is wrong when this transaction ends. Called by all that changes them.
-    #[expect(clippy::unused_self, reason = "nothing of them is kept in memory yet")]
-    pub(super) fn forget_links(&self, _user: UserId) {}
+    /// Takes a user's links out of the cache when this transaction ends. Called by all that changes them.
+    pub(super) fn forget_links(&self, user: UserId) {
+        self.touched.lock().links.add([user]);
+    }
 }

@@ -23,6 +23,7 @@ mod migration;
 #[cfg(test)]
 mod plan_tests;
 mod purge;
+mod read_log;
 pub mod seed;
 mod session;
 mod user;
@@ -61,10 +62,14 @@ use error::fault;
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
 pub use purge::Purged;
+use read_log::ReadLog;
 pub use session::{NewSession, SessionEntry, SessionFilter};
 pub use user::UserFilter;
 pub use write::Operation;
 pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
+
+/// How long closing waits for what is still to be written.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection of PostgreSQL may stand unused before it is tried first.
 const PING_AFTER: Duration = Duration::from_secs(5);
@@ -159,7 +164,8 @@ struct Shared {
     backend: DbBackend,
     clock: Clock,
     keyring: Arc<Keyring>,
-    cache: cache::SessionCache,
+    cache: cache::Caches,
+    read_log: ReadLog,
     activity: Activity,
     writer: write::Writer,
 }
@@ -186,7 +192,7 @@ impl<C> std::fmt::Debug for Store<C> {
 pub struct Tx {
     store: Store<DatabaseTransaction>,
     events: Mutex<Vec<AuditEvent>>,
-    touched: Mutex<cache::Touched>,
+    touched: Mutex<cache::Changed>,
 }
 
 impl Deref for Tx {
@@ -221,7 +227,8 @@ impl Store {
             backend,
             clock,
             keyring,
-            cache: cache::SessionCache::new(config.cache_capacity),
+            cache: cache::Caches::new(config.cache_capacity),
+            read_log: ReadLog::default(),
             activity: Activity::default(),
             writer: write::Writer::new(writer, &config),
             config,
@@ -230,6 +237,7 @@ impl Store {
         if backend == DbBackend::Sqlite {
             store.start_group_commit();
         }
+        store.start_read_log();
         Ok(store)
     }
 
@@ -255,6 +263,7 @@ impl Store {
     /// those of a table that was small make it read the whole table when it has grown.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn close(&self) -> Result<()> {
+        self.flush_reads(CLOSE_LIMIT).await;
         if self.shared.backend == DbBackend::Sqlite {
             let _ = self.shared.writer.conn().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         }
@@ -262,8 +271,14 @@ impl Store {
         self.shared.writer.conn().clone().close().await.map_err(fault)
     }
 
+    /// How the cache of sessions does.
     pub fn cache_stats(&self) -> CacheStats {
-        self.shared.cache.stats()
+        self.shared.cache.sessions.stats()
+    }
+
+    /// How the cache of links does.
+    pub fn link_cache_stats(&self) -> CacheStats {
+        self.shared.cache.links.stats()
     }
 
     pub fn is_postgres(&self) -> bool {

@@ -253,19 +253,19 @@ impl<C: ConnectionTrait> Store<C> {
 impl Store {
     /// The session of a token if it is in memory: no waiting, no database.
     pub fn cached_session(&self, hash: &TokenHash) -> Option<Arc<SessionEntry>> {
-        self.shared.cache.get(hash)
+        self.shared.cache.sessions.get(hash)
     }
 
     /// The next who asks for the session of this token reads it from the database, with all activity.
     pub fn forget_session(&self, hash: &TokenHash) {
-        self.shared.cache.forget(std::slice::from_ref(hash));
+        self.shared.cache.sessions.forget(std::slice::from_ref(hash));
     }
 
     /// The session of a token, from memory or from the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
         let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop().map(|(_, entry)| entry)) };
-        self.shared.cache.get_or_read(hash, read).await
+        self.shared.cache.sessions.get_or_read(hash, read).await
     }
 
     /// The sessions of many tokens that are not in memory.
@@ -273,7 +273,7 @@ impl Store {
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
         if !hashes.is_empty() {
-            found.extend(self.shared.cache.fill_many(hashes, || self.read_entries(hashes)).await?);
+            found.extend(self.shared.cache.sessions.fill_many(hashes, || self.read_entries(hashes)).await?);
         }
         Ok(found)
     }

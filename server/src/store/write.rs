@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
 use super::audit::Chains;
-use super::cache::Touched;
+use super::cache::Changed;
 use super::{Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
@@ -227,7 +227,7 @@ async fn run_in_savepoint(
     shared: &Arc<Shared>,
     outer: &DatabaseTransaction,
     job: &Job,
-) -> std::result::Result<Touched, Failed> {
+) -> std::result::Result<Changed, Failed> {
     let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
     // In a future of its own, so that a panic before the operation's first await is caught too.
     let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();

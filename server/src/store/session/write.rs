@@ -171,7 +171,7 @@ impl Tx {
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
-        self.touched.lock().add_everything();
+        self.touched.lock().sessions.add_everything();
         let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, None, None).await?;
         Ok(ended)
@@ -289,7 +289,7 @@ impl Tx {
             .await
             .map_err(fault)?;
         let hashes = hashes.into_iter().map(token_hash).collect::<Result<Vec<_>>>()?;
-        self.touched.lock().add(hashes);
+        self.touched.lock().sessions.add(hashes);
         Ok(())
     }
 }

@@ -1,0 +1,109 @@
+//! Audit events of reads: a read changes nothing, so its event has no transaction to go with. It is queued and written with
+//! others, in the order of the reads.
+//!
+//! None is lost while the server lives: a queue that is full makes readers wait, a batch that cannot be written is tried
+//! again until it can, and the store is closed after the queue is empty.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{AuditEvent, Shared, Store};
+use crate::error::{Error, Result};
+
+/// Events that may wait.
+const QUEUE: usize = 4_096;
+/// Events of one transaction.
+const BATCH: usize = 512;
+/// The pause after a batch could not be written.
+const PAUSE: Duration = Duration::from_millis(200);
+
+enum Entry {
+    Event(AuditEvent),
+    /// Hears when all before it are written.
+    Flush(oneshot::Sender<()>),
+}
+
+pub(super) struct ReadLog {
+    queue: mpsc::Sender<Entry>,
+    waiting: Mutex<Option<mpsc::Receiver<Entry>>>,
+}
+
+impl Default for ReadLog {
+    fn default() -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        Self { queue, waiting: Mutex::new(Some(waiting)) }
+    }
+}
+
+impl Store {
+    /// Queues the event of a read, if there is room at once.
+    pub fn try_note_read(&self, event: AuditEvent) -> bool {
+        self.shared.read_log.queue.try_send(Entry::Event(event)).is_ok()
+    }
+
+    /// Queues the event of a read; waits for room.
+    pub async fn note_read(&self, event: AuditEvent) -> Result<()> {
+        self.shared.read_log.queue.send(Entry::Event(event)).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    /// Waits until the events of all reads so far are written, or for so long.
+    pub async fn flush_reads(&self, limit: Duration) {
+        let (done, written) = oneshot::channel();
+        let flush = async {
+            if self.shared.read_log.queue.send(Entry::Flush(done)).await.is_ok() {
+                let _ = written.await;
+            }
+        };
+        if tokio::time::timeout(limit, flush).await.is_err() {
+            tracing::warn!("the database is slow: reads are not in the audit trail yet");
+        }
+    }
+
+    /// Starts the task that writes; it ends with the last clone of the store.
+    pub(super) fn start_read_log(&self) {
+        let Some(mut waiting) = self.shared.read_log.waiting.lock().take() else { return };
+        let (conn, shared): (_, Weak<Shared>) = (self.conn.clone(), Arc::downgrade(&self.shared));
+        tokio::spawn(async move {
+            let mut entries = Vec::with_capacity(BATCH);
+            while waiting.recv_many(&mut entries, BATCH).await > 0 {
+                let Some(shared) = shared.upgrade() else { return };
+                let store = Store { conn: conn.clone(), shared };
+                let (mut events, mut flushes) = (Vec::with_capacity(entries.len()), Vec::new());
+                for entry in entries.drain(..) {
+                    match entry {
+                        Entry::Event(event) => events.push(event),
+                        Entry::Flush(done) => flushes.push(done),
+                    }
+                }
+                store.write_reads(events).await;
+                for done in flushes {
+                    let _ = done.send(());
+                }
+            }
+        });
+    }
+
+    async fn write_reads(&self, events: Vec<AuditEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let events = Arc::new(events);
+        loop {
+            let batch = Arc::clone(&events);
+            let written = self.write(move |tx| {
+                for event in batch.iter() {
+                    tx.note_event(event.clone());
+                }
+                Box::pin(async { Ok(()) })
+            });
+            match written.await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, waiting = events.len(), "reads are not in the audit trail yet"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Bench {
         let some = every_tenth(usts);
         let verify = verify_call(&some);
         self.report.note(format!(
-            "verify (cached), its curve and its batches ask for every tenth session ({} of {}), verify_hit_100k for all",
+            "cached verify, its curve and batches ask for every tenth session ({} of {}), verify_hit_100k for all",
             some.len(),
             usts.len()
         ));

@@ -1,5 +1,5 @@
-//! The links of a user, beside the echo: asked again and for the first time, audited and not, with few definitions stored
-//! and with many; and the user of a definition.
+//! The links of a user, beside the echo: asked again and for the first time, audited and not, with few definitions
+//! stored and with many; and the user of a definition.
 
 use std::sync::Arc;
 

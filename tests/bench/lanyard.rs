@@ -35,12 +35,32 @@ pub(crate) struct Setting {
     pub(crate) cost: Cost,
     pub(crate) cached: bool,
     pub(crate) cache_capacity: u64,
+    pub(crate) audit_reads: AuditReads,
+}
+
+impl Setting {
+    pub(crate) const DEFAULT: Self = Self {
+        place: Place::Server,
+        cost: Cost::DEFAULT,
+        cached: true,
+        cache_capacity: 1_000_000,
+        audit_reads: AuditReads::All,
+    };
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { place: Place::Server, cost: Cost::DEFAULT, cached: true, cache_capacity: 1_000_000 }
+        Self::DEFAULT
     }
+}
+
+/// Which reads leave a row in the audit trail.
+#[derive(Clone, Copy)]
+pub(crate) enum AuditReads {
+    /// As in a new installation.
+    All,
+    /// Those of others' data.
+    Others,
 }
 
 /// What a server has to work with: a folder with its keys and its database, or the URL of the latter.
@@ -118,6 +138,11 @@ fn configuration(data: &Data, setting: &Setting, addr: SocketAddr) -> Result<Str
     writeln!(toml, "[session]\nidle = \"{}s\"", seed::IDLE.as_secs())?;
     let mode = if setting.cached { "on" } else { "off" };
     writeln!(toml, "[cache]\nmode = \"{mode}\"\ncapacity = {}", setting.cache_capacity)?;
+    let reads = match setting.audit_reads {
+        AuditReads::All => "all",
+        AuditReads::Others => "others",
+    };
+    writeln!(toml, "[audit]\nreads = \"{reads}\"")?;
     Ok(toml)
 }
 
@@ -135,6 +160,11 @@ impl Data {
     /// Users with so many live sessions each, put into the database while no server runs; their tokens.
     pub(crate) async fn seed(&self, users: u64, sessions_per_user: u64) -> Result<Vec<String>> {
         seed::sessions(&self.database, &self.keys(), users, sessions_per_user).await
+    }
+
+    /// Definitions, linked to the users that were put there before; their numbers.
+    pub(crate) async fn seed_links(&self, definitions: u64, links_per_user: u64) -> Result<Vec<i64>> {
+        seed::links(&self.database, &self.keys(), definitions, links_per_user).await
     }
 
     /// Users with passwords, made through the front door.

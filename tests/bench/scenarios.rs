@@ -1,6 +1,7 @@
 //! What is measured, in which order, and what the figures are made of.
 
 mod hot;
+mod links;
 mod logins;
 mod million;
 mod rounds;
@@ -17,6 +18,7 @@ use prost::Message;
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
+use self::hot::every_tenth;
 use crate::hashing::Cost;
 use crate::lanyard::{self, Account, Data, Lanyard, Setting, Site, client_info};
 use crate::load::{Call, Client};
@@ -35,6 +37,8 @@ const SESSIONS_PER_USER: u64 = 10;
 #[value(rename_all = "snake_case")]
 pub(crate) enum Name {
     VerifyHit,
+    #[value(name = "verify_hit_100k")]
+    VerifyHit100k,
     Concurrency,
     Batch100,
     ListSessions,
@@ -43,6 +47,12 @@ pub(crate) enum Name {
     CreateWithoutHash,
     VerifyMissSqlite,
     VerifyMissPostgres,
+    ListLinks,
+    #[value(name = "list_links_100k")]
+    ListLinks100k,
+    ListLinksAudited,
+    ListLinksFirstPostgres,
+    Lookup,
     Login,
     LoginFlood,
     Start,
@@ -51,10 +61,18 @@ pub(crate) enum Name {
 
 impl Name {
     /// Those that the usual server runs for.
-    const USUAL: [Self; 6] =
-        [Self::VerifyHit, Self::Concurrency, Self::Batch100, Self::ListSessions, Self::Renew, Self::CreateWithHash];
-    const ON_SQLITE: [Self; 10] = [
+    const USUAL: [Self; 7] = [
         Self::VerifyHit,
+        Self::VerifyHit100k,
+        Self::Concurrency,
+        Self::Batch100,
+        Self::ListSessions,
+        Self::Renew,
+        Self::CreateWithHash,
+    ];
+    const ON_SQLITE: [Self; 11] = [
+        Self::VerifyHit,
+        Self::VerifyHit100k,
         Self::Concurrency,
         Self::Batch100,
         Self::ListSessions,
@@ -65,7 +83,8 @@ impl Name {
         Self::Login,
         Self::LoginFlood,
     ];
-    const ALL: usize = 13;
+    const LINKS: [Self; 4] = [Self::ListLinks, Self::ListLinks100k, Self::ListLinksAudited, Self::Lookup];
+    const ALL: usize = 19;
 }
 
 /// How much of everything.
@@ -78,6 +97,7 @@ pub(crate) struct Plan {
     users: u64,
     accounts: usize,
     stored_users: u64,
+    definitions: u64,
 }
 
 impl Plan {
@@ -89,10 +109,19 @@ impl Plan {
             users: 10_000,
             accounts: 32,
             stored_users: 100_000,
+            definitions: 100_000,
         };
         if args.smoke {
             let (length, login_length) = (Duration::from_millis(100), Duration::from_millis(300));
-            return Self { rounds: 1, length, login_length, users: 20, accounts: 4, stored_users: 100 };
+            return Self {
+                rounds: 1,
+                length,
+                login_length,
+                users: 20,
+                accounts: 4,
+                stored_users: 100,
+                definitions: 300,
+            };
         }
         if args.quick {
             return quick;
@@ -216,6 +245,12 @@ impl Bench {
             self.report.failure(problem.to_string());
         }
         self.scenario(Name::VerifyMissPostgres, async |bench| bench.on_postgres().await).await;
+        if self.wanted(&Name::LINKS)
+            && let Err(problem) = self.links().await
+        {
+            self.report.failure(problem.to_string());
+        }
+        self.scenario(Name::ListLinksFirstPostgres, async |bench| bench.links_on_postgres().await).await;
         if self.wanted(&[Name::Start, Name::Memory])
             && let Err(problem) = self.with_a_million().await
         {
@@ -228,10 +263,11 @@ impl Bench {
         self.progress.set_message("preparing");
         let data = self.site.install(None).await?;
         let accounts = self.prepare_accounts(&data).await?;
-        let usts = self.seed(&data, self.plan.users).await?;
+        let usts = self.seed(&data, self.plan.users, SESSIONS_PER_USER).await?;
 
         let server = self.site.start(&data, &Setting::default()).await?;
-        let echo = self.start_echo(&data, &server, &usts).await?;
+        // Of as many sessions as cached verification, so that the generator reaches for as much memory.
+        let echo = self.start_echo(&data, &server, &every_tenth(&usts)).await?;
         if self.wanted(&Name::USUAL) {
             self.usual(&data, &server, &echo, &usts, &accounts).await?;
         }
@@ -261,7 +297,7 @@ impl Bench {
             return Ok(());
         };
         let data = self.site.install(Some(database.url().to_owned())).await?;
-        let usts = self.seed(&data, self.plan.users).await?;
+        let usts = self.seed(&data, self.plan.users, SESSIONS_PER_USER).await?;
         let server = self.site.start(&data, &Setting::default()).await?;
         let echo = self.start_echo(&data, &server, &usts).await?;
         server.process.stop().await?;
@@ -276,9 +312,9 @@ impl Bench {
     }
 
     /// Seeding may use all cores.
-    async fn seed(&self, data: &Data, users: u64) -> Result<Vec<String>> {
+    async fn seed(&self, data: &Data, users: u64, sessions_per_user: u64) -> Result<Vec<String>> {
         self.site.cores.place_self(Place::All)?;
-        let usts = data.seed(users, SESSIONS_PER_USER).await;
+        let usts = data.seed(users, sessions_per_user).await;
         self.site.cores.place_self(Place::Load)?;
         usts
     }

@@ -1,4 +1,4 @@
-//! Many sessions at once, straight into the database: a million logins would take hours.
+//! Many sessions and links at once, straight into the database: a million logins would take hours.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use lanyard_proto::v1::{ApprovalStatus, AuthType};
 use lanyard_server::clock::{Clock, Time};
 use lanyard_server::config::{Config, DatabaseUrl};
 use lanyard_server::crypto::Keyring;
-use lanyard_server::store::{SessionRow, Store, StoreConfig, UserRow};
+use lanyard_server::store::{DefinitionRow, SessionRow, Store, StoreConfig, UserRow};
 use uuid::Uuid;
 
 use crate::Result;
@@ -17,6 +17,13 @@ use crate::Result;
 pub(crate) const IDLE: Duration = Duration::from_hours(12);
 /// The client's address is kept and shown, as in a new installation.
 const ADDRESS_IS_RECORDED: i16 = 1;
+/// What the names of all users begin with.
+const USERNAME: &str = "holder-";
+/// The source of a definition whose material is a hash.
+const ARGON2ID: i16 = 1;
+/// A hash of the usual cost, which no secret has: nobody logs in with these definitions.
+const NOBODYS_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Users with so many live sessions each; the tokens of all. No server may run on the database meanwhile, unless it has
 /// no cache.
@@ -26,6 +33,22 @@ pub(crate) async fn sessions(
     users: u64,
     sessions_per_user: u64,
 ) -> Result<Vec<String>> {
+    let (store, now) = connect(database_url, keys).await?;
+    let tokens = store.seed(users, sessions_per_user, &user(now), &session(now), &|_| ()).await?;
+    store.close().await?;
+    Ok(tokens.iter().map(|token| token.expose().to_owned()).collect())
+}
+
+/// So many definitions, each linked to one of the users that [`sessions`] made: the first `links_per_user` to the first
+/// user, and so on. Their numbers.
+pub(crate) async fn links(database_url: &str, keys: &Path, definitions: u64, links_per_user: u64) -> Result<Vec<i64>> {
+    let (store, now) = connect(database_url, keys).await?;
+    let numbers = store.seed_links(USERNAME, links_per_user, definitions, &definition(now)).await?;
+    store.close().await?;
+    Ok(numbers)
+}
+
+async fn connect(database_url: &str, keys: &Path) -> Result<(Store, Time)> {
     let mut config = Config::default();
     config.database.url = DatabaseUrl::new(database_url);
     // One statement writes a thousand rows.
@@ -33,16 +56,14 @@ pub(crate) async fn sessions(
     let clock = Clock::system();
     let now = clock.now();
     let store = Store::connect(StoreConfig::of(&config), Arc::new(Keyring::load(keys)?), clock).await?;
-    let tokens = store.seed(users, sessions_per_user, &user(now), &session(now), &|_| ()).await?;
-    store.close().await?;
-    Ok(tokens.iter().map(|token| token.expose().to_owned()).collect())
+    Ok((store, now))
 }
 
 /// The user that all are made after; the store gives each an ID and a number after the name.
 fn user(now: Time) -> UserRow {
     UserRow {
         user_id: Uuid::nil(),
-        username: "holder-".to_owned(),
+        username: USERNAME.to_owned(),
         username_key: String::new(),
         display_name: String::new(),
         email: String::new(),
@@ -84,5 +105,29 @@ fn session(now: Time) -> SessionRow {
         generation: 0,
         auth_id: None,
         auth_principal: String::new(),
+    }
+}
+
+/// The definition that all are made after; the store puts a number after name and username.
+fn definition(now: Time) -> DefinitionRow {
+    DefinitionRow {
+        auth_id: 0,
+        auth_type: AuthType::BasicAuth as i16,
+        name: "definition-".to_owned(),
+        username: "account-".to_owned(),
+        issuer: String::new(),
+        audience: String::new(),
+        algorithms: String::new(),
+        clock_skew_micros: 0,
+        source: ARGON2ID,
+        material: NOBODYS_HASH.into(),
+        previous_source: None,
+        previous_material: None,
+        previous_until: None,
+        is_active: true,
+        is_internal: false,
+        created_at: now.micros(),
+        updated_at: now.micros(),
+        version: 1,
     }
 }

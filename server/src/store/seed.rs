@@ -1,12 +1,18 @@
-//! Many sessions at once, for benchmarks and for trying things out with a full database. Not part of any RPC.
+//! Many sessions and links at once, for benchmarks and for trying things out with a full database. Not part of any RPC.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, TransactionTrait};
+use std::collections::HashMap;
 
-use super::entity::{session, session_token};
-use super::{SessionRow, Store, UserRow, fault};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel,
+    QueryFilter, QuerySelect, TransactionTrait,
+};
+use uuid::Uuid;
+
+use super::entity::{definition, linked_auth, session, session_token, user};
+use super::{DefinitionRow, LinkedAuthRow, SessionRow, Store, UserRow, fault};
 use crate::crypto::{Token, TokenKind};
-use crate::error::Result;
-use crate::id::{SessionId, UserId};
+use crate::error::{Error, Result};
+use crate::id::{LinkId, SessionId, UserId};
 
 /// Rows of one statement: SQLite takes up to 32,766 values.
 const BATCH: u64 = 1_000;
@@ -43,7 +49,7 @@ impl Store {
         }
         for batch in user_rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
             let rows = batch.iter().map(|row| row.clone().into_active_model());
-            super::entity::user::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
+            user::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
         }
         let mut pending = (Vec::new(), Vec::new());
         for user in &user_rows {
@@ -83,6 +89,66 @@ impl Store {
         progress(tokens.len() as u64);
         Ok(tokens)
     }
+
+    /// Adds `count` definitions like `definition` and links the first `links` of them to the first of the users that
+    /// [`Self::seed`] made after `username`, as many to the next one, and so on. Returns their numbers.
+    pub async fn seed_links(
+        &self,
+        username: &str,
+        links: u64,
+        count: u64,
+        definition: &DefinitionRow,
+    ) -> Result<Vec<i64>> {
+        let conn = self.shared.writer.conn().begin().await.map_err(fault)?;
+        let users = user_ids(&conn, username).await?;
+        let mut numbers = Vec::new();
+        for first in (0..count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
+            let batch = first..count.min(first + BATCH);
+            let rows = batch.clone().map(|number| {
+                let row = DefinitionRow {
+                    name: format!("{}{number}", definition.name),
+                    username: format!("{}{number}", definition.username),
+                    ..definition.clone()
+                };
+                definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model() }
+            });
+            let inserted =
+                definition::Entity::insert_many(rows).exec_with_returning_keys(&conn).await.map_err(fault)?;
+            let mut rows = Vec::new();
+            for (number, auth_id) in batch.zip(&inserted) {
+                let user_id = *users.get(&format!("{username}{}", number / links)).ok_or(Error::UserNotFound)?;
+                rows.push(self.link_row(user_id, *auth_id).into_active_model());
+            }
+            linked_auth::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
+            numbers.extend(inserted);
+        }
+        conn.commit().await.map_err(fault)?;
+        Ok(numbers)
+    }
+
+    fn link_row(&self, user_id: Uuid, auth_id: i64) -> LinkedAuthRow {
+        let now = self.clock().now();
+        LinkedAuthRow {
+            link_id: LinkId::new(now).uuid(),
+            user_id,
+            auth_id,
+            is_active: true,
+            is_internal: false,
+            created_at: now.micros(),
+            updated_at: now.micros(),
+            last_used_at: None,
+            version: 1,
+        }
+    }
+}
+
+/// Those whose names begin so, by their names.
+async fn user_ids(conn: &DatabaseTransaction, username: &str) -> Result<HashMap<String, Uuid>> {
+    let users = user::Entity::find()
+        .select_only()
+        .columns([user::Column::UsernameKey, user::Column::UserId])
+        .filter(user::Column::UsernameKey.starts_with(username));
+    Ok(users.into_tuple::<(String, Uuid)>().all(conn).await.map_err(fault)?.into_iter().collect())
 }
 
 async fn insert(

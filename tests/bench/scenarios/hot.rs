@@ -19,8 +19,8 @@ const LIST: &str = "/lanyard.v1.SessionService/ListSessions";
 const RENEW: &str = "/lanyard.v1.SessionService/RenewSession";
 const BATCH: usize = 100;
 /// Calls under way at once: for those that memory answers, and for those that wait for a database or a hash.
-const MANY: usize = 256;
-const SOME: usize = 64;
+pub(super) const MANY: usize = 256;
+pub(super) const SOME: usize = 64;
 const FEW: usize = 16;
 const CURVE: [usize; 5] = [1, 4, 16, 64, 256];
 
@@ -36,16 +36,27 @@ impl Bench {
     ) -> Result<()> {
         let client = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
         let process = &server.process;
-        let verify = verify_call(usts);
+        let verify_all = verify_call(usts);
         // Every session is in memory before anything is measured.
-        client.sweep(&verify, SOME).await?;
+        client.sweep(&verify_all, SOME).await?;
+        let some = every_tenth(usts);
+        let verify = verify_call(&some);
+        self.report.note(format!(
+            "cached verify, its curve and batches ask for every tenth session ({} of {}), verify_hit_100k for all",
+            some.len(),
+            usts.len()
+        ));
         let hit = Side { process, client: &client, call: &verify, streams: MANY };
         let side = |call, streams| Side { process, client: &client, call, streams };
         let length = self.plan.length;
 
         self.scenario(Name::VerifyHit, async |bench| bench.verify_hit(echo, &hit).await).await;
         self.scenario(Name::Concurrency, async |bench| bench.concurrency(echo, &hit).await).await;
-        let batch = batch_call(usts, BATCH, false);
+        self.scenario(Name::VerifyHit100k, async |bench| {
+            bench.verify_hit_100k(echo, &Side { call: &verify_all, ..hit }).await
+        })
+        .await;
+        let batch = batch_call(&some, BATCH, false);
         self.scenario(Name::Batch100, async |bench| bench.batch(&hit, &side(&batch, FEW)).await).await;
         let list = Call::new(LIST, usts.iter().map(|ust| list_request(ust)), has_first_field);
         self.scenario(Name::ListSessions, async |bench| {
@@ -84,6 +95,20 @@ impl Bench {
             Series::of_percentiles("bare tonic echo", &reference.all_latency),
             Series::of_percentiles("VerifySession (cached)", &rounds.all_latency),
         ];
+        Ok(())
+    }
+
+    /// Over all sessions.
+    async fn verify_hit_100k(&mut self, echo: &Echo, hit: &Side<'_>) -> Result<()> {
+        // The generator has as many bodies to reach for on both sides.
+        let base = Side { call: hit.call, ..echo.side() };
+        let mut ratios = Vec::new();
+        for _ in 0..self.plan.rounds {
+            let base = self.throughput("verify_hit_100k", &base, self.plan.length).await?;
+            let subject = self.throughput("verify_hit_100k", hit, self.plan.length).await?;
+            ratios.push(subject.per_second / base.per_second);
+        }
+        self.report.figure("verify_hit_100k_over_echo", rounded(median(ratios)));
         Ok(())
     }
 
@@ -159,6 +184,12 @@ impl Bench {
     }
 }
 
+/// The sessions that cached verification is measured with, one of each user: all together are more than the processor's
+/// caches hold, and to reach for them measures the memory of the machine more than the server.
+pub(super) fn every_tenth(usts: &[String]) -> Vec<String> {
+    usts.iter().step_by(10).cloned().collect()
+}
+
 pub(super) fn login_call(accounts: &[Account]) -> Arc<Call> {
     Call::new(CREATE_SESSION, accounts.iter().map(login_request), has_first_field)
 }
@@ -172,9 +203,9 @@ pub(super) fn batch_call(usts: &[String], size: usize, peek: bool) -> Arc<Call> 
     Call::new(BATCH_VERIFY, requests, all_good)
 }
 
-/// Each verdict begins with its first field, a session. Looked at without decoding, which would cost the generator more
-/// than the answer costs the server.
-fn all_good(mut message: &[u8]) -> bool {
+/// Each verdict begins with its first field, a session; each link and linked user with the user. Looked at without
+/// decoding, which would cost the generator more than the answer costs the server.
+pub(super) fn all_good(mut message: &[u8]) -> bool {
     let mut count = 0;
     while has_first_field(message) {
         message.advance(1);

@@ -17,7 +17,7 @@ impl Bench {
     pub(super) async fn with_a_million(&mut self) -> Result<()> {
         self.progress.set_message("storing a million sessions");
         let data = self.site.install(None).await?;
-        let usts = self.seed(&data, self.plan.stored_users).await?;
+        let usts = self.seed(&data, self.plan.stored_users, SESSIONS_PER_USER).await?;
         self.report.figure("stored_sessions", usts.len());
         self.scenario(Name::Start, async |bench| bench.start(&data).await).await;
         self.scenario(Name::Memory, async |bench| bench.memory(&data, &usts).await).await;

@@ -28,6 +28,7 @@ use super::status::{self, Refusal};
 use super::{Answering, Request};
 use crate::app::Context;
 use crate::app::caller::Caller;
+use crate::clock::Time;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 
@@ -42,6 +43,7 @@ struct Work<A: Authenticate, D: Dispatch> {
     stage: Stage,
     called: Called,
     correlation_id: CorrelationId,
+    arrived: Time,
     started: Instant,
     deadline: Deadline,
     /// Does this call count among those under way?
@@ -70,8 +72,9 @@ type Outcome = Result<Response<tonic::body::Body>, Refusal>;
 impl<A: Authenticate, D: Dispatch> Call<A, D> {
     pub(super) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
         let (front, headers) = (&shared.front, request.headers());
+        let arrived = front.clock.now();
         let sent = headers.get(CORRELATION_ID_HEADER).and_then(CorrelationId::from_header);
-        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(front.clock.now()));
+        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(arrived));
         let (called, open) = called(request.uri().path());
         let span = observe::span(called, &correlation_id, headers);
         let started = Instant::now();
@@ -79,8 +82,19 @@ impl<A: Authenticate, D: Dispatch> Call<A, D> {
         let is_open = open.is_some();
         let stage = Stage::Arrived(request, open);
         let (is_counted, permit, is_over) = (false, None, false);
-        let work =
-            Work { shared, stage, called, correlation_id, started, deadline, is_counted, permit, is_open, is_over };
+        let work = Work {
+            shared,
+            stage,
+            called,
+            correlation_id,
+            arrived,
+            started,
+            deadline,
+            is_counted,
+            permit,
+            is_open,
+            is_over,
+        };
         Self { span, work }
     }
 }
@@ -140,7 +154,7 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         front.in_flight.enter()?;
         self.is_counted = true;
         let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
-        let Some(caller) = front.authenticate.authenticate_cached(proof.credential()?) else {
+        let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? else {
             return Ok(Stage::Proving(self.prove(proof, method, request)));
         };
         let admitted = front.admit(self.context(caller), method, request)?;

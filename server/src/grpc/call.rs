@@ -105,7 +105,7 @@ impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let Self { span, work } = self.get_mut();
         let _within = span.enter();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(span, cx))) {
             Ok(Poll::Ready(outcome)) => outcome,
             Ok(Poll::Pending) => {
                 ready!(work.deadline.poll(cx));
@@ -118,10 +118,10 @@ impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
 }
 
 impl<A: Authenticate, D: Dispatch> Work<A, D> {
-    fn poll(&mut self, cx: &mut Task<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
         loop {
             let next = match &mut self.stage {
-                Stage::Arrived(..) => self.start(),
+                Stage::Arrived(..) => self.start(span),
                 Stage::Proving(proving) => {
                     ready!(proving.as_mut().poll(cx)).map_err(Refusal::from).map(|a| self.serve(a))
                 }
@@ -138,7 +138,7 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         }
     }
 
-    fn start(&mut self) -> Result<Stage, Refusal> {
+    fn start(&mut self, span: &Span) -> Result<Stage, Refusal> {
         let Stage::Arrived(mut request, open) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Err(Error::internal("a call starts once").into());
         };
@@ -155,18 +155,24 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         self.is_counted = true;
         let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
         let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? else {
-            return Ok(Stage::Proving(self.prove(proof, method, request)));
+            return Ok(Stage::Proving(self.prove(span.clone(), proof, method, request)));
         };
-        let admitted = front.admit(self.context(caller), method, request)?;
+        let admitted = front.admit(span, self.context(caller), method, request)?;
         Ok(self.serve(admitted))
     }
 
-    fn prove(&self, proof: Proof, method: &'static Method, request: Request) -> BoxFuture<'static, Admitted> {
+    fn prove(
+        &self,
+        span: Span,
+        proof: Proof,
+        method: &'static Method,
+        request: Request,
+    ) -> BoxFuture<'static, Admitted> {
         let (shared, correlation_id) = (self.shared.clone(), self.correlation_id.clone());
         Box::pin(async move {
             let caller = shared.front.authenticate.authenticate(proof.credential()?).await?;
             let context = Context { correlation_id, caller, peer: shared.peer.ip };
-            shared.front.admit(context, method, request)
+            shared.front.admit(&span, context, method, request)
         })
     }
 

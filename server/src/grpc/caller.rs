@@ -80,6 +80,8 @@ struct Remembered<K> {
     /// A copy: a part of what was received would keep all of that in memory.
     header: Zeroizing<Vec<u8>>,
     known: K,
+    /// The connection's own: counting its references disturbs no other thread.
+    caller: Arc<Caller>,
 }
 
 impl<K> Default for Memo<K> {
@@ -102,11 +104,12 @@ impl<K: AsRef<Arc<Caller>>> Memo<K> {
             && bool::from(last.header.ct_eq(header.as_bytes()))
             && authenticate.is_still_known(&last.known, now)
         {
-            return Ok(Some(last.known.as_ref().clone()));
+            return Ok(Some(last.caller.clone()));
         }
         let Some(known) = authenticate.authenticate_cached(proof.credential()?, now) else { return Ok(None) };
-        let caller = known.as_ref().clone();
-        *self.0.lock() = Some(Remembered { header: header.as_bytes().to_vec().into(), known });
+        let caller = Arc::new(Caller::clone(known.as_ref()));
+        let header = header.as_bytes().to_vec().into();
+        *self.0.lock() = Some(Remembered { header, known, caller: caller.clone() });
         Ok(Some(caller))
     }
 }

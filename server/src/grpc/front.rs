@@ -65,9 +65,17 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
     }
 
     /// What remains once the caller is known: may they, are they too many, and on to the service.
-    pub(super) fn admit(&self, context: Context, method: &'static Method, mut request: Request) -> Admitted {
+    pub(super) fn admit(
+        &self,
+        span: &Span,
+        context: Context,
+        method: &'static Method,
+        mut request: Request,
+    ) -> Admitted {
         authorize(&context.caller, method)?;
-        Span::current().record("caller", context.caller.name.as_str());
+        if !span.is_disabled() {
+            span.record("caller", context.caller.name.as_str());
+        }
         let permit = CallerPermit::enter(context.caller.clone())?;
         request.extensions_mut().insert(context);
         Ok((permit, (self.dispatch)(method, request)))

@@ -22,7 +22,7 @@ impl CorrelationId {
         let uuid = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos));
         let mut buffer = Uuid::encode_buffer();
         let text = uuid.hyphenated().encode_lower(&mut buffer);
-        Self::from_header(&HeaderValue::from_str(text).expect("a UUID is ASCII")).expect("a UUID has legal characters")
+        Self::of(HeaderValue::from_str(text).expect("a UUID is ASCII"))
     }
 
     /// The one that was sent; `None` if it is not well formed: then a new one takes its place, and the bad one is never logged.
@@ -32,10 +32,13 @@ impl CorrelationId {
         if bytes.is_empty() || bytes.len() > 128 || !bytes.iter().all(legal) {
             return None;
         }
-        let mut value = sent.clone();
+        Some(Self::of(sent.clone()))
+    }
+
+    fn of(mut value: HeaderValue) -> Self {
         // Never the same twice: kept out of HPACK's table, which would search its old values at each answer.
         value.set_sensitive(true);
-        Some(Self(value))
+        Self(value)
     }
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -93,6 +96,8 @@ mod tests {
         let now = Time::from_micros(1_700_000_000_000_000);
         let (one, other) = (CorrelationId::new(now), CorrelationId::new(now));
         assert_ne!(one, other);
+        assert_eq!(CorrelationId::parse(one.as_str()), Some(one.clone()), "a caller may send it on");
+        assert!(one.to_header().is_sensitive());
         let uuid: Uuid = one.as_str().parse().expect("a UUID");
         assert_eq!(uuid.get_version_num(), 7);
         assert_eq!(uuid.get_timestamp().map(|time| time.to_unix().0), Some(1_700_000_000));

@@ -14,6 +14,9 @@ pub trait Kind {
     const PREFIX: &'static str;
 }
 
+const PREFIX_LEN: usize = 4;
+const LEN: usize = PREFIX_LEN + uuid::fmt::Simple::LENGTH;
+
 /// An identifier of one kind; two kinds cannot be mixed up.
 pub struct Id<K> {
     uuid: Uuid,
@@ -92,9 +95,13 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = Uuid::encode_buffer();
-        f.write_str(K::PREFIX)?;
-        f.write_str(self.uuid.simple().encode_lower(&mut buffer))
+        const { assert!(K::PREFIX.len() == PREFIX_LEN) };
+        // Written at once: a text that is made of it does not have to grow.
+        let mut text = [0; LEN];
+        let (prefix, digits) = text.split_at_mut(PREFIX_LEN);
+        prefix.copy_from_slice(K::PREFIX.as_bytes());
+        self.uuid.simple().encode_lower(digits);
+        f.write_str(std::str::from_utf8(&text).expect("prefixes and digits are ASCII"))
     }
 }
 impl<K: Kind> fmt::Debug for Id<K> {
@@ -142,6 +149,13 @@ mod tests {
                 prop_assert_eq!(id.to_string(), text);
             }
         }
+    }
+
+    #[test]
+    fn an_id_is_its_prefix_and_32_digits() {
+        let id = SessionId::from_uuid(Uuid::from_u128(0xabc));
+        assert_eq!(id.to_string(), "ses_00000000000000000000000000000abc");
+        assert_eq!(id.to_string().len(), LEN);
     }
 
     #[test]

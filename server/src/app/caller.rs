@@ -158,7 +158,7 @@ pub enum CallerCredential<'a> {
 }
 
 /// A service that proved who it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub id: CallerId,
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,12 +26,30 @@ const MAX_NAME: usize = 64;
 /// Known callers by what they prove themselves with.
 #[derive(Default)]
 struct Known {
+    /// Which reading this is.
+    reading: u64,
     by_key: HashMap<TokenHash, (Arc<Caller>, Time)>,
     by_certificate: HashMap<String, Arc<Caller>>,
 }
 
+/// A caller that was told from memory.
+pub struct KnownCaller {
+    caller: Arc<Caller>,
+    /// When its key expires; a certificate is checked with its connection.
+    expires_at: Time,
+    /// The reading of all callers that it is from: the next may have changed it or have it no more.
+    reading: u64,
+}
+
+impl AsRef<Arc<Caller>> for KnownCaller {
+    fn as_ref(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
 pub(super) struct Callers {
     known: ArcSwap<Known>,
+    readings: AtomicU64,
     /// The calls under way of each caller outlive reading it anew.
     in_flight: Mutex<HashMap<CallerId, Arc<AtomicU32>>>,
     default_limit: u32,
@@ -39,7 +57,7 @@ pub(super) struct Callers {
 
 impl Callers {
     pub(super) fn new(default_limit: u32) -> Self {
-        Self { known: ArcSwap::default(), in_flight: Mutex::default(), default_limit }
+        Self { known: ArcSwap::default(), readings: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
     }
 
     fn caller(&self, row: &CallerRow) -> Result<Arc<Caller>> {
@@ -88,19 +106,23 @@ pub struct CallerInfo {
 
 impl App {
     /// The caller of a credential, if it is known without waiting.
-    pub fn authenticate_cached(&self, credential: CallerCredential<'_>) -> Option<Arc<Caller>> {
+    pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
         let known = self.parts.callers.known.load();
-        match credential {
-            CallerCredential::Certificate { spiffe_id } => known.by_certificate.get(spiffe_id).cloned(),
+        let (caller, expires_at) = match credential {
+            CallerCredential::Certificate { spiffe_id } => (known.by_certificate.get(spiffe_id)?, Time::MAX),
             CallerCredential::Key(key) => {
                 let token = TokenRef::parse(TokenKind::CallerKey, key)?;
-                let now = self.parts.clock.now();
                 let mut hashes = self.parts.keyring.token_hashes(token);
-                let (caller, _) =
-                    hashes.find_map(|hash| known.by_key.get(&hash)).filter(|(_, expires_at)| now < *expires_at)?;
-                Some(Arc::clone(caller))
+                let (caller, expires_at) = hashes.find_map(|hash| known.by_key.get(&hash))?;
+                (caller, *expires_at)
             }
-        }
+        };
+        (now < expires_at).then(|| KnownCaller { caller: Arc::clone(caller), expires_at, reading: known.reading })
+    }
+
+    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
+    pub fn is_still_known(&self, caller: &KnownCaller, now: Time) -> bool {
+        now < caller.expires_at && self.parts.callers.known.load().reading == caller.reading
     }
 
     /// The caller of a credential, looked up in the database.
@@ -129,7 +151,8 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reload_callers(&self) -> Result<()> {
         let rows = self.parts.store.live_callers().await?;
-        let mut known = Known::default();
+        let reading = self.parts.callers.readings.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut known = Known { reading, ..Known::default() };
         for (row, keys) in rows {
             let caller = self.parts.callers.caller(&row)?;
             if let Some(spiffe_id) = row.spiffe_id {

@@ -137,7 +137,7 @@ impl App {
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Some(Verdict::Inactive(Inactive::Malformed)));
         };
-        Ok(self.verdict_from_memory(&client, token, peek))
+        Ok(self.verdict_from_memory(&client, token, self.parts.clock.now(), peek))
     }
 
     /// The verdicts on many tokens, if all can be told without waiting.
@@ -150,12 +150,13 @@ impl App {
     ) -> Result<Option<Vec<Verdict>>> {
         check_batch(items)?;
         let common = self.client(context, common)?;
+        let now = self.parts.clock.now();
         let mut verdicts = Vec::with_capacity(items.len());
         for (ust, own) in items {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
             let verdict = match TokenRef::parse(TokenKind::Ust, ust) {
                 None => Some(Verdict::Inactive(Inactive::Malformed)),
-                Some(token) => self.verdict_from_memory(&client, token, peek),
+                Some(token) => self.verdict_from_memory(&client, token, now, peek),
             };
             let Some(verdict) = verdict else { return Ok(None) };
             verdicts.push(verdict);
@@ -187,23 +188,23 @@ impl App {
     ) -> Result<Vec<Verdict>> {
         check_batch(items)?;
         let common = self.client(context, common)?;
-        let mut known: Vec<Option<Verdict>> = Vec::with_capacity(items.len());
+        let now = self.parts.clock.now();
+        let mut known: Vec<(Client<'_>, Option<Verdict>)> = Vec::with_capacity(items.len());
         let mut missing: Vec<TokenHash> = Vec::new();
         for (ust, own) in items {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
             let token = TokenRef::parse(TokenKind::Ust, ust);
             let verdict = token.map_or(Some(Verdict::Inactive(Inactive::Malformed)), |token| {
-                self.verdict_from_memory(&client, token, peek)
+                self.verdict_from_memory(&client, token, now, peek)
             });
             if let (Some(token), None) = (token, &verdict) {
                 missing.extend(self.parts.keyring.token_hashes(token));
             }
-            known.push(verdict);
+            known.push((client, verdict));
         }
         let read = self.parts.store.sessions_by_token(&missing).await?;
         let mut verdicts = Vec::with_capacity(items.len());
-        for ((ust, own), known) in items.iter().zip(known) {
-            let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
+        for ((ust, _), (client, known)) in items.iter().zip(known) {
             verdicts.push(match known {
                 Some(verdict) => verdict,
                 None => self.verdict_of(&client, ust, &read, peek).await?,
@@ -230,7 +231,7 @@ impl App {
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Verdict::Inactive(Inactive::Malformed));
         };
-        if let Some(verdict) = self.verdict_from_memory(client, token, peek) {
+        if let Some(verdict) = self.verdict_from_memory(client, token, self.parts.clock.now(), peek) {
             return Ok(verdict);
         }
         for hash in self.parts.keyring.token_hashes(token) {
@@ -256,11 +257,11 @@ impl App {
 
     /// `None`: the database has to be asked. The session is not in memory; or the token is so old that its session has to be
     /// ended; or the session seems idle, and there may have been activity through another of its tokens or at another server.
-    fn verdict_from_memory(&self, client: &Client<'_>, token: TokenRef<'_>, peek: bool) -> Option<Verdict> {
+    fn verdict_from_memory(&self, client: &Client<'_>, token: TokenRef<'_>, now: Time, peek: bool) -> Option<Verdict> {
         let store = &self.parts.store;
         let cached = |hash| store.cached_session(&hash).map(|session| (hash, session));
         let (hash, session) = self.parts.keyring.token_hashes(token).find_map(cached)?;
-        match self.verdict_now(client, session, peek) {
+        match self.verdict_at(now, client, session, peek) {
             Verdict::Inactive(Inactive::IdleExpired | Inactive::Rotated { generations_behind: 2.. }) => {
                 store.forget_session(&hash);
                 None
@@ -271,7 +272,10 @@ impl App {
 
     /// By what the row says, now. Activity is noted.
     pub(super) fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
-        let now = self.parts.clock.now();
+        self.verdict_at(self.parts.clock.now(), client, session, peek)
+    }
+
+    fn verdict_at(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         match judge(&session, now, &client.app.policy, client.remote_addr) {
             Err(inactive) => Verdict::Inactive(inactive),
             Ok(mut limits) => {

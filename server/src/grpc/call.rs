@@ -28,6 +28,7 @@ use super::status::{self, Refusal};
 use super::{Answering, Request};
 use crate::app::Context;
 use crate::app::caller::Caller;
+use crate::clock::Time;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 
@@ -42,6 +43,7 @@ struct Work<A: Authenticate, D: Dispatch> {
     stage: Stage,
     called: Called,
     correlation_id: CorrelationId,
+    arrived: Time,
     started: Instant,
     deadline: Deadline,
     /// Does this call count among those under way?
@@ -70,8 +72,9 @@ type Outcome = Result<Response<tonic::body::Body>, Refusal>;
 impl<A: Authenticate, D: Dispatch> Call<A, D> {
     pub(super) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
         let (front, headers) = (&shared.front, request.headers());
+        let arrived = front.clock.now();
         let sent = headers.get(CORRELATION_ID_HEADER).and_then(CorrelationId::from_header);
-        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(front.clock.now()));
+        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(arrived));
         let (called, open) = called(request.uri().path());
         let span = observe::span(called, &correlation_id, headers);
         let started = Instant::now();
@@ -79,8 +82,19 @@ impl<A: Authenticate, D: Dispatch> Call<A, D> {
         let is_open = open.is_some();
         let stage = Stage::Arrived(request, open);
         let (is_counted, permit, is_over) = (false, None, false);
-        let work =
-            Work { shared, stage, called, correlation_id, started, deadline, is_counted, permit, is_open, is_over };
+        let work = Work {
+            shared,
+            stage,
+            called,
+            correlation_id,
+            arrived,
+            started,
+            deadline,
+            is_counted,
+            permit,
+            is_open,
+            is_over,
+        };
         Self { span, work }
     }
 }
@@ -91,7 +105,7 @@ impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let Self { span, work } = self.get_mut();
         let _within = span.enter();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(span, cx))) {
             Ok(Poll::Ready(outcome)) => outcome,
             Ok(Poll::Pending) => {
                 ready!(work.deadline.poll(cx));
@@ -104,10 +118,10 @@ impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
 }
 
 impl<A: Authenticate, D: Dispatch> Work<A, D> {
-    fn poll(&mut self, cx: &mut Task<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
         loop {
             let next = match &mut self.stage {
-                Stage::Arrived(..) => self.start(),
+                Stage::Arrived(..) => self.start(span),
                 Stage::Proving(proving) => {
                     ready!(proving.as_mut().poll(cx)).map_err(Refusal::from).map(|a| self.serve(a))
                 }
@@ -124,7 +138,7 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         }
     }
 
-    fn start(&mut self) -> Result<Stage, Refusal> {
+    fn start(&mut self, span: &Span) -> Result<Stage, Refusal> {
         let Stage::Arrived(mut request, open) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Err(Error::internal("a call starts once").into());
         };
@@ -140,19 +154,25 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         front.in_flight.enter()?;
         self.is_counted = true;
         let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
-        let Some(caller) = front.authenticate.authenticate_cached(proof.credential()?) else {
-            return Ok(Stage::Proving(self.prove(proof, method, request)));
+        let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? else {
+            return Ok(Stage::Proving(self.prove(span.clone(), proof, method, request)));
         };
-        let admitted = front.admit(self.context(caller), method, request)?;
+        let admitted = front.admit(span, self.context(caller), method, request)?;
         Ok(self.serve(admitted))
     }
 
-    fn prove(&self, proof: Proof, method: &'static Method, request: Request) -> BoxFuture<'static, Admitted> {
+    fn prove(
+        &self,
+        span: Span,
+        proof: Proof,
+        method: &'static Method,
+        request: Request,
+    ) -> BoxFuture<'static, Admitted> {
         let (shared, correlation_id) = (self.shared.clone(), self.correlation_id.clone());
         Box::pin(async move {
             let caller = shared.front.authenticate.authenticate(proof.credential()?).await?;
             let context = Context { correlation_id, caller, peer: shared.peer.ip };
-            shared.front.admit(context, method, request)
+            shared.front.admit(&span, context, method, request)
         })
     }
 

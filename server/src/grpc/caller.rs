@@ -3,24 +3,41 @@
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::method::Method;
 use super::peer::{ClientCertificate, Peer};
 use crate::app::caller::{Caller, CallerCredential};
+use crate::app::callers::KnownCaller;
+use crate::clock::Time;
 use crate::error::{Error, Result};
 
 /// Turns a proof into a caller. `app` does it; the tests of this room do it without a database.
 pub trait Authenticate: Clone + Send + Sync + 'static {
+    /// A caller that was told without waiting.
+    type Known: AsRef<Arc<Caller>> + Send + 'static;
+
     /// The caller, if it can be told without waiting: nearly always.
-    fn authenticate_cached(&self, credential: CallerCredential<'_>) -> Option<Arc<Caller>>;
+    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<Self::Known>;
+
+    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
+    fn is_still_known(&self, known: &Self::Known, now: Time) -> bool;
 
     /// The caller, or [`Error::CallerUnauthenticated`].
     fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send;
 }
 
 impl Authenticate for crate::app::App {
-    fn authenticate_cached(&self, credential: CallerCredential<'_>) -> Option<Arc<Caller>> {
-        Self::authenticate_cached(self, credential)
+    type Known = KnownCaller;
+
+    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
+        Self::authenticate_cached(self, credential, now)
+    }
+
+    fn is_still_known(&self, known: &KnownCaller, now: Time) -> bool {
+        Self::is_still_known(self, known, now)
     }
 
     fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send {
@@ -53,6 +70,47 @@ impl Proof {
             Self::Certificate(spiffe_id) => Ok(CallerCredential::Certificate { spiffe_id }),
             Self::Key(header) => bearer(header).map(CallerCredential::Key).ok_or(Error::CallerUnauthenticated),
         }
+    }
+}
+
+/// The last key of a connection that proved good: calls that bring it again, nearly all, are spared its hash.
+pub(super) struct Memo<K>(Mutex<Option<Remembered<K>>>);
+
+struct Remembered<K> {
+    /// A copy: a part of what was received would keep all of that in memory.
+    header: Zeroizing<Vec<u8>>,
+    known: K,
+    /// The connection's own: counting its references disturbs no other thread.
+    caller: Arc<Caller>,
+}
+
+impl<K> Default for Memo<K> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<K: AsRef<Arc<Caller>>> Memo<K> {
+    /// The caller, if it can be told without waiting.
+    pub(super) fn authenticate<A>(&self, authenticate: &A, proof: &Proof, now: Time) -> Result<Option<Arc<Caller>>>
+    where
+        A: Authenticate<Known = K>,
+    {
+        let Proof::Key(header) = proof else {
+            let known = authenticate.authenticate_cached(proof.credential()?, now);
+            return Ok(known.map(|known| known.as_ref().clone()));
+        };
+        if let Some(last) = &*self.0.lock()
+            && bool::from(last.header.ct_eq(header.as_bytes()))
+            && authenticate.is_still_known(&last.known, now)
+        {
+            return Ok(Some(last.caller.clone()));
+        }
+        let Some(known) = authenticate.authenticate_cached(proof.credential()?, now) else { return Ok(None) };
+        let caller = Arc::new(Caller::clone(known.as_ref()));
+        let header = header.as_bytes().to_vec().into();
+        *self.0.lock() = Some(Remembered { header, known, caller: caller.clone() });
+        Ok(Some(caller))
     }
 }
 

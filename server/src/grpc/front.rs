@@ -10,7 +10,7 @@ use tracing::Span;
 
 use super::answer::Answer;
 use super::call::{Admitted, Call};
-use super::caller::{Authenticate, authorize};
+use super::caller::{Authenticate, Memo, authorize};
 use super::limits::{CallerPermit, InFlight};
 use super::method::Method;
 use super::observe::RpcMetrics;
@@ -65,9 +65,17 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
     }
 
     /// What remains once the caller is known: may they, are they too many, and on to the service.
-    pub(super) fn admit(&self, context: Context, method: &'static Method, mut request: Request) -> Admitted {
+    pub(super) fn admit(
+        &self,
+        span: &Span,
+        context: Context,
+        method: &'static Method,
+        mut request: Request,
+    ) -> Admitted {
         authorize(&context.caller, method)?;
-        Span::current().record("caller", context.caller.name.as_str());
+        if !span.is_disabled() {
+            span.record("caller", context.caller.name.as_str());
+        }
         let permit = CallerPermit::enter(context.caller.clone())?;
         request.extensions_mut().insert(context);
         Ok((permit, (self.dispatch)(method, request)))
@@ -75,17 +83,18 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
 }
 
 /// The service of one connection.
-pub(super) struct Connection<A, D>(Arc<Shared<A, D>>);
+pub(super) struct Connection<A: Authenticate, D>(Arc<Shared<A, D>>);
 
 /// Shared by the calls of one connection only: counting its references disturbs no other thread.
-pub(super) struct Shared<A, D> {
+pub(super) struct Shared<A: Authenticate, D> {
     pub(super) front: Arc<Front<A, D>>,
     pub(super) peer: Peer,
+    pub(super) memo: Memo<A::Known>,
 }
 
-impl<A, D> Connection<A, D> {
+impl<A: Authenticate, D> Connection<A, D> {
     pub(super) fn new(front: Arc<Front<A, D>>, peer: Peer) -> Self {
-        Self(Arc::new(Shared { front, peer }))
+        Self(Arc::new(Shared { front, peer, memo: Memo::default() }))
     }
 }
 

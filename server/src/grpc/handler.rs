@@ -43,8 +43,8 @@ pub(super) type Reply<T> = std::result::Result<Response<T>, Status>;
 
 /// What the layers left with the request, and the message.
 pub(super) fn open<M>(request: Request<M>) -> Result<(Context, M)> {
-    let (_, extensions, message) = request.into_parts();
-    let context = extensions.get::<Context>().cloned().ok_or_else(|| Error::internal("a call without a context"))?;
+    let (_, mut extensions, message) = request.into_parts();
+    let context = extensions.remove::<Context>().ok_or_else(|| Error::internal("a call without a context"))?;
     Ok((context, message))
 }
 

@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 /// When a refused call is worth another try: calls take milliseconds, logins some tens of them.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// The limit of all calls under way.
+/// The limit of all calls under way. It has a cache line to itself: every call of every thread writes it, and what lies
+/// beside it is only read.
+#[repr(align(64))]
 pub(super) struct InFlight {
     now: AtomicU32,
     limit: u32,

@@ -259,10 +259,10 @@ fn verified(active: &Active) -> v1::VerifiedSession {
     v1::VerifiedSession {
         session_id: session.session_id.to_string(),
         user_id: session.user_id.to_string(),
-        username: session.username.to_string(),
+        username: String::from(&*session.username),
         roles: convert::roles(session.is_super_user),
         auth_type: session.auth_type.into(),
-        current_app: session.app.to_string(),
+        current_app: String::from(&*session.app),
         idle_expire_time: Some(convert::timestamp(active.limits.idle_expires_at)),
         absolute_expire_time: Some(convert::timestamp(active.limits.absolute_expires_at)),
     }

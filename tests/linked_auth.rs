@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::definition_ref::Definition;
-use lanyard_client::v1::{ClientInfo, DefinitionName, DeleteDefinitionRequest, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest};
+use lanyard_client::v1::{
+    ClientInfo, DefinitionName, DeleteDefinitionRequest, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest,
+};
 use lanyard_client::{Code, CorrelationId, ErrorReason, Subject};
 use lanyard_server::app::caller::{Grant, Grants};
 use lanyard_server::app::callers::CallerToCreate;

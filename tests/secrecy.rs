@@ -91,11 +91,10 @@ async fn see_all(mut installation: Installation, cluster: Option<&PrivateCluster
     let mut also_hashes = Secrets::default();
     add_hashes(&mut also_hashes, &installation, &tokens).await;
     let filter = AuditFilter::default();
-    let events =
-        installation.prepared.within(|app| async move {
-            app.store().flush_reads(Duration::from_secs(10)).await;
-            app.store().audit_events(&filter, None, 10_000).await
-        });
+    let events = installation.prepared.within(|app| async move {
+        app.store().flush_reads(std::time::Duration::from_secs(10)).await;
+        app.store().audit_events(&filter, None, 10_000).await
+    });
     let trail = format!("{:?}", events.await.expect("the trail can be read"));
     assert!(trail.contains("session.create") && trail.contains("wrong_password"));
     assert!(secrets.len() > 20, "{}", secrets.len());

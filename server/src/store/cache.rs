@@ -50,17 +50,13 @@ impl Caches {
 }
 
 /// What a transaction changed in one cache.
+#[derive(Default)]
 pub(super) enum Touched<K> {
+    #[default]
     Nothing,
     Named(Vec<K>),
     /// Too many to name.
     Everything,
-}
-
-impl<K> Default for Touched<K> {
-    fn default() -> Self {
-        Self::Nothing
-    }
 }
 
 impl<K> Touched<K> {

@@ -27,6 +27,7 @@ both_databases!(
     reads_of_what_is_anothers_or_none_are_written_down_where_the_configuration_says_so,
     a_trail_written_by_many_at_once_is_whole,
     a_trail_goes_on_after_a_restart,
+    reads_are_in_the_trail_of_a_server_that_stopped_after_them,
     no_event_holds_a_secret,
 );
 
@@ -314,6 +315,17 @@ async fn a_trail_goes_on_after_a_restart(database: Database) {
     server.restart().await;
     server.as_alice().await;
     assert_eq!(server.verify_audit().await, before + 1);
+}
+
+async fn reads_are_in_the_trail_of_a_server_that_stopped_after_them(database: Database) {
+    let mut server = TestServer::start(database).await;
+    let alice = server.as_alice().await;
+    for _ in 0..50 {
+        alice.get_linked_auth_list(None).await.unwrap();
+    }
+    server.restart().await;
+    assert_eq!(events_of(&server, "link.list").await.len(), 50);
+    server.verify_audit().await;
 }
 
 async fn no_event_holds_a_secret(database: Database) {

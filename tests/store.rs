@@ -29,6 +29,8 @@ on_each_database!(
     an_idle_session_is_purged_when_it_would_have_ended_in_any_case,
     one_replica_at_a_time_purges_until_nothing_is_left,
     a_lease_has_one_holder_at_a_time,
+    reads_that_come_faster_than_they_are_written_wait_and_none_is_lost,
+    closing_writes_the_events_of_reads_that_wait,
     activity_is_written_in_batches_and_only_forwards,
     a_seeded_database_has_good_tokens,
     a_search_takes_wildcards_as_they_are,
@@ -330,6 +332,32 @@ async fn an_idle_session_is_purged_when_it_would_have_ended_in_any_case(ground: 
     assert!(store.session_by_token(&session.hash).await.unwrap().is_some());
     let later = now + Duration::from_micros(1);
     assert_eq!(store.purge_batch(later, later, 10).await.unwrap().sessions, 1);
+}
+
+async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(ground: Ground) {
+    let store = ground.store().await;
+    let now = ground.clock.now();
+    // More than the queue holds.
+    let readers = (0..10).map(|reader| {
+        let store = store.clone();
+        async move {
+            for number in 0..600 {
+                store.note_read(event("link.list", format!("read-{reader}-{number}"), now)).await.unwrap();
+            }
+        }
+    });
+    all_at_once(readers).await;
+    store.flush_reads(Duration::from_mins(1)).await;
+    assert_eq!(ground.raw().await.count("audit_event").await, 6_000);
+}
+
+async fn closing_writes_the_events_of_reads_that_wait(ground: Ground) {
+    let store = ground.store().await;
+    for number in 0..100 {
+        assert!(store.try_note_read(event("link.list", format!("read-{number}"), ground.clock.now())));
+    }
+    store.close().await.unwrap();
+    assert_eq!(ground.raw().await.count("audit_event").await, 100);
 }
 
 async fn one_replica_at_a_time_purges_until_nothing_is_left(mut ground: Ground) {

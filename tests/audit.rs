@@ -13,7 +13,7 @@ use lanyard_client::{ErrorReason, Subject};
 use lanyard_server::config::AuditReads;
 use lanyard_server::store::AuditFilter;
 use lanyard_tests::both_databases;
-use lanyard_tests::support::answers::{Refused, at, events};
+use lanyard_tests::support::answers::{Refused, at, events, events_of};
 use lanyard_tests::support::server::{Database, TestServer};
 use tokio::task::JoinSet;
 

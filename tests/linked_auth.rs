@@ -8,13 +8,13 @@ use lanyard_client::v1::definition_ref::Definition;
 use lanyard_client::v1::{
     ClientInfo, DefinitionName, DeleteDefinitionRequest, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest,
 };
-use lanyard_client::{Code, CorrelationId, ErrorReason, Subject};
+use lanyard_client::{Code, CorrelationId, ErrorReason};
 use lanyard_server::app::caller::{Grant, Grants};
 use lanyard_server::app::callers::CallerToCreate;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of};
-use lanyard_tests::support::links::{BASIC_AUTH, JWT, definition_row};
-use lanyard_tests::support::server::{Database, Person, TestServer, all_powerful};
+use lanyard_tests::support::links::{BASIC_AUTH, JWT, definition_row, link};
+use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::store::Raw;
 
 both_databases!(
@@ -26,6 +26,7 @@ both_databases!(
     another_users_links_need_a_super_user_and_are_not_looked_for_before,
     links_are_listed_oldest_first_page_by_page,
     a_list_that_was_asked_for_before_shows_each_change_at_once,
+    a_list_that_is_too_long_to_be_kept_in_memory_is_whole_all_the_same,
     the_page_token_of_a_list_is_good_for_nothing_else,
     a_look_up_answers_in_order_by_number_and_by_name,
     a_look_up_needs_a_grant_of_its_own_and_no_user,
@@ -33,10 +34,6 @@ both_databases!(
 );
 
 const NOBODY: &str = "usr_00000000000070008000000000000000";
-
-async fn link(root: &Subject, person: &Person, auth_id: i64) -> LinkedAuth {
-    root.create_linked_auth(&person.user_id, Definition::AuthId(auth_id)).await.unwrap()
-}
 
 fn named(auth_type: &str, auth_username: &str) -> Definition {
     Definition::AuthName(DefinitionName { auth_type: auth_type.to_owned(), auth_username: auth_username.to_owned() })
@@ -240,6 +237,27 @@ async fn a_list_that_was_asked_for_before_shows_each_change_at_once(database: Da
     assert_eq!(ids(&list().await), [one]);
     root.call(DeleteDefinitionRequest { auth_id: one, ..DeleteDefinitionRequest::default() }).await.unwrap();
     assert!(list().await.is_empty());
+}
+
+async fn a_list_that_is_too_long_to_be_kept_in_memory_is_whole_all_the_same(database: Database) {
+    let server = TestServer::start(database).await;
+    let (root, alice) = (server.as_root().await, server.as_alice().await);
+    let id = server.alice.user_id.parse().unwrap();
+    let kept =
+        async || server.within(move |app| async move { app.store().cached_links(id).map(|all| all.len()) }).await;
+    for number in 0..64 {
+        let definition = server.add_definition(&format!("definition-{number}")).await;
+        link(&root, &server.alice, definition).await;
+    }
+    let is_on = !matches!(database, Database::Postgres);
+    assert_eq!(alice.get_linked_auth_list(None).await.unwrap().len(), 64);
+    assert_eq!(kept().await, is_on.then_some(64));
+    let definition = server.add_definition("one-more").await;
+    link(&root, &server.alice, definition).await;
+    for _ in 0..2 {
+        assert_eq!(alice.get_linked_auth_list(None).await.unwrap().len(), 65);
+        assert_eq!(kept().await, None);
+    }
 }
 
 async fn the_page_token_of_a_list_is_good_for_nothing_else(database: Database) {

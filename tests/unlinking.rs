@@ -9,6 +9,7 @@ use lanyard_client::v1::{CreateUserRequest, DeleteLinkedAuthRequest, LinkedAuth,
 use lanyard_client::{Code, ErrorReason, RevokeReason, Subject};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of, is_active, revoked, why_inactive};
+use lanyard_tests::support::links::link;
 use lanyard_tests::support::server::{Database, Person, TestServer};
 
 both_databases!(
@@ -27,10 +28,6 @@ both_databases!(
 );
 
 const NOWHERE: &str = "lnk_00000000000070008000000000000000";
-
-async fn link(root: &Subject, person: &Person, auth_id: i64) -> LinkedAuth {
-    root.create_linked_auth(&person.user_id, Definition::AuthId(auth_id)).await.unwrap()
-}
 
 /// A user without a password.
 async fn machine(server: &TestServer, root: &Subject) -> Person {

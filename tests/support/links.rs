@@ -1,6 +1,8 @@
 //! Definitions and links put into the database of a server beside its services, and sessions as if they had begun with them.
 
-use lanyard_client::Ust;
+use lanyard_client::v1::LinkedAuth;
+use lanyard_client::v1::definition_ref::Definition;
+use lanyard_client::{Subject, Ust};
 use lanyard_server::crypto::{Token, TokenKind};
 use lanyard_server::store::{DefinitionRow, NewSession, SessionRow};
 
@@ -34,6 +36,14 @@ pub fn definition_row(auth_type: i16, username: &str, issuer: &str, now: i64) ->
         updated_at: now,
         version: 1,
     }
+}
+
+/// Links a definition to a user.
+///
+/// # Panics
+/// If that is refused.
+pub async fn link(root: &Subject, person: &Person, auth_id: i64) -> LinkedAuth {
+    root.create_linked_auth(&person.user_id, Definition::AuthId(auth_id)).await.expect("it can be linked")
 }
 
 impl TestServer {

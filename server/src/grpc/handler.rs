@@ -29,6 +29,20 @@ impl Handler {
         T: Send + 'static,
     {
         let (context, message) = open(request)?;
+        self.run_opened(context, message, verb).await
+    }
+
+    /// The same for a request that was looked at already, because memory might have known the answer.
+    pub(super) async fn run_opened<M, T, F>(
+        &self,
+        context: Context,
+        message: M,
+        verb: impl FnOnce(App, Context, M) -> F,
+    ) -> Reply<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
         let running = verb(self.app.clone(), context, message);
         let task = AbortOnDrop(self.background.spawn(tracing::Instrument::in_current_span(running)));
         match task.finish().await {

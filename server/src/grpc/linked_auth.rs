@@ -28,9 +28,7 @@ impl LinkedAuthService for Handler {
             let links = links.iter().map(link).collect();
             return Ok(Response::new(v1::ListLinkedAuthResponse { links, next_page_token: String::new() }));
         }
-        let mut request = Request::new(message);
-        request.extensions_mut().insert(context);
-        self.run(request, |app, context, message| async move {
+        self.run_opened(context, message, |app, context, message| async move {
             let page = convert::page(message.page_size, &message.page_token)?;
             let user = convert::optional_id("user_id", &message.user_id)?;
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;

@@ -54,9 +54,7 @@ impl SessionService for Handler {
         if let Some(known) = self.app.verify_cached(&context, client, &message.ust, message.peek)? {
             return Ok(Response::new(verdict(known)));
         }
-        let mut request = Request::new(message);
-        request.extensions_mut().insert(context);
-        self.run(request, |app, context, message| async move {
+        self.run_opened(context, message, |app, context, message| async move {
             let client = convert::client(message.client.as_ref());
             app.verify_session(&context, client, &message.ust, message.peek).await.map(verdict)
         })
@@ -78,9 +76,7 @@ impl SessionService for Handler {
             return Ok(Response::new(verdicts(known)));
         }
         drop(items);
-        let mut request = Request::new(message);
-        request.extensions_mut().insert(context);
-        self.run(request, |app, context, message| async move {
+        self.run_opened(context, message, |app, context, message| async move {
             let items: Vec<_> = message
                 .sessions
                 .iter()

@@ -21,6 +21,9 @@ use crate::id::{Id, LinkId, UserId};
 /// Links that are read at once, at most: all that a user has, unless somebody makes a game of it.
 pub const MAX_LINKS_READ: u64 = 1_000;
 
+/// A longer list is not kept in memory, which is bounded by the number of users.
+const MAX_LINKS_KEPT: usize = 64;
+
 /// A link with what its definition says: all that an answer needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkEntry {
@@ -193,7 +196,11 @@ impl Store {
         let first = || self.links_of_user_after(user, Id::from_uuid(Uuid::nil()), MAX_LINKS_READ);
         let read = async { first().await.map(Some) };
         let links = self.shared.cache.links.get_or_read(&user, read).await?;
-        links.ok_or_else(|| Error::internal("a list is always there"))
+        let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
+        if links.len() > MAX_LINKS_KEPT {
+            self.shared.cache.links.forget(&[user]);
+        }
+        Ok(links)
     }
 }
 

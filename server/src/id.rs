@@ -64,6 +64,22 @@ impl<K> Id<K> {
     pub const fn uuid(self) -> Uuid {
         self.uuid
     }
+
+    /// Room for [`Self::write`].
+    pub const fn buffer() -> [u8; LEN] {
+        [0; LEN]
+    }
+}
+
+impl<K: Kind> Id<K> {
+    /// What `Display` shows, without its machinery.
+    pub fn write(self, buffer: &mut [u8; LEN]) -> &str {
+        const { assert!(K::PREFIX.len() == PREFIX_LEN) };
+        let (prefix, digits) = buffer.split_at_mut(PREFIX_LEN);
+        prefix.copy_from_slice(K::PREFIX.as_bytes());
+        self.uuid.simple().encode_lower(digits);
+        std::str::from_utf8(buffer).expect("prefixes and digits are ASCII")
+    }
 }
 
 impl<K> Clone for Id<K> {
@@ -95,13 +111,8 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const { assert!(K::PREFIX.len() == PREFIX_LEN) };
         // Written at once: a text that is made of it does not have to grow.
-        let mut text = [0; LEN];
-        let (prefix, digits) = text.split_at_mut(PREFIX_LEN);
-        prefix.copy_from_slice(K::PREFIX.as_bytes());
-        self.uuid.simple().encode_lower(digits);
-        f.write_str(std::str::from_utf8(&text).expect("prefixes and digits are ASCII"))
+        f.write_str(self.write(&mut Self::buffer()))
     }
 }
 impl<K: Kind> fmt::Debug for Id<K> {

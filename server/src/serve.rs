@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::crypto::{Keyring, KeyringError};
 use crate::error::Error;
-use crate::grpc::{Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, routes, serve};
+use crate::grpc::{Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, from_memory, routes, serve};
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
@@ -129,6 +129,7 @@ impl Server {
                 handler,
                 self.config.server.max_request_bytes,
             ),
+            from_memory: from_memory(self.app.clone()),
             health: health.clone(),
             metrics: RpcMetrics::register(&self.metrics),
             clock: self.app.clock().clone(),

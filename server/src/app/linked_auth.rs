@@ -10,6 +10,7 @@ use super::page::{Page, PageRequest, Query};
 use super::session::AuthType;
 use super::verify::Verdict;
 use super::{Context, external};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::id::{Id, LinkId, UserId};
 use crate::store::{LinkEntry, NamedDefinition};
@@ -87,11 +88,12 @@ impl App {
         input: ActingInput<'_>,
         user: Option<UserId>,
         page: PageRequest<'_>,
+        now: Time,
     ) -> Result<Option<Arc<Vec<LinkEntry>>>> {
         if !page.is_first() {
             return Ok(None);
         }
-        let Some(Verdict::Active(active)) = self.verify_cached(context, input.client, input.ust, false)? else {
+        let Some(Verdict::Active(active)) = self.verify_cached(context, input.client, input.ust, false, now)? else {
             return Ok(None);
         };
         let acting = Acting { session: active.session, client: self.client(context, input.client)? };

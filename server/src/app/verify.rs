@@ -125,19 +125,20 @@ fn is_bound_to(session: &SessionEntry, address: IpAddr) -> bool {
 }
 
 impl App {
-    /// The verdict, if it can be told without waiting: nearly always.
+    /// The verdict, if it can be told without waiting: nearly always. `now` is the caller's, who has just read it.
     pub fn verify_cached(
         &self,
         context: &Context,
         client: ClientInput<'_>,
         ust: &str,
         peek: bool,
+        now: Time,
     ) -> Result<Option<Verdict>> {
         let client = self.client(context, client)?;
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Some(Verdict::Inactive(Inactive::Malformed)));
         };
-        Ok(self.verdict_from_memory(&client, token, self.parts.clock.now(), peek))
+        Ok(self.verdict_from_memory(&client, token, now, peek))
     }
 
     /// The verdicts on many tokens, if all can be told without waiting.
@@ -147,10 +148,10 @@ impl App {
         items: &[BatchItem<'_>],
         common: ClientInput<'_>,
         peek: bool,
+        now: Time,
     ) -> Result<Option<Vec<Verdict>>> {
         check_batch(items)?;
         let common = self.client(context, common)?;
-        let now = self.parts.clock.now();
         let mut verdicts = Vec::with_capacity(items.len());
         for (ust, own) in items {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);

@@ -10,18 +10,18 @@ use std::task::{Context as Task, Poll, ready};
 
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use lanyard_proto::CORRELATION_ID_HEADER;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::answer::Answer;
-use super::caller::{Authenticate, Proof};
+use super::answer::{Answer, Content};
+use super::caller::{Authenticate, Proof, authorize};
 use super::deadline::Deadline;
 use super::front::{Dispatch, Shared};
 use super::limits::CallerPermit;
-use super::method::Method;
+use super::method::{Hot, Method};
 use super::observe::{self, Called};
 use super::open::OpenService;
 use super::status::{self, Refusal};
@@ -31,6 +31,9 @@ use crate::app::caller::Caller;
 use crate::clock::Time;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// One call on its way.
 pub(super) struct Call<A: Authenticate, D: Dispatch> {
@@ -57,17 +60,36 @@ struct Work<A: Authenticate, D: Dispatch> {
 #[expect(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Stage {
     Arrived(Request, Option<OpenService>),
-    /// The caller is not in memory: `app` is asked, and goes on from there.
-    Proving(BoxFuture<'static, Admitted>),
+    /// The caller is not in memory: `app` is asked.
+    Proving(Proving),
+    /// Memory may know the answer: the request is read to ask it.
+    Reading(Reading),
     Serving(Answering),
     /// The answer was made.
     Over,
 }
 
-/// A call that passed all layers.
-pub(super) type Admitted = Result<(CallerPermit, Answering), Error>;
+struct Proving {
+    caller: BoxFuture<'static, Result<Arc<Caller>, Error>>,
+    method: &'static Method,
+    request: Request,
+}
 
-type Outcome = Result<Response<tonic::body::Body>, Refusal>;
+struct Reading {
+    context: Context,
+    method: &'static Method,
+    hot: Hot,
+    request: Request,
+    /// Did the request come later than the call?
+    has_waited: bool,
+}
+
+enum Next {
+    Stage(Stage),
+    Answer(Response<Content>),
+}
+
+type Outcome = Result<Response<Content>, Refusal>;
 
 impl<A: Authenticate, D: Dispatch> Call<A, D> {
     pub(super) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
@@ -123,31 +145,44 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
             let next = match &mut self.stage {
                 Stage::Arrived(..) => self.start(span),
                 Stage::Proving(proving) => {
-                    ready!(proving.as_mut().poll(cx)).map_err(Refusal::from).map(|a| self.serve(a))
+                    let caller = ready!(proving.caller.as_mut().poll(cx));
+                    caller.map_err(Refusal::from).and_then(|caller| self.proved(span, caller))
+                }
+                Stage::Reading(reading) => {
+                    let limit = self.shared.front.max_request_bytes.saturating_mul(reading.method.size_factor());
+                    if reading.request.body_mut().poll_read(cx, limit).is_pending() {
+                        reading.has_waited = true;
+                        return Poll::Pending;
+                    }
+                    self.read()
                 }
                 Stage::Serving(serving) => {
                     let Ok(response) = ready!(serving.as_mut().poll(cx));
-                    return Poll::Ready(Ok(response));
+                    return Poll::Ready(Ok(response.map(Content::Service)));
                 }
                 Stage::Over => return Poll::Pending,
             };
             match next {
-                Ok(stage) => self.stage = stage,
+                Ok(Next::Stage(stage)) => self.stage = stage,
+                Ok(Next::Answer(response)) => return Poll::Ready(Ok(response)),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             }
         }
     }
 
-    fn start(&mut self, span: &Span) -> Result<Stage, Refusal> {
-        let Stage::Arrived(mut request, open) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Err(Error::internal("a call starts once").into());
-        };
+    fn leave_stage(&mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::Over)
+    }
+
+    fn start(&mut self, span: &Span) -> Result<Next, Refusal> {
+        let Stage::Arrived(mut request, open) = self.leave_stage() else { return Err(out_of_order()) };
         if !is_grpc(request.headers()) {
             return Err(Refusal::NotGrpc);
         }
         let front = &self.shared.front;
         if let Some(service) = open {
-            return front.open.call(&service, request).map(Stage::Serving).ok_or(Refusal::MethodUnknown);
+            let answering = front.open.call(&service, request).ok_or(Refusal::MethodUnknown)?;
+            return Ok(Next::Stage(Stage::Serving(answering)));
         }
         // The contract is public: anybody may know that a method is not in it.
         let Called::Method(_, method) = self.called else { return Err(Refusal::MethodUnknown) };
@@ -155,34 +190,62 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         self.is_counted = true;
         let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
         let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? else {
-            return Ok(Stage::Proving(self.prove(span.clone(), proof, method, request)));
+            let authenticate = front.authenticate.clone();
+            let caller = Box::pin(async move { authenticate.authenticate(proof.credential()?).await });
+            return Ok(Next::Stage(Stage::Proving(Proving { caller, method, request })));
         };
-        let admitted = front.admit(span, self.context(caller), method, request)?;
-        Ok(self.serve(admitted))
+        self.admit(span, caller, method, request)
     }
 
-    fn prove(
-        &self,
-        span: Span,
-        proof: Proof,
+    fn proved(&mut self, span: &Span, caller: Arc<Caller>) -> Result<Next, Refusal> {
+        let Stage::Proving(Proving { method, request, .. }) = self.leave_stage() else { return Err(out_of_order()) };
+        self.admit(span, caller, method, request)
+    }
+
+    /// What remains once the caller is known: may they, are they too many, and on to memory or the service.
+    fn admit(
+        &mut self,
+        span: &Span,
+        caller: Arc<Caller>,
         method: &'static Method,
         request: Request,
-    ) -> BoxFuture<'static, Admitted> {
-        let (shared, correlation_id) = (self.shared.clone(), self.correlation_id.clone());
-        Box::pin(async move {
-            let caller = shared.front.authenticate.authenticate(proof.credential()?).await?;
-            let context = Context { correlation_id, caller, peer: shared.peer.ip };
-            shared.front.admit(&span, context, method, request)
-        })
+    ) -> Result<Next, Refusal> {
+        authorize(&caller, method)?;
+        if !span.is_disabled() {
+            span.record("caller", caller.name.as_str());
+        }
+        self.permit = Some(CallerPermit::enter(caller.clone())?);
+        let context = Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip };
+        match method.hot {
+            Some(hot) if !request.headers().contains_key(GRPC_ENCODING) => {
+                let reading = Reading { context, method, hot, request, has_waited: false };
+                Ok(Next::Stage(Stage::Reading(reading)))
+            }
+            _ => Ok(self.dispatch(context, method, request)),
+        }
     }
 
-    fn context(&self, caller: Arc<Caller>) -> Context {
-        Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip }
+    /// The request is here, as far as it is of any use: memory answers it, or the service does.
+    fn read(&mut self) -> Result<Next, Refusal> {
+        let Stage::Reading(Reading { context, method, hot, request, has_waited }) = self.leave_stage() else {
+            return Err(out_of_order());
+        };
+        let front = &self.shared.front;
+        let now = if has_waited { front.clock.now() } else { self.arrived };
+        let known = match request.body().message() {
+            Some(message) => (front.from_memory)(hot, &context, message, now)?,
+            None => None,
+        };
+        let Some(message) = known else { return Ok(self.dispatch(context, method, request)) };
+        let mut response = Response::new(Content::Message(message));
+        response.headers_mut().reserve(2);
+        response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        Ok(Next::Answer(response))
     }
 
-    fn serve(&mut self, (permit, answering): (CallerPermit, Answering)) -> Stage {
-        self.permit = Some(permit);
-        Stage::Serving(answering)
+    fn dispatch(&self, context: Context, method: &'static Method, mut request: Request) -> Next {
+        request.extensions_mut().insert(context);
+        Next::Stage(Stage::Serving((self.shared.front.dispatch)(method, request)))
     }
 
     /// Makes the answer of what came of the call.
@@ -206,7 +269,7 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let stage = self.leave_stage();
         // A handler that panicked may panic again when it is dropped; the connection must not pay for that.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
         self.permit = None;
@@ -223,6 +286,10 @@ impl<A: Authenticate, D: Dispatch> Drop for Work<A, D> {
     fn drop(&mut self) {
         self.end(Code::Cancelled);
     }
+}
+
+fn out_of_order() -> Refusal {
+    Error::internal("the stages of a call come in their order").into()
 }
 
 fn called(path: &str) -> (Called, Option<OpenService>) {
@@ -242,13 +309,13 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(kind, Some([] | [b'+' | b';', ..]))
 }
 
-fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Code, Response<tonic::body::Body>) {
-    let mut response = Response::new(tonic::body::Body::empty());
+fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Code, Response<Content>) {
+    let mut response = Response::new(Content::Nothing);
     if matches!(refusal, Refusal::NotGrpc) {
         // So that other clients than those of gRPC do not take the answer for success.
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, GRPC);
     (status::write(refusal, id, method, headers), response)
 }

@@ -100,6 +100,9 @@ pub(super) fn proto_duration(duration: std::time::Duration) -> ProtoDuration {
 }
 
 pub(super) fn roles(is_super_user: bool) -> Vec<i32> {
-    let role = if is_super_user { v1::Role::SuperUser } else { v1::Role::Regular };
-    vec![role.into()]
+    vec![role(is_super_user).into()]
+}
+
+pub(super) fn role(is_super_user: bool) -> v1::Role {
+    if is_super_user { v1::Role::SuperUser } else { v1::Role::Regular }
 }

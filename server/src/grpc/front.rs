@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
 use super::answer::Answer;
-use super::call::{Admitted, Call};
-use super::caller::{Authenticate, Memo, authorize};
-use super::limits::{CallerPermit, InFlight};
+use super::call::Call;
+use super::caller::{Authenticate, Memo};
+use super::hot::FromMemory;
+use super::inbound::Inbound;
+use super::limits::InFlight;
 use super::method::Method;
 use super::observe::RpcMetrics;
 use super::open::Open;
 use super::peer::Peer;
 use super::{Answering, Health, Request};
-use crate::app::Context;
 use crate::clock::Clock;
 use crate::config;
 
@@ -29,12 +30,14 @@ impl<D> Dispatch for D where D: Fn(&'static Method, Request) -> Answering + Send
 /// What every call needs.
 pub struct Front<A, D> {
     pub(super) authenticate: A,
-    dispatch: D,
+    pub(super) dispatch: D,
+    pub(super) from_memory: FromMemory,
     pub(super) open: Open,
     pub(super) in_flight: InFlight,
     pub(super) metrics: Arc<RpcMetrics>,
     pub(super) clock: Clock,
     pub(super) max_deadline: Duration,
+    pub(super) max_request_bytes: usize,
     pub(super) health: Health,
     /// Ends what has no end of its own.
     pub(super) streams_end: CancellationToken,
@@ -44,6 +47,7 @@ pub struct Front<A, D> {
 pub struct Parts<A, D> {
     pub authenticate: A,
     pub dispatch: D,
+    pub from_memory: FromMemory,
     pub health: Health,
     pub metrics: Arc<RpcMetrics>,
     pub clock: Clock,
@@ -55,30 +59,15 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
             open: Open::new(&parts.health, config.reflection),
             authenticate: parts.authenticate,
             dispatch: parts.dispatch,
+            from_memory: parts.from_memory,
             in_flight: InFlight::new(config.max_in_flight),
             metrics: parts.metrics,
             clock: parts.clock,
             max_deadline: config.max_deadline,
+            max_request_bytes: config.max_request_bytes,
             health: parts.health,
             streams_end: CancellationToken::new(),
         }
-    }
-
-    /// What remains once the caller is known: may they, are they too many, and on to the service.
-    pub(super) fn admit(
-        &self,
-        span: &Span,
-        context: Context,
-        method: &'static Method,
-        mut request: Request,
-    ) -> Admitted {
-        authorize(&context.caller, method)?;
-        if !span.is_disabled() {
-            span.record("caller", context.caller.name.as_str());
-        }
-        let permit = CallerPermit::enter(context.caller.clone())?;
-        request.extensions_mut().insert(context);
-        Ok((permit, (self.dispatch)(method, request)))
     }
 }
 
@@ -98,12 +87,12 @@ impl<A: Authenticate, D> Connection<A, D> {
     }
 }
 
-impl<A: Authenticate, D: Dispatch> hyper::service::Service<Request> for Connection<A, D> {
+impl<A: Authenticate, D: Dispatch> hyper::service::Service<http::Request<Incoming>> for Connection<A, D> {
     type Response = Response<Answer>;
     type Error = Infallible;
     type Future = Call<A, D>;
 
-    fn call(&self, request: Request) -> Call<A, D> {
-        Call::new(self.0.clone(), request)
+    fn call(&self, request: http::Request<Incoming>) -> Call<A, D> {
+        Call::new(self.0.clone(), request.map(Inbound::new))
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// threads that serve connections never do.
 #[derive(Clone)]
 pub struct Handler {
-    pub(super) app: App,
+    app: App,
     background: tokio::runtime::Handle,
 }
 
@@ -29,20 +29,6 @@ impl Handler {
         T: Send + 'static,
     {
         let (context, message) = open(request)?;
-        self.run_opened(context, message, verb).await
-    }
-
-    /// The same for a request that was looked at already, because memory might have known the answer.
-    pub(super) async fn run_opened<M, T, F>(
-        &self,
-        context: Context,
-        message: M,
-        verb: impl FnOnce(App, Context, M) -> F,
-    ) -> Reply<T>
-    where
-        F: Future<Output = Result<T>> + Send + 'static,
-        T: Send + 'static,
-    {
         let running = verb(self.app.clone(), context, message);
         let task = AbortOnDrop(self.background.spawn(tracing::Instrument::in_current_span(running)));
         match task.finish().await {
@@ -56,7 +42,7 @@ impl Handler {
 pub(super) type Reply<T> = std::result::Result<Response<T>, Status>;
 
 /// What the layers left with the request, and the message.
-pub(super) fn open<M>(request: Request<M>) -> Result<(Context, M)> {
+fn open<M>(request: Request<M>) -> Result<(Context, M)> {
     let (_, mut extensions, message) = request.into_parts();
     let context = extensions.remove::<Context>().ok_or_else(|| Error::internal("a call without a context"))?;
     Ok((context, message))

@@ -3,10 +3,10 @@
 use lanyard_proto::v1;
 use lanyard_proto::v1::create_linked_auth_request::Proof;
 use lanyard_proto::v1::linked_auth_service_server::LinkedAuthService;
-use tonic::{Request, Response};
+use tonic::Request;
 
 use super::convert;
-use super::handler::{self, Handler, Reply};
+use super::handler::{Handler, Reply};
 use crate::app::external::ExternalCredential;
 use crate::app::linked_auth::{DefinitionKey, LinkToCreate, OwnLinkToCreate};
 use crate::app::session::AuthType;
@@ -14,21 +14,13 @@ use crate::error::{Error, Result};
 use crate::store::LinkEntry;
 
 /// What Zato SSO answers in the fields that it keeps for the future.
-const RESERVED: &str = "reserved";
+pub(super) const RESERVED: &str = "reserved";
 
 #[tonic::async_trait]
 impl LinkedAuthService for Handler {
-    /// Hot: answered on the spot if session and links are in memory.
+    /// Comes here if memory does not know the answer: [`super::hot`].
     async fn list_linked_auth(&self, request: Request<v1::ListLinkedAuthRequest>) -> Reply<v1::ListLinkedAuthResponse> {
-        let (context, message) = handler::open(request)?;
-        let page = convert::page(message.page_size, &message.page_token)?;
-        let user = convert::optional_id("user_id", &message.user_id)?;
-        let input = convert::acting(&message.ust, message.client.as_ref());
-        if let Some(links) = self.app.list_own_links_cached(&context, input, user, page)? {
-            let links = links.iter().map(link).collect();
-            return Ok(Response::new(v1::ListLinkedAuthResponse { links, next_page_token: String::new() }));
-        }
-        self.run_opened(context, message, |app, context, message| async move {
+        self.run(request, |app, context, message| async move {
             let page = convert::page(message.page_size, &message.page_token)?;
             let user = convert::optional_id("user_id", &message.user_id)?;
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
@@ -152,10 +144,10 @@ fn definition(field: impl Fn() -> String, named: Option<&v1::DefinitionRef>) -> 
     }
 }
 
-fn link(link: &LinkEntry) -> v1::LinkedAuth {
+pub(super) fn link(link: &LinkEntry) -> v1::LinkedAuth {
     v1::LinkedAuth {
         user_id: link.user_id.to_string(),
-        auth_type: AuthType::from_number(link.auth_type).name().to_owned(),
+        auth_type: auth_type(link).to_owned(),
         auth_username: link.auth_username.to_string(),
         auth_id: link.auth_id,
         creation_time: Some(convert::timestamp(link.created_at)),
@@ -168,6 +160,10 @@ fn link(link: &LinkEntry) -> v1::LinkedAuth {
         last_used_time: link.last_used_at.map(convert::timestamp),
         etag: link.version.to_string(),
     }
+}
+
+pub(super) fn auth_type(link: &LinkEntry) -> &'static str {
+    AuthType::from_number(link.auth_type).name()
 }
 
 /// Without the username.

@@ -14,6 +14,17 @@ pub enum Service {
     LinkedAuth,
 }
 
+/// What memory may know the answer of: [`super::hot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hot {
+    Verify,
+    BatchVerify,
+    ListLinks,
+}
+
+/// How much longer the request of a batch may be.
+pub(super) const BATCH_FACTOR: usize = 4;
+
 /// One RPC.
 #[derive(Debug)]
 pub struct Method {
@@ -21,23 +32,28 @@ pub struct Method {
     pub path: &'static str,
     pub service: Service,
     pub grant: Grant,
-    /// Asked with every request of every user: worth a span only when somebody looks.
-    pub is_hot: bool,
+    /// Asked with every request of every user: answered from memory if possible, and worth a span only when somebody looks.
+    pub hot: Option<Hot>,
     /// Its requests may be several times as large.
     pub is_batch: bool,
 }
 
 impl Method {
     const fn new(service: Service, path: &'static str, grant: Grant) -> Self {
-        Self { path, service, grant, is_hot: false, is_batch: false }
+        Self { path, service, grant, hot: None, is_batch: false }
     }
 
-    const fn hot(self) -> Self {
-        Self { is_hot: true, ..self }
+    const fn hot(self, hot: Hot) -> Self {
+        Self { hot: Some(hot), ..self }
     }
 
     const fn batch(self) -> Self {
         Self { is_batch: true, ..self }
+    }
+
+    /// How many times the usual limit its requests may be long.
+    pub(super) const fn size_factor(&self) -> usize {
+        if self.is_batch { BATCH_FACTOR } else { 1 }
     }
 
     /// `Service/Method`, for people.
@@ -52,20 +68,20 @@ impl Method {
 }
 
 macro_rules! methods {
-    ($($service:ident / $name:ident: $grant:ident $(.$mark:ident())*;)*) => {
+    ($($service:ident / $name:ident: $grant:ident $(.$mark:ident($($argument:expr)?))*;)*) => {
         &[$(Method::new(
             Service::$service,
             concat!("/lanyard.v1.", stringify!($service), "Service/", stringify!($name)),
             Grant::$grant,
-        )$(.$mark())*),*]
+        )$(.$mark($($argument)?))*),*]
     };
 }
 
 /// Every method and its grant.
 pub static METHODS: &[Method] = methods! {
-    Session/VerifySession: SessionVerify.hot();
-    Session/BatchVerifySessions: SessionVerify.hot().batch();
-    LinkedAuth/ListLinkedAuth: LinkRead.hot();
+    Session/VerifySession: SessionVerify.hot(Hot::Verify);
+    Session/BatchVerifySessions: SessionVerify.hot(Hot::BatchVerify).batch();
+    LinkedAuth/ListLinkedAuth: LinkRead.hot(Hot::ListLinks);
     Session/CreateSession: SessionCreate;
     Session/GetSession: SessionRead;
     Session/ListSessions: SessionRead;

@@ -8,7 +8,8 @@
 //! 4. **limit of all calls under way**: before any work is done for one too many.
 //! 5. **deadline**: it holds for everything below, proof of the caller included.
 //! 6. **caller**: who calls, may they call this method (deny by default), do they have too many calls under way.
-//! 7. **dispatch** to the generated services by the table of methods, without a router.
+//! 7. **memory**: what it knows of the hot methods ([`hot`]) is answered at once.
+//! 8. **dispatch** to the generated services by the table of methods, without a router.
 //!
 //! A handler finds what the layers learnt as [`crate::app::Context`] in the extensions of its request, and answers an
 //! [`crate::error::Error`] with `?`. If it hands its work to another runtime, it must end that work when its own future is
@@ -30,6 +31,8 @@ mod deadline;
 mod definition;
 mod front;
 mod handler;
+mod hot;
+mod inbound;
 mod limits;
 mod linked_auth;
 mod listen;
@@ -42,6 +45,7 @@ mod session;
 mod status;
 mod tls;
 mod user;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -51,14 +55,15 @@ use std::convert::Infallible;
 pub use caller::Authenticate;
 pub use front::{Dispatch, Front, Parts};
 pub use handler::Handler;
+pub use hot::{FromMemory, from_memory};
 pub use listen::{Ended, Listener, ServeError, serve};
-pub use method::{METHODS, Method, Service};
+pub use method::{Hot, METHODS, Method, Service};
 pub use observe::RpcMetrics;
 pub use open::Health;
 pub use routes::routes;
 
 /// A request as it comes from the connection.
-pub type Request = http::Request<hyper::body::Incoming>;
+pub type Request = http::Request<inbound::Inbound>;
 
 /// The future of a generated service.
 pub type Answering = tonic::codegen::BoxFuture<http::Response<tonic::body::Body>, Infallible>;

@@ -183,7 +183,7 @@ const CODE_NAMES: [&str; CODES] = [
 /// would be recorded is decided before it is made: making one that nobody records costs a fifth of a verification.
 pub(super) fn span(called: Called, correlation_id: &CorrelationId, headers: &HeaderMap) -> Span {
     let trace = headers.get("traceparent").and_then(|value| TraceParent::parse(value.as_bytes()));
-    let hot = matches!(called, Called::Method(_, method) if method.is_hot) || matches!(called, Called::Health);
+    let hot = matches!(called, Called::Method(_, method) if method.hot.is_some()) || matches!(called, Called::Health);
     let wanted = !hot || trace.is_some_and(|trace| trace.sampled);
     let span = if wanted {
         tracing::info_span!("rpc", %correlation_id, method = called.name(), caller = Empty, trace_id = Empty)

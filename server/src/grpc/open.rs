@@ -13,13 +13,15 @@ use super::{Answering, Request};
 type Serve = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
 
 /// The names whose health is told: the process, what a readiness probe asks for, and each service.
-const HEALTH_NAMES: [&str; 6] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "readiness",
     "lanyard.v1.SessionService",
     "lanyard.v1.UserService",
     "lanyard.v1.AttributeService",
     "lanyard.v1.AuditService",
+    "lanyard.v1.DefinitionService",
+    "lanyard.v1.LinkedAuthService",
 ];
 
 /// Whether the server wants calls: told by gRPC health and by `/healthz`. It does not until somebody says so.

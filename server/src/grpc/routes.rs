@@ -10,11 +10,8 @@ use lanyard_proto::v1::session_service_server::{SessionService, SessionServiceSe
 use lanyard_proto::v1::user_service_server::{UserService, UserServiceServer};
 use tonic::codegen::Service as TowerService;
 
-use super::method::{Method, Service};
+use super::method::{BATCH_FACTOR, Method, Service};
 use super::{Answering, Request};
-
-/// How much larger the request of a batch may be.
-const BATCH_FACTOR: usize = 4;
 
 /// The dispatch for [`super::Front`]: hands each method to its service.
 pub fn routes(

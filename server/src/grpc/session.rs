@@ -5,16 +5,17 @@ use std::time::Duration;
 use lanyard_proto::v1;
 use lanyard_proto::v1::create_session_request::Credential;
 use lanyard_proto::v1::session_service_server::SessionService;
-use tonic::{Request, Response};
+use tonic::Request;
 
 use super::convert;
-use super::handler::{self, Handler, Reply};
+use super::handler::{Handler, Reply};
+use crate::app::client::ClientInput;
 use crate::app::external::ExternalCredential;
 use crate::app::external_login::ExternalLogin;
 use crate::app::login::PasswordLogin;
 use crate::app::revoke::RevokeTarget;
 use crate::app::session::{AuthType, ListSessions, Session, SessionState};
-use crate::app::verify::{Active, Inactive, Verdict};
+use crate::app::verify::{Active, BatchItem, Inactive, Verdict};
 use crate::error::Error;
 
 #[tonic::async_trait]
@@ -47,43 +48,24 @@ impl SessionService for Handler {
         .await
     }
 
-    /// The hot path: answered on the spot if the row is in memory.
+    /// Comes here if memory does not know the answer: [`super::hot`].
     async fn verify_session(&self, request: Request<v1::VerifySessionRequest>) -> Reply<v1::VerifySessionResponse> {
-        let (context, message) = handler::open(request)?;
-        let client = convert::client(message.client.as_ref());
-        if let Some(known) = self.app.verify_cached(&context, client, &message.ust, message.peek)? {
-            return Ok(Response::new(verdict(known)));
-        }
-        self.run_opened(context, message, |app, context, message| async move {
+        self.run(request, |app, context, message| async move {
             let client = convert::client(message.client.as_ref());
             app.verify_session(&context, client, &message.ust, message.peek).await.map(verdict)
         })
         .await
     }
 
+    /// Comes here if memory does not know all answers: [`super::hot`].
     async fn batch_verify_sessions(
         &self,
         request: Request<v1::BatchVerifySessionsRequest>,
     ) -> Reply<v1::BatchVerifySessionsResponse> {
-        let (context, message) = handler::open(request)?;
-        let items: Vec<_> = message
-            .sessions
-            .iter()
-            .map(|item| (item.ust.as_str(), item.client.as_ref().map(|own| convert::client(Some(own)))))
-            .collect();
-        let common = convert::client(message.client.as_ref());
-        if let Some(known) = self.app.verify_cached_sessions(&context, &items, common, message.peek)? {
-            return Ok(Response::new(verdicts(known)));
-        }
-        drop(items);
-        self.run_opened(context, message, |app, context, message| async move {
-            let items: Vec<_> = message
-                .sessions
-                .iter()
-                .map(|item| (item.ust.as_str(), item.client.as_ref().map(|own| convert::client(Some(own)))))
-                .collect();
-            let common = convert::client(message.client.as_ref());
-            app.verify_sessions(&context, &items, common, message.peek).await.map(verdicts)
+        self.run(request, |app, context, message| async move {
+            let (items, common) = batch(&message);
+            let verdicts = app.verify_sessions(&context, &items, common, message.peek).await?;
+            Ok(v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() })
         })
         .await
     }
@@ -232,11 +214,17 @@ fn session(session: Session) -> v1::UserSession {
     }
 }
 
-fn verdicts(verdicts: Vec<Verdict>) -> v1::BatchVerifySessionsResponse {
-    v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() }
+/// The tokens of a batch, and where the users of all others are.
+pub(super) fn batch(message: &v1::BatchVerifySessionsRequest) -> (Vec<BatchItem<'_>>, ClientInput<'_>) {
+    let items = message.sessions.iter().map(|item| {
+        let own = item.client.as_ref().map(|own| convert::client(Some(own)));
+        (item.ust.as_str(), own)
+    });
+    let items = items.collect();
+    (items, convert::client(message.client.as_ref()))
 }
 
-fn verdict(verdict: Verdict) -> v1::VerifySessionResponse {
+pub(super) fn verdict(verdict: Verdict) -> v1::VerifySessionResponse {
     use v1::verify_session_response::Verdict as Answer;
 
     match verdict {
@@ -264,7 +252,7 @@ fn verified(active: &Active) -> v1::VerifiedSession {
     }
 }
 
-fn inactive(reason: Inactive) -> v1::InactiveSession {
+pub(super) fn inactive(reason: Inactive) -> v1::InactiveSession {
     use v1::InactiveReason as Reason;
 
     let (reason, revoke_reason) = match reason {

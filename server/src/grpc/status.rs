@@ -21,7 +21,7 @@ use crate::error::Error;
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 /// Asks clients that retry by themselves to wait (gRFC A6).
 const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");

@@ -2,6 +2,7 @@
 //! what the token of a request says.
 
 mod calls;
+mod hot;
 mod identity;
 mod limits;
 mod memo;
@@ -236,6 +237,11 @@ impl Grants {
     }
 }
 
+/// Memory that knows nothing: all goes to the services.
+fn forgetful() -> FromMemory {
+    Box::new(|_, _, _, _| Ok(None))
+}
+
 /// A server on a free port.
 struct Server {
     addr: SocketAddr,
@@ -255,10 +261,15 @@ impl Server {
         let double = Double::new();
         let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
         let dispatch = move |_: &'static Method, request| super::routes::call(&session, request);
-        Self::serving(double, dispatch, change).await
+        Self::serving(double, dispatch, forgetful(), change).await
     }
 
-    async fn serving(double: Double, dispatch: impl Dispatch, change: impl FnOnce(&mut config::Server)) -> Self {
+    async fn serving(
+        double: Double,
+        dispatch: impl Dispatch,
+        from_memory: FromMemory,
+        change: impl FnOnce(&mut config::Server),
+    ) -> Self {
         let mut config = config::Config::default().server;
         config.listen = ([127, 0, 0, 1], 0).into();
         (config.workers, config.drain_delay) = (2, Duration::ZERO);
@@ -269,6 +280,7 @@ impl Server {
         let parts = Parts {
             authenticate: Callers::new(),
             dispatch,
+            from_memory,
             health: health.clone(),
             metrics: metrics.clone(),
             clock: Clock::system(),

@@ -83,7 +83,7 @@ fn snake_case(name: &str) -> String {
 async fn every_row_of_the_table_reaches_its_method() {
     let double = Double::new();
     let dispatch = routes_of(&double);
-    let server = Server::serving(double, dispatch, |_| {}).await;
+    let server = Server::serving(double, dispatch, forgetful(), |_| {}).await;
     let client = server.connect().await;
     for method in METHODS {
         let answered = client.call(method.path, &[("authorization", "Bearer mighty")], framed(&[])).await;
@@ -100,7 +100,7 @@ async fn every_row_of_the_table_reaches_its_method() {
 async fn a_batch_may_be_four_times_as_large_as_any_other_request() {
     let double = Double::new();
     let dispatch = routes_of(&double);
-    let server = Server::serving(double, dispatch, |_| {}).await;
+    let server = Server::serving(double, dispatch, forgetful(), |_| {}).await;
     let client = server.connect().await;
     // A field that nobody knows is skipped.
     let message = |length: usize| {

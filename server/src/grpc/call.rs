@@ -10,7 +10,7 @@ use std::task::{Context as Task, Poll, ready};
 
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use lanyard_proto::CORRELATION_ID_HEADER;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -24,6 +24,7 @@ use super::limits::CallerPermit;
 use super::method::{Hot, Method};
 use super::observe::{self, Called};
 use super::open::OpenService;
+use super::sent::Sent;
 use super::status::{self, Refusal};
 use super::{Answering, Request};
 use crate::app::Context;
@@ -33,7 +34,6 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// One call on its way.
 pub(super) struct Call<A: Authenticate, D: Dispatch> {
@@ -44,44 +44,38 @@ pub(super) struct Call<A: Authenticate, D: Dispatch> {
 struct Work<A: Authenticate, D: Dispatch> {
     shared: Arc<Shared<A, D>>,
     stage: Stage,
+    /// Stays in its place until a service takes it: it is large, and each move of it is a copy.
+    request: Option<Request>,
     called: Called,
     correlation_id: CorrelationId,
     arrived: Time,
     started: Instant,
     deadline: Deadline,
+    is_grpc: bool,
+    is_compressed: bool,
+    /// Streams are answered by open services only.
+    open: Option<OpenService>,
+    /// Who calls, once that is known.
+    caller: Option<Arc<Caller>>,
     /// Does this call count among those under way?
     is_counted: bool,
     permit: Option<CallerPermit>,
-    /// Streams are answered by open services only.
-    is_open: bool,
-    is_over: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Stage {
-    Arrived(Request, Option<OpenService>),
+    Arrived,
     /// The caller is not in memory: `app` is asked.
-    Proving(Proving),
+    Proving(BoxFuture<'static, Result<Arc<Caller>, Error>>),
     /// Memory may know the answer: the request is read to ask it.
-    Reading(Reading),
+    Reading {
+        method: &'static Method,
+        hot: Hot,
+        /// Did the request come later than the call?
+        has_waited: bool,
+    },
     Serving(Answering),
     /// The answer was made.
     Over,
-}
-
-struct Proving {
-    caller: BoxFuture<'static, Result<Arc<Caller>, Error>>,
-    method: &'static Method,
-    request: Request,
-}
-
-struct Reading {
-    context: Context,
-    method: &'static Method,
-    hot: Hot,
-    request: Request,
-    /// Did the request come later than the call?
-    has_waited: bool,
 }
 
 enum Next {
@@ -93,29 +87,28 @@ type Outcome = Result<Response<Content>, Refusal>;
 
 impl<A: Authenticate, D: Dispatch> Call<A, D> {
     pub(super) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
-        let (front, headers) = (&shared.front, request.headers());
-        let arrived = front.clock.now();
-        let sent = headers.get(CORRELATION_ID_HEADER).and_then(CorrelationId::from_header);
-        let correlation_id = sent.unwrap_or_else(|| CorrelationId::new(arrived));
+        let sent = Sent::new(request.headers());
+        let arrived = shared.front.clock.now();
+        let correlation_id = sent.correlation_id.and_then(CorrelationId::from_header);
+        let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::new(arrived));
         let (called, open) = called(request.uri().path());
-        let span = observe::span(called, &correlation_id, headers);
+        let span = observe::span(called, &correlation_id, &sent);
         let started = Instant::now();
-        let deadline = Deadline::new(started, headers, front.max_deadline);
-        let is_open = open.is_some();
-        let stage = Stage::Arrived(request, open);
-        let (is_counted, permit, is_over) = (false, None, false);
         let work = Work {
-            shared,
-            stage,
+            stage: Stage::Arrived,
             called,
             correlation_id,
             arrived,
             started,
-            deadline,
-            is_counted,
-            permit,
-            is_open,
-            is_over,
+            deadline: Deadline::new(started, &sent, shared.front.max_deadline),
+            is_grpc: sent.is_grpc(),
+            is_compressed: sent.encoding.is_some(),
+            request: Some(request),
+            shared,
+            open,
+            caller: None,
+            is_counted: false,
+            permit: None,
         };
         Self { span, work }
     }
@@ -143,18 +136,19 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
     fn poll(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
         loop {
             let next = match &mut self.stage {
-                Stage::Arrived(..) => self.start(span),
+                Stage::Arrived => self.start(span),
                 Stage::Proving(proving) => {
-                    let caller = ready!(proving.caller.as_mut().poll(cx));
-                    caller.map_err(Refusal::from).and_then(|caller| self.proved(span, caller))
+                    let caller = ready!(proving.as_mut().poll(cx));
+                    caller.map_err(Refusal::from).and_then(|caller| self.admit(span, caller))
                 }
-                Stage::Reading(reading) => {
-                    let limit = self.shared.front.max_request_bytes.saturating_mul(reading.method.size_factor());
-                    if reading.request.body_mut().poll_read(cx, limit).is_pending() {
-                        reading.has_waited = true;
+                Stage::Reading { method, has_waited, .. } => {
+                    let limit = self.shared.front.max_request_bytes.saturating_mul(method.size_factor());
+                    let inbound = self.request.as_mut().map(Request::body_mut);
+                    if inbound.is_some_and(|inbound| inbound.poll_read(cx, limit).is_pending()) {
+                        *has_waited = true;
                         return Poll::Pending;
                     }
-                    self.read()
+                    self.ask_memory()
                 }
                 Stage::Serving(serving) => {
                     let Ok(response) = ready!(serving.as_mut().poll(cx));
@@ -170,82 +164,73 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         }
     }
 
-    fn leave_stage(&mut self) -> Stage {
-        std::mem::replace(&mut self.stage, Stage::Over)
-    }
-
     fn start(&mut self, span: &Span) -> Result<Next, Refusal> {
-        let Stage::Arrived(mut request, open) = self.leave_stage() else { return Err(out_of_order()) };
-        if !is_grpc(request.headers()) {
+        if !self.is_grpc {
             return Err(Refusal::NotGrpc);
         }
         let front = &self.shared.front;
-        if let Some(service) = open {
-            let answering = front.open.call(&service, request).ok_or(Refusal::MethodUnknown)?;
+        if let Some(service) = &self.open {
+            let request = self.request.take().ok_or_else(out_of_order)?;
+            let answering = front.open.call(service, request).ok_or(Refusal::MethodUnknown)?;
             return Ok(Next::Stage(Stage::Serving(answering)));
         }
         // The contract is public: anybody may know that a method is not in it.
-        let Called::Method(_, method) = self.called else { return Err(Refusal::MethodUnknown) };
+        if !matches!(self.called, Called::Method(..)) {
+            return Err(Refusal::MethodUnknown);
+        }
         front.in_flight.enter()?;
         self.is_counted = true;
-        let proof = Proof::take(request.headers_mut(), &self.shared.peer)?;
-        let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? else {
-            let authenticate = front.authenticate.clone();
-            let caller = Box::pin(async move { authenticate.authenticate(proof.credential()?).await });
-            return Ok(Next::Stage(Stage::Proving(Proving { caller, method, request })));
-        };
-        self.admit(span, caller, method, request)
-    }
-
-    fn proved(&mut self, span: &Span, caller: Arc<Caller>) -> Result<Next, Refusal> {
-        let Stage::Proving(Proving { method, request, .. }) = self.leave_stage() else { return Err(out_of_order()) };
-        self.admit(span, caller, method, request)
+        let headers = self.request.as_mut().map(Request::headers_mut).ok_or_else(out_of_order)?;
+        let proof = Proof::take(headers, &self.shared.peer)?;
+        if let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? {
+            return self.admit(span, caller);
+        }
+        let authenticate = front.authenticate.clone();
+        let caller = Box::pin(async move { authenticate.authenticate(proof.credential()?).await });
+        Ok(Next::Stage(Stage::Proving(caller)))
     }
 
     /// What remains once the caller is known: may they, are they too many, and on to memory or the service.
-    fn admit(
-        &mut self,
-        span: &Span,
-        caller: Arc<Caller>,
-        method: &'static Method,
-        request: Request,
-    ) -> Result<Next, Refusal> {
+    fn admit(&mut self, span: &Span, caller: Arc<Caller>) -> Result<Next, Refusal> {
+        let Called::Method(_, method) = self.called else { return Err(out_of_order()) };
         authorize(&caller, method)?;
         if !span.is_disabled() {
             span.record("caller", caller.name.as_str());
         }
         self.permit = Some(CallerPermit::enter(caller.clone())?);
-        let context = Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip };
+        self.caller = Some(caller);
         match method.hot {
-            Some(hot) if !request.headers().contains_key(GRPC_ENCODING) => {
-                let reading = Reading { context, method, hot, request, has_waited: false };
-                Ok(Next::Stage(Stage::Reading(reading)))
-            }
-            _ => Ok(self.dispatch(context, method, request)),
+            Some(hot) if !self.is_compressed => Ok(Next::Stage(Stage::Reading { method, hot, has_waited: false })),
+            _ => self.dispatch(method),
         }
     }
 
     /// The request is here, as far as it is of any use: memory answers it, or the service does.
-    fn read(&mut self) -> Result<Next, Refusal> {
-        let Stage::Reading(Reading { context, method, hot, request, has_waited }) = self.leave_stage() else {
-            return Err(out_of_order());
-        };
+    fn ask_memory(&mut self) -> Result<Next, Refusal> {
+        let Stage::Reading { method, hot, has_waited } = self.stage else { return Err(out_of_order()) };
         let front = &self.shared.front;
         let now = if has_waited { front.clock.now() } else { self.arrived };
-        let known = match request.body().message() {
-            Some(message) => (front.from_memory)(hot, &context, message, now)?,
-            None => None,
+        let Some(message) = self.request.as_ref().and_then(|request| request.body().message()) else {
+            return self.dispatch(method);
         };
-        let Some(message) = known else { return Ok(self.dispatch(context, method, request)) };
+        let context = self.context()?;
+        let Some(message) = (front.from_memory)(hot, &context, message, now)? else { return self.dispatch(method) };
         let mut response = Response::new(Content::Message(message));
         response.headers_mut().reserve(2);
         response.headers_mut().insert(CONTENT_TYPE, GRPC);
         Ok(Next::Answer(response))
     }
 
-    fn dispatch(&self, context: Context, method: &'static Method, mut request: Request) -> Next {
+    fn dispatch(&mut self, method: &'static Method) -> Result<Next, Refusal> {
+        let context = self.context()?;
+        let mut request = self.request.take().ok_or_else(out_of_order)?;
         request.extensions_mut().insert(context);
-        Next::Stage(Stage::Serving((self.shared.front.dispatch)(method, request)))
+        Ok(Next::Stage(Stage::Serving((self.shared.front.dispatch)(method, request))))
+    }
+
+    fn context(&self) -> Result<Context, Refusal> {
+        let caller = self.caller.clone().ok_or_else(out_of_order)?;
+        Ok(Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip })
     }
 
     /// Makes the answer of what came of the call.
@@ -259,19 +244,20 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
             Err(refusal) => refused(&refusal, &id, method),
         };
         response.headers_mut().insert(CORRELATION_ID_HEADER, id.to_header());
-        let ending = self.is_open.then(|| Box::pin(self.shared.front.streams_end.clone().cancelled_owned()));
+        let ending = self.open.is_some().then(|| Box::pin(self.shared.front.streams_end.clone().cancelled_owned()));
         self.end(code);
         response.map(|body| Answer::new(body, id, method, ending))
     }
 
     /// Lets go of all that the call holds, and counts it: once.
     fn end(&mut self, code: Code) {
-        if std::mem::replace(&mut self.is_over, true) {
+        if matches!(self.stage, Stage::Over) {
             return;
         }
-        let stage = self.leave_stage();
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
         // A handler that panicked may panic again when it is dropped; the connection must not pay for that.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
+        self.request = None;
         self.permit = None;
         let front = &self.shared.front;
         if self.is_counted {
@@ -301,12 +287,6 @@ fn called(path: &str) -> (Called, Option<OpenService>) {
         Some(reflection) => (Called::Reflection, Some(reflection)),
         None => (Called::Unknown, None),
     }
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind =
-        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    matches!(kind, Some([] | [b'+' | b';', ..]))
 }
 
 fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Code, Response<Content>) {

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::sent::Sent;
 
 /// The end of a call. The timer is armed only when the call has to wait: a verdict from memory never does.
 pub(super) struct Deadline {
@@ -14,8 +15,8 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    pub(super) fn new(started: Instant, headers: &HeaderMap, limit: Duration) -> Self {
-        let asked = headers.get("grpc-timeout").and_then(|value| parse(value.as_bytes()));
+    pub(super) fn new(started: Instant, sent: &Sent<'_>, limit: Duration) -> Self {
+        let asked = sent.timeout.and_then(|value| parse(value.as_bytes()));
         Self { at: started + asked.map_or(limit, |asked| asked.min(limit)), timer: None }
     }
 
@@ -46,6 +47,8 @@ fn parse(value: &[u8]) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[test]
@@ -67,9 +70,9 @@ mod tests {
             let started = Instant::now();
             let headers =
                 HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), sent.parse().expect("ASCII"))]);
-            assert_eq!(Deadline::new(started, &headers, limit).at - started, holds, "{sent:?}");
+            assert_eq!(Deadline::new(started, &Sent::new(&headers), limit).at - started, holds, "{sent:?}");
         }
         let started = Instant::now();
-        assert_eq!(Deadline::new(started, &HeaderMap::new(), limit).at - started, limit);
+        assert_eq!(Deadline::new(started, &Sent::default(), limit).at - started, limit);
     }
 }

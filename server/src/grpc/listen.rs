@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
@@ -32,8 +33,11 @@ use super::tls;
 use crate::config;
 use crate::stop::Stop;
 
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that vanished is noticed within a minute, by the kernel: HTTP/2's own pings would cost each call a lock and two
+/// looks at the clock.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
 /// Streams that a client may open and reset before the server has noticed (rapid reset).
 const MAX_PENDING_RESETS: usize = 32;
 const MAX_LOCAL_RESETS: usize = 1024;
@@ -217,8 +221,6 @@ impl<A: Authenticate, D: Dispatch> Worker<A, D> {
             .max_header_list_size(config.max_header_bytes)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            .keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             // gRPC has no use for it.
             .auto_date_header(false);
         Self { front, http, tls, max_age: config.max_connection_age, phase: phase.clone() }
@@ -240,7 +242,8 @@ impl<A: Authenticate, D: Dispatch> Worker<A, D> {
         let Accepted { stream, peer, number } = accepted;
         // A socket that was closed meanwhile.
         let Ok(stream) = TcpStream::from_std(stream) else { return };
-        let _ = stream.set_nodelay(true);
+        // Refused by a socket that is broken already: whoever reads from it will see.
+        let _ = configure(&stream);
         let age = spread(self.max_age, number);
         let Some(tls) = &self.tls else {
             return self.drive(stream, Peer::new(peer.ip(), ClientCertificate::None), age).await;
@@ -273,6 +276,19 @@ async fn grown_old(age: Option<Duration>) {
     }
 }
 
+/// Answers leave at once, and a client that is gone does not keep its connection.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Probes are sent only when nothing else is on its way: this is for what is.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
+    Ok(())
+}
+
 /// The age of the connection of this number: a tenth more or less than `age`, so that connections made together do not
 /// end together. The golden ratio spreads any run of numbers evenly.
 fn spread(age: Duration, number: usize) -> Option<Duration> {
@@ -294,6 +310,23 @@ fn log_end(result: hyper::Result<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_vanished_is_noticed_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let (accepted, _client) = tokio::join!(listener.accept(), TcpStream::connect(addr));
+        let (accepted, _) = accepted.expect("a connection");
+        configure(&accepted).expect("options");
+        let socket = SockRef::from(&accepted);
+        assert!(accepted.nodelay().expect("an option") && socket.keepalive().expect("an option"));
+        let idle = socket.tcp_keepalive_time().expect("an option");
+        let probes = socket.tcp_keepalive_retries().expect("an option");
+        let dead_after = idle + socket.tcp_keepalive_interval().expect("an option") * probes;
+        assert!(dead_after <= Duration::from_mins(1), "{dead_after:?}");
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(dead_after));
+    }
 
     #[test]
     fn connections_made_together_do_not_end_together() {

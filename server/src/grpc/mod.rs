@@ -41,6 +41,7 @@ mod observe;
 mod open;
 mod peer;
 mod routes;
+mod sent;
 mod session;
 mod status;
 mod tls;

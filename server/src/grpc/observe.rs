@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -15,6 +14,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use super::method::{METHODS, Method};
+use super::sent::Sent;
 use crate::correlation::CorrelationId;
 use crate::metrics::Metrics;
 
@@ -181,8 +181,8 @@ const CODE_NAMES: [&str; CODES] = [
 
 /// The span of a call: at level INFO, and at DEBUG for the hot methods, unless the caller's trace is sampled. Whether it
 /// would be recorded is decided before it is made: making one that nobody records costs a fifth of a verification.
-pub(super) fn span(called: Called, correlation_id: &CorrelationId, headers: &HeaderMap) -> Span {
-    let trace = headers.get("traceparent").and_then(|value| TraceParent::parse(value.as_bytes()));
+pub(super) fn span(called: Called, correlation_id: &CorrelationId, sent: &Sent<'_>) -> Span {
+    let trace = sent.traceparent.and_then(|value| TraceParent::parse(value.as_bytes()));
     let hot = matches!(called, Called::Method(_, method) if method.hot.is_some()) || matches!(called, Called::Health);
     let wanted = !hot || trace.is_some_and(|trace| trace.sampled);
     let span = if wanted {
@@ -219,6 +219,8 @@ impl<'a> TraceParent<'a> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[test]
@@ -265,7 +267,7 @@ mod tests {
         };
         let is_made = |level, called, headers: &HeaderMap| {
             let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::sink).finish();
-            tracing::subscriber::with_default(subscriber, || !span(called, &id, headers).is_disabled())
+            tracing::subscriber::with_default(subscriber, || !span(called, &id, &Sent::new(headers)).is_disabled())
         };
         let (info, debug, none) = (tracing::Level::INFO, tracing::Level::DEBUG, HeaderMap::new());
         assert!(is_made(info, create, &none) && is_made(info, Called::Unknown, &none));

@@ -93,10 +93,11 @@ impl App {
         if !page.is_first() {
             return Ok(None);
         }
-        let Some(Verdict::Active(active)) = self.verify_cached(context, input.client, input.ust, false, now)? else {
+        let client = self.client(context, input.client)?;
+        let Some(Verdict::Active(active)) = self.verdict_from_memory(&client, input.ust, now, false) else {
             return Ok(None);
         };
-        let acting = Acting { session: active.session, client: self.client(context, input.client)? };
+        let acting = Acting { session: active.session, client };
         may_relay(context, acting.is_super_user())?;
         if user.is_some_and(|user| user != acting.user()) {
             return Ok(None);

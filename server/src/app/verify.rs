@@ -135,10 +135,7 @@ impl App {
         now: Time,
     ) -> Result<Option<Verdict>> {
         let client = self.client(context, client)?;
-        let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
-            return Ok(Some(Verdict::Inactive(Inactive::Malformed)));
-        };
-        Ok(self.verdict_from_memory(&client, token, now, peek))
+        Ok(self.verdict_from_memory(&client, ust, now, peek))
     }
 
     /// The verdicts on many tokens, if all can be told without waiting.
@@ -155,11 +152,7 @@ impl App {
         let mut verdicts = Vec::with_capacity(items.len());
         for (ust, own) in items {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
-            let verdict = match TokenRef::parse(TokenKind::Ust, ust) {
-                None => Some(Verdict::Inactive(Inactive::Malformed)),
-                Some(token) => self.verdict_from_memory(&client, token, now, peek),
-            };
-            let Some(verdict) = verdict else { return Ok(None) };
+            let Some(verdict) = self.verdict_from_memory(&client, ust, now, peek) else { return Ok(None) };
             verdicts.push(verdict);
         }
         Ok(Some(verdicts))
@@ -194,11 +187,8 @@ impl App {
         let mut missing: Vec<TokenHash> = Vec::new();
         for (ust, own) in items {
             let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
-            let token = TokenRef::parse(TokenKind::Ust, ust);
-            let verdict = token.map_or(Some(Verdict::Inactive(Inactive::Malformed)), |token| {
-                self.verdict_from_memory(&client, token, now, peek)
-            });
-            if let (Some(token), None) = (token, &verdict) {
+            let verdict = self.verdict_from_memory(&client, ust, now, peek);
+            if let (Some(token), None) = (TokenRef::parse(TokenKind::Ust, ust), &verdict) {
                 missing.extend(self.parts.keyring.token_hashes(token));
             }
             known.push((client, verdict));
@@ -229,12 +219,12 @@ impl App {
     }
 
     pub(super) async fn verify(&self, client: &Client<'_>, ust: &str, peek: bool) -> Result<Verdict> {
+        if let Some(verdict) = self.verdict_from_memory(client, ust, self.parts.clock.now(), peek) {
+            return Ok(verdict);
+        }
         let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
             return Ok(Verdict::Inactive(Inactive::Malformed));
         };
-        if let Some(verdict) = self.verdict_from_memory(client, token, self.parts.clock.now(), peek) {
-            return Ok(verdict);
-        }
         for hash in self.parts.keyring.token_hashes(token) {
             if let Some(session) = self.parts.store.session_by_token(&hash).await? {
                 return self.verdict(client, session, peek).await;
@@ -258,7 +248,10 @@ impl App {
 
     /// `None`: the database has to be asked. The session is not in memory; or the token is so old that its session has to be
     /// ended; or the session seems idle, and there may have been activity through another of its tokens or at another server.
-    fn verdict_from_memory(&self, client: &Client<'_>, token: TokenRef<'_>, now: Time, peek: bool) -> Option<Verdict> {
+    pub(super) fn verdict_from_memory(&self, client: &Client<'_>, ust: &str, now: Time, peek: bool) -> Option<Verdict> {
+        let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
+            return Some(Verdict::Inactive(Inactive::Malformed));
+        };
         let store = &self.parts.store;
         let cached = |hash| store.cached_session(&hash).map(|session| (hash, session));
         let (hash, session) = self.parts.keyring.token_hashes(token).find_map(cached)?;

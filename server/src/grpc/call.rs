@@ -142,7 +142,7 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
                     caller.map_err(Refusal::from).and_then(|caller| self.admit(span, caller))
                 }
                 Stage::Reading { method, has_waited, .. } => {
-                    let limit = self.shared.front.max_request_bytes.saturating_mul(method.size_factor());
+                    let limit = self.shared.front.max_request_bytes(method);
                     let inbound = self.request.as_mut().map(Request::body_mut);
                     if inbound.is_some_and(|inbound| inbound.poll_read(cx, limit).is_pending()) {
                         *has_waited = true;
@@ -210,7 +210,8 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         let Stage::Reading { method, hot, has_waited } = self.stage else { return Err(out_of_order()) };
         let front = &self.shared.front;
         let now = if has_waited { front.clock.now() } else { self.arrived };
-        let Some(message) = self.request.as_ref().and_then(|request| request.body().message()) else {
+        let limit = front.max_request_bytes(method);
+        let Some(message) = self.request.as_ref().and_then(|request| request.body().message(limit)) else {
             return self.dispatch(method);
         };
         let context = self.context()?;

@@ -37,7 +37,7 @@ pub struct Front<A, D> {
     pub(super) metrics: Arc<RpcMetrics>,
     pub(super) clock: Clock,
     pub(super) max_deadline: Duration,
-    pub(super) max_request_bytes: usize,
+    max_request_bytes: usize,
     pub(super) health: Health,
     /// Ends what has no end of its own.
     pub(super) streams_end: CancellationToken,
@@ -68,6 +68,11 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
             health: parts.health,
             streams_end: CancellationToken::new(),
         }
+    }
+
+    /// How long a message of `method` may be.
+    pub(super) fn max_request_bytes(&self, method: &Method) -> usize {
+        self.max_request_bytes.saturating_mul(method.size_factor())
     }
 }
 

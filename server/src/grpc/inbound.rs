@@ -25,9 +25,9 @@ impl Inbound {
         Self { read: Bytes::new(), failed: None, rest }
     }
 
-    /// Ready when the request has ended, or is longer than a message of `limit` bytes, or has failed.
+    /// Ready when the request has ended, or has failed, or is none that [`Self::message`] returns.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
-        while self.failed.is_none() && self.read.len() <= limit.saturating_add(PREFIX) && !self.rest.is_end_stream() {
+        while self.failed.is_none() && self.may_be_message(limit) && !self.rest.is_end_stream() {
             match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
                 Some(Ok(frame)) => self.add(frame),
                 Some(Err(error)) => self.failed = Some(error),
@@ -49,12 +49,26 @@ impl Inbound {
         self.read = read.freeze();
     }
 
-    /// The message, if what was read ahead is exactly one that is not compressed.
-    pub(super) fn message(&self) -> Option<&[u8]> {
-        let (&[flag, a, b, c, d], message) = self.read.split_first_chunk::<PREFIX>()?;
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-        (flag == 0 && length == message.len() && self.failed.is_none()).then_some(message)
+    /// A message that says to be too long, or compressed, is not waited for.
+    fn may_be_message(&self, limit: usize) -> bool {
+        let Some(prefix) = self.read.first_chunk() else { return true };
+        length(*prefix).is_some_and(|length| length <= limit && self.read.len() <= PREFIX + length)
     }
+
+    /// The message, if what was read ahead is exactly one, not compressed and of at most `limit` bytes.
+    pub(super) fn message(&self, limit: usize) -> Option<&[u8]> {
+        let (prefix, message) = self.read.split_first_chunk()?;
+        let length = length(*prefix)?;
+        (length <= limit && length == message.len() && self.failed.is_none()).then_some(message)
+    }
+}
+
+/// Length of the message that follows, if it is not compressed.
+fn length([flag, length @ ..]: [u8; PREFIX]) -> Option<usize> {
+    if flag != 0 {
+        return None;
+    }
+    usize::try_from(u32::from_be_bytes(length)).ok()
 }
 
 impl Body for Inbound {

@@ -86,7 +86,7 @@ impl Cli {
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
-            Command::Config(config) => config.run(output),
+            Command::Config(config) => wait_for(config.run(output)),
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
@@ -133,6 +133,11 @@ mod tests {
         for line in [
             "serve --dev --data-dir x",
             "session login --username demo --save --password-stdin --endpoint http://127.0.0.1:1",
+            "session login --platform micetro --username demo --unique-name desk --totp 1 --password-stdin",
+            "session list --on-platform micetro",
+            "session revoke-all --on-platform micetro",
+            "config check --probe",
+            "serve --dev --platform micetro=http://127.0.0.1:8080",
             "session verify --peek --json --ust-file x",
             "session renew --rotate --app CRM --remote-addr 192.0.2.7",
             "session revoke-all --everyone --keep-current",
@@ -166,6 +171,14 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         for line in [
             "session revoke-all --everyone --user demo",
+            "session revoke-all --everyone --on-platform x",
+            "session login --platform micetro",
+            "session login --platform micetro --jwt",
+            "session login --platform micetro --username x --new-password",
+            "session login --username x --unique-name y",
+            "serve --platform micetro=http://127.0.0.1:8080",
+            "serve --dev --platform micetro",
+            "serve --dev --platform micetro=ftp://x",
             "caller create shop --grant session.fly",
             "definition create shop",
             "definition create shop --basic-auth a --jwt b",

@@ -92,12 +92,16 @@ impl Exit {
     fn of_error(error: &Error) -> Self {
         match error {
             Error::CallerUnauthenticated | Error::SessionInvalid | Error::LoginFailed => Self::Unauthenticated,
-            Error::CallerForbidden { .. } | Error::SuperUserRequired => Self::PermissionDenied,
+            Error::CallerForbidden { .. }
+            | Error::SuperUserRequired
+            | Error::PlatformRoleMissing
+            | Error::PlatformAccessDenied { .. } => Self::PermissionDenied,
             Error::SessionNotFound | Error::UserNotFound | Error::AttributeNotFound | Error::DefinitionNotFound => {
                 Self::NotFound
             }
             Error::StoreUnavailable { .. }
             | Error::Overloaded { .. }
+            | Error::PlatformUnavailable { .. }
             | Error::ShuttingDown
             | Error::DeadlineExceeded => Self::Unavailable,
             _ => Self::Failed,
@@ -201,7 +205,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// An error and what caused it, each said once.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     for source in std::iter::successors(error.source(), |error| error.source()) {
         let source = source.to_string();

@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod keys;
 mod link;
+mod micetro;
 mod migrate;
 mod operator;
 mod output;
@@ -70,6 +71,7 @@ enum Command {
     Attribute(attribute::Attribute),
     Definition(definition::Definition),
     Link(link::Link),
+    Micetro(micetro::Micetro),
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
@@ -92,6 +94,7 @@ impl Cli {
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
             Command::Definition(definition) => wait_for(definition.run(output)),
             Command::Link(link) => wait_for(link.run(output)),
+            Command::Micetro(micetro) => wait_for(micetro.run(output)),
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
@@ -154,6 +157,10 @@ mod tests {
             "link update lnk_1 --active false --etag 2",
             "link delete lnk_1",
             "link lookup 7 jwt:somebody",
+            "micetro get /dnsServers --param limit=1 -p filter=name=^ns --unwrap --expect 200 --ust-file x",
+            "micetro put /dnsZones/1 --body {\"properties\":{}}",
+            "micetro post /dnsZones --body-file -",
+            "micetro version",
             "audit list --correlation-id x --outcome refused --since 1h",
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
@@ -189,6 +196,11 @@ mod tests {
             "user update",
             "link create demo",
             "link lookup reporting",
+            "micetro get",
+            "micetro get /dnsServers --param limit",
+            "micetro get /dnsServers --expect 20",
+            "micetro post /dnsZones --body {",
+            "micetro post /dnsZones --body {} --body-file x",
             "link create-own",
             "link create-own --jwt --basic-auth x",
             "link update lnk_1",

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lanyard_client::v1::ErrorReason;
-use lanyard_client::{Code, ConnectError};
+use lanyard_client::{Code, ConnectError, MicetroError};
 use lanyard_server::config::ConfigError;
 use lanyard_server::crypto::KeyringError;
 use lanyard_server::error::Error;
@@ -89,6 +89,16 @@ impl Exit {
         }
     }
 
+    fn of_micetro(error: &MicetroError) -> Self {
+        match error {
+            error if error.is_unauthenticated() => Self::Unauthenticated,
+            error if error.is_access_denied() => Self::PermissionDenied,
+            error if error.is_not_found() => Self::NotFound,
+            error if error.is_unavailable() => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+
     fn of_error(error: &Error) -> Self {
         match error {
             Error::CallerUnauthenticated | Error::SessionInvalid | Error::LoginFailed => Self::Unauthenticated,
@@ -131,6 +141,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What a server said about it.
     pub(crate) refusal: Option<Box<lanyard_client::Error>>,
+    /// What Micetro said about it.
+    pub(crate) micetro: Option<Box<MicetroError>>,
 }
 
 /// How a command ended.
@@ -138,7 +150,7 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), refusal: None }
+        Self { exit, message: message.into(), refusal: None, micetro: None }
     }
 
     pub(crate) fn is(&self, reason: ErrorReason) -> bool {
@@ -148,8 +160,18 @@ impl Failure {
 
 impl From<lanyard_client::Error> for Failure {
     fn from(error: lanyard_client::Error) -> Self {
-        let exit = Exit::of_code(error.code);
-        Self { exit, message: error.message.clone(), refusal: Some(Box::new(error)) }
+        let (exit, message) = (Exit::of_code(error.code), error.message.clone());
+        Self { refusal: Some(Box::new(error)), ..Self::new(exit, message) }
+    }
+}
+
+impl From<MicetroError> for Failure {
+    fn from(error: MicetroError) -> Self {
+        if let Some(refusal) = error.lanyard() {
+            return refusal.clone().into();
+        }
+        let exit = Exit::of_micetro(&error);
+        Self { exit, message: error.message.clone(), refusal: None, micetro: Some(Box::new(error)) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use lanyard_client::secrecy::ExposeSecret as _;
 use lanyard_client::{Error, ErrorReason, MicetroClient, MicetroError, MicetroErrorKind, MicetroReply, UserSession};
+use lanyard_server::config::Platform;
 use lanyard_tests::any_database;
 use lanyard_tests::support::answers::events_of;
 use lanyard_tests::support::certificates::Authority;
@@ -445,7 +446,8 @@ async fn a_micetro_is_trusted_by_the_authority_that_is_configured(database: Data
 }
 
 async fn nothing_that_is_shown_holds_the_credential(database: Database) {
-    for change in [|_: &mut _| {}, basic as fn(&mut _)] {
+    let modes: [fn(&mut Platform); 2] = [|_| {}, basic];
+    for change in modes {
         let at = OnPlatform::start_with(database, change).await;
         let session = session(&at).await;
         let client = session.micetro_api().v2();

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use http::Method;
 use lanyard_client::secrecy::ExposeSecret as _;
-use lanyard_client::{Error, ErrorReason, MicetroClient, MicetroError, MicetroErrorKind, MicetroReply, UserSession};
+use lanyard_client::{
+    Client, Error, ErrorReason, MicetroClient, MicetroError, MicetroErrorKind, MicetroReply, RetryPolicy, UserSession,
+};
 use lanyard_server::config::Platform;
 use lanyard_tests::any_database;
+use lanyard_tests::support::PATIENCE;
 use lanyard_tests::support::answers::events_of;
 use lanyard_tests::support::certificates::Authority;
 use lanyard_tests::support::micetro::{ALICE, Access, FakeMicetro, Fault, Injection, Refusal};
@@ -42,8 +45,12 @@ any_database!(
     nothing_that_is_shown_holds_the_credential,
 );
 
+/// Alice's session, with a client that does not wait between two attempts.
 async fn session(at: &OnPlatform) -> UserSession {
-    at.server.client().user_session(&at.log_in().await.ust).await.expect("the session is good")
+    let retry = RetryPolicy { initial_backoff: Duration::ZERO, ..RetryPolicy::never() };
+    let builder = Client::builder(at.server.url()).api_key(at.server.key.clone()).retry(retry).deadline(PATIENCE);
+    let client = builder.connect_lazy().expect("a client of a local server");
+    client.user_session(&at.log_in().await.ust).await.expect("the session is good")
 }
 
 /// Alice's client, which has its credential already; what Micetro saw of that is forgotten.

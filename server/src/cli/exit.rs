@@ -69,7 +69,7 @@ impl Exit {
             Self::Usage => "the command line is wrong",
             Self::Unauthenticated => "the caller's key, the session or the login is not good",
             Self::PermissionDenied => "the caller or the user may not do this",
-            Self::NotFound => "there is no such session, user, attribute or definition",
+            Self::NotFound => "there is no such session, user, attribute, definition or object of Micetro",
             Self::Unavailable => "the server or the database cannot be reached, or does not serve now",
             Self::NotGood => "session verify: the token is not good",
             Self::AuditProblems => "audit verify: the trail was tampered with",

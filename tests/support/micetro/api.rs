@@ -84,7 +84,8 @@ fn answered(shared: &Shared, parts: &Parts, request: &Request<'_>) -> Answered {
 }
 
 pub(super) fn parsed(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(body).map_err(|_| Refusal::invalid("The body is not valid JSON."))
+    let parsed = serde_json::from_slice::<serde_json::Map<_, _>>(body);
+    parsed.map(Value::Object).map_err(|_| Refusal::invalid("The body is not a valid JSON object."))
 }
 
 fn credentials(body: &[u8]) -> Result<(String, String), Refusal> {

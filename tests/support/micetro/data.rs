@@ -46,7 +46,7 @@ pub(super) const ADDRESSES: Kind = Kind {
 };
 
 /// The tables, in the order of [`Data::default`].
-const KINDS: [Kind; 10] = [
+static KINDS: [Kind; 10] = [
     kind("addressSpaces", "addressSpace"),
     kind("organizations", "organization"),
     Kind { optional: &["name", "address", "enabled", "customProperties"], ..kind("dnsServers", "dnsServer") },

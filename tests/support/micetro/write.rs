@@ -21,7 +21,7 @@ impl State {
         let kind = self.writable(collection)?.kind;
         let mut body = parsed(body)?;
         let prepare = |mut row: Value| {
-            if let Some(zone) = &zone {
+            if let (Some(zone), true) = (&zone, row.is_object()) {
                 row["dnsZoneRef"] = zone.as_str().into();
             }
             row

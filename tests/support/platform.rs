@@ -1,7 +1,7 @@
 //! A server with the fake Micetro as its platform.
 
-use lanyard_client::v1::{GetPlatformAuthRequest, GetPlatformAuthResponse, PlatformCredential};
 use lanyard_client::v1::create_session_request::Credential;
+use lanyard_client::v1::{GetPlatformAuthRequest, GetPlatformAuthResponse, PlatformCredential};
 use lanyard_client::{Error, Login, Subject};
 use lanyard_server::config::{Config, CredentialMode, Platform};
 use lanyard_server::store::{HeldCredential, SessionPlatformRow};

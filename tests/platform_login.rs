@@ -45,7 +45,7 @@ async fn a_platform_that_says_yes_makes_a_session(database: Database) {
     let on = OnPlatform::start(database).await;
     let login = on.log_in().await;
     assert_eq!(login.session.user_id, on.server.alice.user_id);
-    assert_eq!(login.session.auth_type(), lanyard_client::AuthType::Platform);
+    assert_eq!(login.session.auth_type(), lanyard_client::v1::AuthType::Platform);
     let event = events_of(&on.server, "session.create").await.remove(0);
     assert_eq!((event.reason.as_str(), event.session.unwrap().to_string()), ("", login.session.session_id.clone()));
     assert!(event.detail.contains(r#""platform":"micetro""#), "{}", event.detail);
@@ -124,7 +124,7 @@ async fn a_user_is_made_at_the_first_login_where_the_platform_may(database: Data
     assert_eq!(created.iter().filter(of_zoe).count(), 1);
     let user = on.server.as_root().await.get_user(&made[0].user_id).await.unwrap();
     assert_eq!((user.username.as_str(), user.has_password), (ZOE.0, false));
-    assert!(!user.roles().any(|role| role == lanyard_client::Role::SuperUser));
+    assert!(!user.is_super_user);
     // Who was there before stays who they are.
     assert_eq!(on.log_in().await.session.user_id, on.server.alice.user_id);
 }

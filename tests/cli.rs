@@ -8,6 +8,8 @@ mod link;
 mod login;
 #[path = "cli/micetro.rs"]
 mod micetro;
+#[path = "cli/platform.rs"]
+mod platform;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -444,7 +444,10 @@ async fn a_platform_is_believed_over_tls_only_if_its_authority_is_trusted(databa
 }
 
 async fn who_gives_up_waiting_leaves_no_session_on_the_platform(database: Database) {
-    let on = OnPlatform::start_with(database, |platform| platform.timeout = Duration::from_millis(1500)).await;
+    let on = OnPlatform::start_with(database, |platform| {
+        (platform.timeout, platform.connect_timeout) = (Duration::from_millis(1500), Duration::from_secs(1));
+    })
+    .await;
     // The session is there, and who it is of is not said: long enough for the caller to go away.
     on.micetro.fails(Injection::new(Fault::Trickle).at("/users/."));
     let request = CreateSessionRequest { credential: Some(Credential::Platform(credential(ALICE))), client: None };

@@ -63,7 +63,7 @@ fn what_micetro_refuses_is_said_with_its_code_and_exits_as_such() {
     micetro.end_sessions();
     let over = home.run("micetro get /dnsServers --json");
     assert_eq!((over.code, &over.error()["reason"]), (Some(3), &json!("SESSION_INVALID")), "{}", over.stderr);
-    home.log_in("demo");
+    home.log_in("demo_user");
     let standalone = home.run("micetro get /dnsServers --json");
     assert_eq!((standalone.code, &standalone.error()["reason"]), (Some(1), &json!("PLATFORM_SESSION_REQUIRED")));
 }

@@ -163,6 +163,10 @@ impl Answer {
     }
 }
 
+/// A list of anything.
+#[derive(Deserialize)]
+pub(super) struct Listed {}
+
 #[derive(Deserialize)]
 pub(super) struct OpenedSession {
     session: Zeroizing<String>,

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, CredentialMode, Origin};
 use crate::error::{Error, Fault};
-use answer::{OpenedSession, PreLogin, Whose, base_version};
+use answer::{Listed, OpenedSession, PreLogin, Whose, base_version};
 use call::{Call, Calls};
 
 pub use answer::Problem;
@@ -131,7 +131,7 @@ impl Micetro {
             }
             CredentialMode::Basic => {
                 let authorization = basic(username, password).ok_or(Problem::Refused { code: None })?;
-                self.shared.calls.repeatedly(&Call::get(PROBE).with_authorization(&authorization)).await?;
+                let _: Listed = self.get(PROBE, Some(&authorization)).await?;
                 authorization
             }
         };
@@ -141,8 +141,7 @@ impl Micetro {
     /// Is the credential still good? It is, too, where it may not do what is asked for.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn probe(&self, authorization: &str) -> Result<(), Problem> {
-        let probe = Call::get(PROBE).with_authorization(authorization);
-        match self.in_time(async { Ok(self.shared.calls.repeatedly(&probe).await?) }).await {
+        match self.in_time(self.get::<Listed>(PROBE, Some(authorization))).await {
             Ok(_) | Err(Problem::Fault(Error::PlatformAccessDenied { .. })) => Ok(()),
             Err(problem) => Err(problem),
         }

@@ -181,7 +181,10 @@ mod tests {
 
     #[test]
     fn the_number_of_a_platforms_error_is_told() {
-        let details = |domain, code| ErrorDetails::with_error_info("PLATFORM_BUSY", domain, [("upstream_code", code)]);
+        let details = |domain, code: &str| {
+            let metadata = [("upstream_code".to_owned(), code.to_owned())];
+            ErrorDetails::with_error_info("PLATFORM_BUSY", domain, metadata)
+        };
         let told = |details| error(Code::ResourceExhausted, "busy", details).upstream_code;
         assert_eq!(told(details(ERROR_DOMAIN, "1037")), Some(1037));
         assert_eq!(told(details(ERROR_DOMAIN, "many")), None);

@@ -47,7 +47,7 @@ impl App {
             }
             match self.reseal_platform_credentials().await {
                 Ok(resealed) if resealed > 0 => {
-                    tracing::info!(resealed, "credentials are sealed under the current key")
+                    tracing::info!(resealed, "credentials are sealed under the current key");
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "sealing under the current key failed; it is tried again"),

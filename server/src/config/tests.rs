@@ -171,6 +171,19 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[jwt]\njwks_min_refresh = '0s'", "jwt.jwks_min_refresh: must be more than 0"),
         ("[jwt]\njwks_min_refresh = '11m'", "jwt.jwks_min_refresh: at most"),
         ("[jwt]\njwks_stale = '8d'", "jwt.jwks_stale: at most 7d"),
+        ("[cache]\ncapacity = 0", "cache.capacity: must be more than 0"),
+        ("[purge]\ninterval = '0s'", "purge.interval: must be more than 0"),
+        ("[purge]\nbatch = 0", "purge.batch: between"),
+        ("[log]\nlevel = 'lanyard=loud'", "log.level: is neither"),
+    ] {
+        let error = load(file, &[]).expect_err(file).to_string();
+        assert!(error.starts_with(said), "{file:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn what_a_platform_cannot_be_is_refused_with_the_key_and_the_reason() {
+    for (file, said) in [
         ("[platforms.'a b']\nkind = 'micetro'\nurl = 'https://h'", "platforms.a b: the name must be"),
         (platform("url = 'h'").as_str(), "platforms.m.url: must be a URL"),
         (platform("url = 'https://u:p@h'").as_str(), "platforms.m.url: must not have a username"),
@@ -219,10 +232,6 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
             platform("url = 'https://h'\nidle_connection_timeout = '0s'").as_str(),
             "platforms.m.idle_connection_timeout: must be more than 0",
         ),
-        ("[cache]\ncapacity = 0", "cache.capacity: must be more than 0"),
-        ("[purge]\ninterval = '0s'", "purge.interval: must be more than 0"),
-        ("[purge]\nbatch = 0", "purge.batch: between"),
-        ("[log]\nlevel = 'lanyard=loud'", "log.level: is neither"),
     ] {
         let error = load(file, &[]).expect_err(file).to_string();
         assert!(error.starts_with(said), "{file:?} gave {error:?}");

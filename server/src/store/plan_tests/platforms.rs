@@ -7,7 +7,7 @@ use crate::id::Id;
 use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
 
 /// Those that have not ended.
-const LIVE: usize = 40;
+const LIVE: usize = 10;
 
 pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
     for (number, sessions) in sessions.chunks(1000).enumerate() {

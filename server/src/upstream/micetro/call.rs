@@ -66,7 +66,9 @@ impl Call {
     /// Ours are ASCII.
     pub(super) fn with_authorization(self, authorization: &str) -> Self {
         let mut value = HeaderValue::from_str(authorization).ok();
-        value.iter_mut().for_each(|value| value.set_sensitive(true));
+        if let Some(value) = &mut value {
+            value.set_sensitive(true);
+        }
         Self { authorization: value, ..self }
     }
 }

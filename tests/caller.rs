@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use lanyard_client::secrecy::{ExposeSecret, SecretString};
 use lanyard_client::v1::{
-    DeleteDefinitionRequest, DeleteLinkedAuthRequest, ListAttributesRequest, ListAuditEventsRequest,
-    ListDefinitionsRequest, ListLinkedAuthRequest, ListSessionsRequest, ListUsersRequest, LookupLinkedAuthRequest,
-    VerifySessionRequest,
+    DeleteDefinitionRequest, DeleteLinkedAuthRequest, GetPlatformAuthRequest, ListAttributesRequest,
+    ListAuditEventsRequest, ListDefinitionsRequest, ListLinkedAuthRequest, ListSessionsRequest, ListUsersRequest,
+    LookupLinkedAuthRequest, VerifySessionRequest,
 };
 use lanyard_client::{Client, Code, Error, ErrorReason, Ust};
 use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
@@ -135,6 +135,7 @@ async fn knock(client: &Client, grant: Grant) -> ErrorReason {
         Grant::LinkRead => subject.call(ListLinkedAuthRequest::default()).await.map(drop),
         Grant::LinkWrite => subject.call(DeleteLinkedAuthRequest::default()).await.map(drop),
         Grant::LinkLookup => client.call(LookupLinkedAuthRequest::default()).await.map(drop),
+        Grant::PlatformAuth => subject.call(GetPlatformAuthRequest::default()).await.map(drop),
     };
     refusal.err().map_or(ErrorReason::Unspecified, |error| error.reason)
 }

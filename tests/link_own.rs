@@ -55,7 +55,7 @@ fn proof(server: &TestServer, defined: &Defined) -> Proof {
     match defined.credential(&server.clock, 0) {
         Credential::BasicAuth(sent) => Proof::BasicAuth(sent),
         Credential::Jwt(sent) => Proof::Jwt(sent),
-        Credential::Password(_) => unreachable!("no definition has a password"),
+        Credential::Password(_) | Credential::Platform(_) => unreachable!("no definition is of a user or a platform"),
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use lanyard_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use lanyard_proto::v1::{
     BatchVerifySessionsRequest, BatchVerifySessionsResponse, CreateSessionRequest, CreateSessionResponse,
-    GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse, RenewSessionRequest,
-    RenewSessionResponse, RevokeSessionRequest, RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse,
-    VerifySessionRequest, VerifySessionResponse,
+    GetPlatformAuthRequest, GetPlatformAuthResponse, GetSessionRequest, GetSessionResponse, ListSessionsRequest,
+    ListSessionsResponse, RenewSessionRequest, RenewSessionResponse, RevokeSessionRequest, RevokeSessionResponse,
+    RevokeSessionsRequest, RevokeSessionsResponse, VerifySessionRequest, VerifySessionResponse,
 };
 use prost::Message;
 use tonic::transport::Server;
@@ -57,6 +57,7 @@ unimplemented_calls! {
     renew_session(RenewSessionRequest) -> RenewSessionResponse;
     revoke_session(RevokeSessionRequest) -> RevokeSessionResponse;
     revoke_sessions(RevokeSessionsRequest) -> RevokeSessionsResponse;
+    get_platform_auth(GetPlatformAuthRequest) -> GetPlatformAuthResponse;
 }
 
 /// One current-thread runtime, as the server has one on each core, and the echo is only measured on one.

@@ -63,6 +63,8 @@ impl App {
         login: PasswordLogin,
     ) -> Result<NewLogin> {
         let client = self.client(context, client)?;
+        // A flood costs no look-ups.
+        self.parts.hasher.has_room()?;
         let key = username_key(&login.username);
         let attempt = self.attempt(&key, client.remote_addr);
         let user = self.parts.store.user_by_name(&key).await?;

@@ -14,7 +14,7 @@ use sea_orm::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
-use super::audit::Chains;
+use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
 use super::{Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
@@ -67,6 +67,13 @@ impl Writer {
         &self.conn
     }
 
+    /// SQLite, after a transaction that nobody knows the end of: nor does anybody know where the chain ends, so the next
+    /// opens another, on another connection.
+    async fn start_anew(&self) {
+        self.chains.abandon();
+        self.replace_connection().await;
+    }
+
     /// SQLite: drops the writer's connection, so that the next transaction opens another. A full disk rolls back behind
     /// the driver's back, which then believes for ever that it is in a transaction, and begins all others as savepoints,
     /// which do not take the write lock.
@@ -114,16 +121,8 @@ impl Store {
             let _ = tx.store.conn.rollback().await;
             return outcome;
         };
-        let chain = tx.write_events().await;
-        let touched = std::mem::take(&mut *tx.touched.lock());
-        let committed = match chain {
-            Ok(chain) => {
-                let committed = tx.store.conn.commit().await.map_err(fault);
-                chain.end(committed.is_ok());
-                committed
-            }
-            Err(error) => Err(error),
-        };
+        let (touched, events) = tx.left();
+        let committed = commit(tx.store, events).await;
         // Whatever came of the commit: if its answer was lost, it may have happened.
         self.shared.cache.take_out(&touched);
         committed.map(|()| value)
@@ -157,16 +156,15 @@ impl Store {
             let mut group = Vec::with_capacity(GROUP);
             while jobs.recv_many(&mut group, GROUP).await > 0 {
                 let Some(shared) = shared.upgrade() else { return };
-                commit_together(&shared, std::mem::take(&mut group)).await;
+                commit_group(&shared, std::mem::take(&mut group)).await;
             }
         });
     }
 }
 
-/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then one commit for all.
-async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
+async fn commit_group(shared: &Arc<Shared>, mut group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
-        Ok(outer) => outer,
+        Ok(conn) => Store { conn, shared: Arc::clone(shared) },
         Err(error) => {
             if matches!(error, Error::Internal { .. }) {
                 shared.writer.replace_connection().await;
@@ -174,12 +172,47 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
             return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error)))));
         }
     };
-    let mut good = Vec::new();
+    if group.len() > 1 {
+        commit_together(outer, group).await;
+    } else if let Some(job) = group.pop() {
+        commit_alone(outer, job).await;
+    }
+}
+
+/// One that has nobody to share with needs no savepoint.
+async fn commit_alone(outer: Store<DatabaseTransaction>, job: Job) {
+    let shared = Arc::clone(&outer.shared);
+    let tx = Tx::new(outer.conn, &shared);
+    let outcome = attempt(&job, &tx).await;
+    let (changed, events) = tx.left();
+    let (outcome, is_whole) = match outcome {
+        Ok(()) => {
+            let committed = commit(tx.store, events).await;
+            let is_whole = committed.is_ok();
+            (committed, is_whole)
+        }
+        Err(error) => (Err(error), tx.store.conn.rollback().await.is_ok()),
+    };
+    shared.cache.take_out(&changed);
+    if !is_whole {
+        shared.writer.start_anew().await;
+    }
+    let _ = job.done.send(outcome);
+}
+
+/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then the events of all, and one
+/// commit for all.
+async fn commit_together(outer: Store<DatabaseTransaction>, group: Vec<Job>) {
+    let shared = Arc::clone(&outer.shared);
     let mut jobs = group.into_iter();
+    let (mut good, mut events) = (Vec::new(), Vec::new());
     let mut broken = None;
     for job in jobs.by_ref() {
-        match run_in_savepoint(shared, &outer, &job).await {
-            Ok(changed) => good.push((changed, job.done)),
+        match run_in_savepoint(&outer, &job).await {
+            Ok(done) => {
+                events.extend(done.events);
+                good.push((done.changed, job.done));
+            }
             Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
             Err(Failed::Broken(error)) => {
                 let for_others =
@@ -191,7 +224,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
         }
     }
     let committed = match broken {
-        None => outer.commit().await.map_err(fault),
+        None => commit(outer, events).await,
         Some(error) => {
             drop(outer);
             Err(error)
@@ -202,9 +235,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
         shared.cache.take_out(changed);
     }
     if committed.is_err() {
-        // Nobody knows where the chain ends: the next transaction opens another.
-        shared.writer.chains.abandon();
-        shared.writer.replace_connection().await;
+        shared.writer.start_anew().await;
     }
     for (_, done) in good {
         let _ = done.send(committed.as_ref().copied().map_err(again));
@@ -215,6 +246,20 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
 }
 
+/// Writes the events and commits.
+async fn commit(tx: Store<DatabaseTransaction>, events: Vec<AuditEvent>) -> Result<()> {
+    let chain = tx.write_events(events).await?;
+    let committed = tx.conn.commit().await.map_err(fault);
+    chain.end(committed.is_ok());
+    committed
+}
+
+/// What a job of a group leaves.
+struct Done {
+    changed: Changed,
+    events: Vec<AuditEvent>,
+}
+
 /// Why a job left nothing in the group's transaction.
 enum Failed {
     /// It alone was taken back.
@@ -223,26 +268,22 @@ enum Failed {
     Broken(Error),
 }
 
-async fn run_in_savepoint(
-    shared: &Arc<Shared>,
-    outer: &DatabaseTransaction,
-    job: &Job,
-) -> std::result::Result<Changed, Failed> {
-    let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
+async fn attempt(job: &Job, tx: &Tx) -> Result<()> {
     // In a future of its own, so that a panic before the operation's first await is caught too.
-    let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();
-    let outcome = running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")));
-    let outcome = match outcome {
-        Ok(()) => tx.write_events().await.map(|chain| chain.end(true)),
-        Err(error) => Err(error),
-    };
-    let touched = std::mem::take(&mut *tx.touched.lock());
+    let running = AssertUnwindSafe(async { (job.operation)(tx).await }).catch_unwind();
+    running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")))
+}
+
+async fn run_in_savepoint(outer: &Store<DatabaseTransaction>, job: &Job) -> std::result::Result<Done, Failed> {
+    let conn = outer.conn.begin().await.map_err(|error| Failed::Broken(fault(error)))?;
+    let tx = Tx::new(conn, &outer.shared);
+    let outcome = attempt(job, &tx).await;
+    let (changed, events) = tx.left();
     match outcome {
         Ok(()) => match tx.store.conn.commit().await {
-            Ok(()) => Ok(touched),
+            Ok(()) => Ok(Done { changed, events }),
             Err(error) => Err(Failed::Broken(fault(error))),
         },
-        // No chain to come back to: one that could not be written to was not given back.
         Err(error) => match tx.store.conn.rollback().await {
             Ok(()) => Err(Failed::TakenBack(error)),
             Err(_) => Err(Failed::Broken(error)),
@@ -277,6 +318,11 @@ impl Tx {
     fn new(conn: DatabaseTransaction, shared: &Arc<Shared>) -> Self {
         let store = Store { conn, shared: Arc::clone(shared) };
         Self { store, events: Mutex::default(), touched: Mutex::default() }
+    }
+
+    /// What is to be done beside the commit: what to take out of the cache, and the events to write.
+    fn left(&self) -> (Changed, Vec<AuditEvent>) {
+        (std::mem::take(&mut *self.touched.lock()), std::mem::take(&mut *self.events.lock()))
     }
 }
 

@@ -102,7 +102,11 @@ impl App {
     /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
     pub(super) async fn not_done<T>(&self, event: Event, error: Error) -> Result<T> {
         let reason = match error {
-            Error::LoginThrottled { .. } => "throttled",
+            // These come in floods, which must not hold up those who write.
+            Error::LoginThrottled { .. } => {
+                self.queue_event(event.refused("throttled")).await?;
+                return Err(error);
+            }
             Error::TotpRequired => "totp_required",
             Error::PasswordChangeRequired => "password_change_required",
             Error::PasswordRefused { .. } => "new_password_refused",

@@ -18,11 +18,10 @@ use zeroize::Zeroizing;
 
 use super::random_bytes;
 use crate::error::{Error, Result};
+use crate::priority;
 
 const OUTPUT_LEN: usize = 32;
 const SALT_LEN: usize = 16;
-/// Nice value of the hashing threads: they run when nobody else wants to.
-const HASHING_NICE: i32 = 19;
 
 /// How long one who was refused for a full queue is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -173,8 +172,7 @@ impl PasswordHasher {
 }
 
 fn work(receiver: &Mutex<Receiver<Job>>) {
-    // On Linux priorities belong to threads. Where it cannot be set, hashing only competes on equal terms.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), HASHING_NICE);
+    priority::lowest();
     let mut memory = Vec::new();
     loop {
         let job = receiver.lock().recv();

@@ -1,5 +1,5 @@
 //! Audit events of reads: a read changes nothing, so its event has no transaction to go with. It is queued and written with
-//! others, in the order of the reads.
+//! others, in the order of the reads. So are those of logins that are refused for too many failures.
 //!
 //! None is lost while the server lives: a queue that is full makes readers wait, a batch that cannot be written is tried
 //! again until it can, and the store is closed after the queue is empty.

@@ -60,7 +60,7 @@ const ROOMS: [RoomRule; 5] = [
         reason: "only app/ decides when to reach out",
     },
     RoomRule {
-        rooms: &["error", "id", "clock", "crypto", "correlation", "metrics", "config"],
+        rooms: &["error", "id", "clock", "crypto", "correlation", "metrics", "priority", "config"],
         may_not_name: &["app", "grpc", "store", "upstream", "serve", "cli"],
         reason: "it is a leaf, which all may use and which uses none",
     },

@@ -341,14 +341,14 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
     let readers = (0..10).map(|reader| {
         let store = store.clone();
         async move {
-            for number in 0..600 {
+            for number in 0..1_700 {
                 store.note_read(event("link.list", format!("read-{reader}-{number}"), now)).await.unwrap();
             }
         }
     });
     all_at_once(readers).await;
     store.flush_reads(Duration::from_mins(1)).await;
-    assert_eq!(ground.raw().await.count("audit_event").await, 6_000);
+    assert_eq!(ground.raw().await.count("audit_event").await, 17_000);
 }
 
 async fn closing_writes_the_events_of_reads_that_wait(ground: Ground) {

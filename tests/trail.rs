@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lanyard_server::crypto::{KeyPurpose, Keyring};
 use lanyard_server::error::Error;
+use lanyard_server::id::{SessionId, UserId};
 use lanyard_server::store::{AuditFilter, AuditPosition, AuditProblem, Outcome, Store};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::store::{Ground, Raw, all_at_once, event, user_row};
@@ -17,6 +18,7 @@ on_each_database!(
     chains_of_an_older_audit_key_are_whole_and_without_it_cannot_be_checked,
     a_chain_that_was_removed_under_a_running_server_does_not_stop_it,
     events_are_found_by_what_they_say_page_by_page,
+    users_and_sessions_are_found_in_all_segments_of_all_chains,
 );
 
 async fn problems(store: &Store) -> Vec<AuditProblem> {
@@ -327,16 +329,7 @@ async fn events_are_found_by_what_they_say_page_by_page(ground: Ground) {
         }
     }
     let all = AuditFilter::default;
-    let found = async |filter: AuditFilter| {
-        let mut ids = Vec::new();
-        let mut after: Option<AuditPosition> = None;
-        loop {
-            let page = store.audit_events(&filter, after, 4).await.unwrap();
-            let Some(last) = page.last() else { return ids };
-            after = Some(last.position);
-            ids.extend(page.into_iter().map(|event| event.correlation_id));
-        }
-    };
+    let found = async |filter: AuditFilter| found(&store, &filter).await;
     let expected = |which: &dyn Fn(usize) -> bool| -> Vec<String> {
         (0..30).rev().filter(|number| which(*number)).map(|number| format!("cid{number}")).collect()
     };
@@ -362,4 +355,71 @@ async fn events_are_found_by_what_they_say_page_by_page(ground: Ground) {
     assert_eq!(found(by_caller).await.len(), 30);
     let nobody = AuditFilter { caller: Some("other".to_owned()), ..all() };
     assert!(found(nobody).await.is_empty());
+}
+
+async fn users_and_sessions_are_found_in_all_segments_of_all_chains(ground: Ground) {
+    ground.store().await.close().await.unwrap();
+    let now = ground.clock.now();
+    let (ann, bob, session) = (UserId::new(now), UserId::new(now), SessionId::new(now));
+    let (mut of_ann, mut of_bob, mut of_session) = (Vec::new(), Vec::new(), Vec::new());
+    // One chain of two segments, and one of the next server.
+    for length in [8_300, 9] {
+        let store = ground.connect().await;
+        let mut events = Vec::new();
+        for number in 0..length {
+            let id = format!("{length}.{number}");
+            let mut note = event("session.renew", id.clone(), ground.clock.now());
+            (note.subject, note.target) = match number % 1_000 {
+                0 => (Some(ann), Some(ann)),
+                1 => (Some(bob), Some(ann)),
+                2 => (Some(ann), None),
+                3 => (None, Some(ann)),
+                _ => (note.subject, note.target),
+            };
+            if [note.subject, note.target].contains(&Some(ann)) {
+                of_ann.push(id.clone());
+            }
+            if note.subject == Some(bob) {
+                of_bob.push(id.clone());
+            }
+            if number % 1_000 == 4 {
+                note.session = Some(session);
+                of_session.push(id);
+            }
+            events.push(note);
+            ground.clock.advance(std::time::Duration::from_micros(1));
+        }
+        let written = store.write(move |tx| {
+            events.iter().for_each(|event| tx.note_event(event.clone()));
+            Box::pin(async { Ok(()) })
+        });
+        written.await.unwrap();
+        store.close().await.unwrap();
+    }
+    let store = ground.connect().await;
+    let all = AuditFilter::default;
+    for (filter, mut expected) in [
+        (AuditFilter { user: Some(ann), ..all() }, of_ann.clone()),
+        (AuditFilter { user: Some(bob), ..all() }, of_bob.clone()),
+        (AuditFilter { session: Some(session), ..all() }, of_session),
+        (AuditFilter { user: Some(bob), operation: Some("session.".to_owned()), ..all() }, of_bob),
+        (AuditFilter { user: Some(ann), operation: Some("user.".to_owned()), ..all() }, Vec::new()),
+        (AuditFilter { user: Some(ann), session: Some(session), ..all() }, Vec::new()),
+    ] {
+        expected.reverse();
+        assert_eq!(found(&store, &filter).await, expected, "{filter:?}");
+    }
+    assert_eq!(store.verify_audit(&|_, _| {}).await.unwrap(), (8_309, vec![]));
+}
+
+/// Page by page.
+async fn found(store: &Store, filter: &AuditFilter) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut after: Option<AuditPosition> = None;
+    loop {
+        let page = store.audit_events(filter, after, 4).await.unwrap();
+        let Some(last) = page.last() else { return ids };
+        after = Some(last.position);
+        ids.extend(page.into_iter().map(|event| event.correlation_id));
+    }
 }

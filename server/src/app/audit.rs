@@ -107,6 +107,11 @@ impl App {
             .await
     }
 
+    /// Writes an event that comes with no change, a little later and together with others.
+    pub(super) async fn queue_event(&self, event: Event) -> Result<()> {
+        self.parts.store.note_read(event.at(&self.parts.clock)).await
+    }
+
     /// Refuses regular users before anything is looked up, and writes down that they tried.
     pub(super) async fn require_super_user(
         &self,

@@ -63,6 +63,8 @@ impl App {
         login: PasswordLogin,
     ) -> Result<NewLogin> {
         let client = self.client(context, client)?;
+        // A flood costs no look-ups.
+        self.parts.hasher.has_room()?;
         let key = username_key(&login.username);
         let attempt = self.attempt(&key, client.remote_addr);
         let user = self.parts.store.user_by_name(&key).await?;
@@ -100,7 +102,11 @@ impl App {
     /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
     pub(super) async fn not_done<T>(&self, event: Event, error: Error) -> Result<T> {
         let reason = match error {
-            Error::LoginThrottled { .. } => "throttled",
+            // These come in floods, which must not hold up those who write.
+            Error::LoginThrottled { .. } => {
+                self.queue_event(event.refused("throttled")).await?;
+                return Err(error);
+            }
             Error::TotpRequired => "totp_required",
             Error::PasswordChangeRequired => "password_change_required",
             Error::PasswordRefused { .. } => "new_password_refused",

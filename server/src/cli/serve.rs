@@ -2,6 +2,7 @@
 
 use lanyard_server::clock::Clock;
 use lanyard_server::config::{Platform, PlatformUsers};
+use lanyard_server::priority;
 use lanyard_server::serve::{Schema, Server, StartError};
 use lanyard_server::stop::Stop;
 use lanyard_server::telemetry;
@@ -46,10 +47,14 @@ impl Serve {
             dev::prepare(&config, self.settings.data_dir())?;
         }
         // Connections have threads of their own: these do what waits for the database.
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let mut background = tokio::runtime::Builder::new_multi_thread();
+        background.enable_all().on_thread_start(priority::behind_this_thread());
+        background.build()?.block_on(async {
             let stop = Stop::on_signals().map_err(StartError::Signals)?;
             let schema = if self.dev { Schema::Migrate } else { Schema::Check };
-            let server = Server::bind(config.clone(), Clock::system(), schema).await.map_err(with_advice)?;
+            // In the background too: the threads of SQLite have the priority of the one that opens it.
+            let binding = tokio::spawn(Server::bind(config.clone(), Clock::system(), schema));
+            let server = binding.await.map_err(std::io::Error::from)?.map_err(with_advice)?;
             if self.dev {
                 dev::welcome(server.app(), &config, server.addr(), self.settings.data_dir(), output).await?;
             }

@@ -18,11 +18,13 @@ use zeroize::Zeroizing;
 
 use super::random_bytes;
 use crate::error::{Error, Result};
+use crate::priority;
 
 const OUTPUT_LEN: usize = 32;
 const SALT_LEN: usize = 16;
-/// Nice value of the hashing threads: they run when nobody else wants to.
-const HASHING_NICE: i32 = 19;
+
+/// How long one who was refused for a full queue is told to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The cost of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 pub struct PasswordHasher {
     queue: SyncSender<Job>,
     queued: Arc<AtomicUsize>,
+    /// Jobs that can wait or run.
+    capacity: usize,
     done: Arc<AtomicU64>,
     params: PasswordParams,
     /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
@@ -98,7 +102,14 @@ impl PasswordHasher {
                 .map_err(Error::internal)?;
         }
         let decoy = hash(b"", params, &mut Vec::new())?;
-        Ok(Self { queue: sender, queued: Arc::default(), done: Arc::default(), params, decoy: Arc::new(decoy) })
+        Ok(Self {
+            queue: sender,
+            queued: Arc::default(),
+            capacity: queue + threads,
+            done: Arc::default(),
+            params,
+            decoy: Arc::new(decoy),
+        })
     }
 
     /// What a hash costs today.
@@ -114,6 +125,11 @@ impl PasswordHasher {
     /// Jobs that were done so far.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Refuses at once what would be refused later, before anything is spent on it. That there is room now is no promise.
+    pub fn has_room(&self) -> Result<()> {
+        if self.depth() < self.capacity { Ok(()) } else { Err(Error::Overloaded { retry_after: RETRY_AFTER }) }
     }
 
     /// Hashes a new password.
@@ -147,7 +163,7 @@ impl PasswordHasher {
         if let Err(refused) = self.queue.try_send(job) {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
-                TrySendError::Full(_) => Error::Overloaded { retry_after: Duration::from_secs(1) },
+                TrySendError::Full(_) => Error::Overloaded { retry_after: RETRY_AFTER },
                 TrySendError::Disconnected(_) => Error::internal("the hashing threads are gone"),
             });
         }
@@ -156,8 +172,7 @@ impl PasswordHasher {
 }
 
 fn work(receiver: &Mutex<Receiver<Job>>) {
-    // On Linux priorities belong to threads. Where it cannot be set, hashing only competes on equal terms.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), HASHING_NICE);
+    priority::lowest();
     let mut memory = Vec::new();
     loop {
         let job = receiver.lock().recv();
@@ -287,11 +302,14 @@ mod tests {
         });
         running.await.unwrap();
         let mut second = Box::pin(hasher.hash(text("waits")));
+        hasher.has_room().unwrap();
         assert!(futures::poll!(&mut second).is_pending());
+        assert!(matches!(hasher.has_room(), Err(Error::Overloaded { .. })), "one runs and one waits");
         assert!(matches!(hasher.hash(text("too many")).await, Err(Error::Overloaded { .. })));
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
         second.await.unwrap();
         assert_eq!(hasher.depth(), 0);
+        hasher.has_room().unwrap();
     }
 }

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
-    TryInsertResult,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic, Iterable,
+    Order, QueryFilter, QueryOrder, QuerySelect, Statement, TryInsertResult, Value,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -23,12 +23,19 @@ use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::id::{Id, Kind, SessionId, UserId};
 
+mod search;
 mod verify;
 
 pub use verify::AuditProblem;
 
 /// How often the next number is tried when other replicas open chains too.
 const OPENING_ATTEMPTS: usize = 100;
+/// Columns of an event.
+const COLUMNS: usize = 15;
+/// Room for most events.
+const CANONICAL_SIZE: usize = 512;
+/// Rows of one statement. These sizes and no others, so that the statements are prepared once.
+const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
 
 /// What came of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +92,7 @@ pub struct StoredAuditEvent {
 }
 
 /// Where an event stands in the order of a list: by time, then chain, then sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditPosition {
     pub time: Time,
     pub chain_number: i64,
@@ -158,11 +165,12 @@ impl Tx {
     pub fn note_event(&self, event: AuditEvent) {
         self.events.lock().push(event);
     }
+}
 
-    /// Writes the events noted so far to a chain, which is to be given back when the outcome is known.
-    pub(super) async fn write_events(&self) -> Result<ChainLease> {
+impl Store<DatabaseTransaction> {
+    /// Writes events to a chain, which is to be given back when the outcome is known.
+    pub(super) async fn write_events(&self, events: Vec<AuditEvent>) -> Result<ChainLease> {
         let chains = &self.shared.writer.chains;
-        let events = std::mem::take(&mut *self.events.lock());
         let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
             return Ok(lease);
@@ -176,7 +184,9 @@ impl Tx {
             self.open_chain().await?
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
-        audit_event::Entity::insert_many(rows).exec_without_returning(&self.conn).await.map_err(fault)?;
+        for statement in insert(self.shared.backend, rows) {
+            self.conn.execute_raw(statement).await.map_err(fault)?;
+        }
         let moved = audit_chain::Entity::update_many()
             .col_expr(audit_chain::Column::Length, Expr::value(head.length))
             .col_expr(audit_chain::Column::LastMac, Expr::value(head.last_mac.clone()))
@@ -250,7 +260,7 @@ impl Kind for ChainKind {
     const PREFIX: &'static str = "chn_";
 }
 
-fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> Result<Vec<audit_event::ActiveModel>> {
+fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> Result<Vec<audit_event::Model>> {
     let mut rows = Vec::with_capacity(events.len());
     for event in events {
         head.length += 1;
@@ -273,14 +283,72 @@ fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> 
         };
         row.mac = event_mac(keyring, head.key_id, &head.last_mac, &row)?;
         head.last_mac.clone_from(&row.mac);
-        rows.push(row.into());
+        rows.push(row);
     }
     Ok(rows)
 }
 
+/// The statements that insert the rows: written out, because rows of reads come by thousands, and to put together their
+/// statement anew costs more than the database takes to do it.
+fn insert(backend: DbBackend, rows: Vec<audit_event::Model>) -> impl Iterator<Item = Statement> {
+    let mut rows = rows.into_iter();
+    std::iter::from_fn(move || {
+        let count = ROWS_AT_ONCE.into_iter().find(|count| *count <= rows.len())?;
+        let values = rows.by_ref().take(count).flat_map(values);
+        Some(Statement::from_sql_and_values(backend, insert_statement(backend, count), values))
+    })
+}
+
+fn insert_statement(backend: DbBackend, rows: usize) -> String {
+    use std::fmt::Write as _;
+
+    let columns: Vec<_> = audit_event::Column::iter().map(|column| column.as_str().to_owned()).collect();
+    let mut sql = format!("INSERT INTO audit_event ({}) VALUES ", columns.join(", "));
+    for place in 0..rows * columns.len() {
+        sql.push_str(match (place % columns.len(), place) {
+            (0, 0) => "(",
+            (0, _) => "), (",
+            _ => ", ",
+        });
+        match backend {
+            // A number would be a name to SQLite, which looks names up one after the other.
+            DbBackend::Sqlite => sql.push('?'),
+            _ => drop(write!(sql, "${}", place + 1)),
+        }
+    }
+    sql.push(')');
+    sql
+}
+
+/// In the order of the columns.
+fn values(row: audit_event::Model) -> [Value; COLUMNS] {
+    [
+        row.chain_number.into(),
+        row.sequence.into(),
+        row.time.into(),
+        row.correlation_id.into(),
+        row.operation.into(),
+        row.outcome.into(),
+        row.reason.into(),
+        row.caller.into(),
+        row.subject_user_id.into(),
+        row.target_user_id.into(),
+        row.session_id.into(),
+        row.app.into(),
+        row.remote_addr.into(),
+        row.detail.into(),
+        row.mac.into(),
+    ]
+}
+
 /// Parts with their lengths, so that no two rows read alike.
-#[derive(Default)]
 struct Canonical(Vec<u8>);
+
+impl Default for Canonical {
+    fn default() -> Self {
+        Self(Vec::with_capacity(CANONICAL_SIZE))
+    }
+}
 
 impl Canonical {
     fn with(mut self, part: &[u8]) -> Self {
@@ -341,80 +409,4 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
         .with(row.remote_addr.as_bytes())
         .with(row.detail.as_bytes())
         .mac(keyring, key_id)
-}
-
-impl<C: ConnectionTrait> Store<C> {
-    /// Events, newest first, after `after`.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn audit_events(
-        &self,
-        filter: &AuditFilter,
-        after: Option<AuditPosition>,
-        limit: u64,
-    ) -> Result<Vec<StoredAuditEvent>> {
-        use audit_event::Column;
-
-        let mut query = audit_event::Entity::find().filter(condition(filter));
-        if let Some(after) = after {
-            let time = after.time.micros();
-            let earlier_in_chain = Column::ChainNumber.eq(after.chain_number).and(Column::Sequence.lt(after.sequence));
-            let same_time = Column::Time.eq(time).and(Column::ChainNumber.lt(after.chain_number).or(earlier_in_chain));
-            // The first condition says nothing new: it is the one that an index can start from.
-            query = query.filter(Column::Time.lte(time)).filter(Column::Time.lt(time).or(same_time));
-        }
-        let rows = query
-            .find_also_related(audit_chain::Entity)
-            .order_by(Column::Time, Order::Desc)
-            .order_by(Column::ChainNumber, Order::Desc)
-            .order_by(Column::Sequence, Order::Desc)
-            .limit(limit)
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
-        Ok(rows.into_iter().map(|(event, chain)| stored(event, chain)).collect())
-    }
-}
-
-fn condition(filter: &AuditFilter) -> Cond {
-    use audit_event::Column;
-
-    let operation = |operation: &String| match operation.strip_suffix('.') {
-        // A range, which an index knows how to find; "/" comes next after ".".
-        Some(noun) => Column::Operation.gt(operation.as_str()).and(Column::Operation.lt(format!("{noun}/"))),
-        None => Column::Operation.eq(operation.as_str()),
-    };
-    Cond::all()
-        .add_option(filter.correlation_id.as_ref().map(|id| Column::CorrelationId.eq(id.as_str())))
-        .add_option(
-            filter.user.map(|user| Column::SubjectUserId.eq(user.uuid()).or(Column::TargetUserId.eq(user.uuid()))),
-        )
-        .add_option(filter.session.map(|session| Column::SessionId.eq(session.uuid())))
-        .add_option(filter.operation.as_ref().map(operation))
-        .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome.number())))
-        .add_option(filter.caller.as_ref().map(|caller| Column::Caller.eq(caller.as_str())))
-        .add_option(filter.start.map(|time| Column::Time.gte(time.micros())))
-        .add_option(filter.end.map(|time| Column::Time.lt(time.micros())))
-}
-
-fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> StoredAuditEvent {
-    StoredAuditEvent {
-        position: AuditPosition {
-            time: Time::from_micros(event.time),
-            chain_number: event.chain_number,
-            sequence: event.sequence,
-        },
-        chain_id: chain.map(|chain| chain.chain_id).unwrap_or_default(),
-        time: Time::from_micros(event.time),
-        correlation_id: event.correlation_id,
-        operation: event.operation,
-        outcome: if event.outcome == Outcome::Ok.number() { Outcome::Ok } else { Outcome::Refused },
-        reason: event.reason,
-        caller: event.caller,
-        subject: event.subject_user_id.map(Id::from_uuid),
-        target: event.target_user_id.map(Id::from_uuid),
-        session: event.session_id.map(Id::from_uuid),
-        app: event.app,
-        remote_addr: event.remote_addr,
-        detail: event.detail,
-    }
 }

@@ -85,6 +85,9 @@ const SQLITE_MAPPED: &str = "4294967296";
 const SQLITE_WRITER_CACHE: &str = "-65536";
 const SQLITE_READER_CACHE: &str = "-2048";
 
+/// Pages in SQLite's log after which they are put into the file: those that are written again and again go there less often.
+const SQLITE_LOG_PAGES: &str = "4000";
+
 /// Where the database is and how to treat it.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -142,6 +145,7 @@ impl StoreConfig {
                 .pragma("query_only", if query_only { "ON" } else { "OFF" })
                 // All connections of a process share one lock around their page caches; what is mapped goes past it.
                 .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
+                .pragma("wal_autocheckpoint", SQLITE_LOG_PAGES)
                 .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })
         });
         options

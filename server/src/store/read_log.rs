@@ -1,5 +1,5 @@
 //! Audit events of reads: a read changes nothing, so its event has no transaction to go with. It is queued and written with
-//! others, in the order of the reads.
+//! others, in the order of the reads. So are those of logins that are refused for too many failures.
 //!
 //! None is lost while the server lives: a queue that is full makes readers wait, a batch that cannot be written is tried
 //! again until it can, and the store is closed after the queue is empty.
@@ -14,9 +14,11 @@ use super::{AuditEvent, Shared, Store};
 use crate::error::{Error, Result};
 
 /// Events that may wait.
-const QUEUE: usize = 4_096;
-/// Events of one transaction.
-const BATCH: usize = 512;
+const QUEUE: usize = 16_384;
+/// Events of one transaction: enough that they share pages of indexes, few enough that others who write do not wait for long.
+const BATCH: usize = 4_096;
+/// How long the first of a batch waits for others: they share a commit, which costs more than some of them.
+const LINGER: Duration = Duration::from_millis(10);
 /// The pause after a batch could not be written.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,6 +74,10 @@ impl Store {
             while waiting.recv_many(&mut entries, BATCH).await > 0 {
                 let Some(shared) = shared.upgrade() else { return };
                 let store = Store { conn: conn.clone(), shared };
+                if entries.len() < BATCH && entries.iter().all(|entry| matches!(entry, Entry::Event(_))) {
+                    tokio::time::sleep(LINGER).await;
+                    entries.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH - entries.len()));
+                }
                 let (mut events, mut flushes) = (Vec::with_capacity(entries.len()), Vec::new());
                 for entry in entries.drain(..) {
                     match entry {

@@ -14,7 +14,7 @@ use sea_orm::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
-use super::audit::Chains;
+use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
@@ -67,6 +67,13 @@ impl Writer {
         &self.conn
     }
 
+    /// SQLite, after a transaction that nobody knows the end of: nor does anybody know where the chain ends, so the next
+    /// opens another, on another connection.
+    async fn start_anew(&self) {
+        self.chains.abandon();
+        self.replace_connection().await;
+    }
+
     /// SQLite: drops the writer's connection, so that the next transaction opens another. A full disk rolls back behind
     /// the driver's back, which then believes for ever that it is in a transaction, and begins all others as savepoints,
     /// which do not take the write lock.
@@ -114,21 +121,12 @@ impl Store {
             let _ = tx.store.conn.rollback().await;
             return outcome;
         };
-        let chain = tx.write_events().await;
-        let touched = std::mem::take(&mut *tx.touched.lock());
-        let dropped = std::mem::take(&mut *tx.dropped.lock());
-        let committed = match chain {
-            Ok(chain) => {
-                let committed = tx.store.conn.commit().await.map_err(fault);
-                chain.end(committed.is_ok());
-                committed
-            }
-            Err(error) => Err(error),
-        };
+        let left = tx.left();
+        let committed = commit(tx.store, left.events).await;
         // Whatever came of the commit: if its answer was lost, it may have happened.
-        self.shared.cache.take_out(&touched);
+        self.shared.cache.take_out(&left.changed);
         committed.map(|()| {
-            self.shared.dropped.tell(dropped);
+            self.shared.dropped.tell(left.dropped);
             value
         })
     }
@@ -161,16 +159,15 @@ impl Store {
             let mut group = Vec::with_capacity(GROUP);
             while jobs.recv_many(&mut group, GROUP).await > 0 {
                 let Some(shared) = shared.upgrade() else { return };
-                commit_together(&shared, std::mem::take(&mut group)).await;
+                commit_group(&shared, std::mem::take(&mut group)).await;
             }
         });
     }
 }
 
-/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then one commit for all.
-async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
+async fn commit_group(shared: &Arc<Shared>, mut group: Vec<Job>) {
     let outer = match begin(shared.writer.conn()).await {
-        Ok(outer) => outer,
+        Ok(conn) => Store { conn, shared: Arc::clone(shared) },
         Err(error) => {
             if matches!(error, Error::Internal { .. }) {
                 shared.writer.replace_connection().await;
@@ -178,12 +175,50 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
             return group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error)))));
         }
     };
-    let mut good = Vec::new();
+    if group.len() > 1 {
+        commit_together(outer, group).await;
+    } else if let Some(job) = group.pop() {
+        commit_alone(outer, job).await;
+    }
+}
+
+/// One that has nobody to share with needs no savepoint.
+async fn commit_alone(outer: Store<DatabaseTransaction>, job: Job) {
+    let shared = Arc::clone(&outer.shared);
+    let tx = Tx::new(outer.conn, &shared);
+    let outcome = attempt(&job, &tx).await;
+    let left = tx.left();
+    let (outcome, is_whole) = match outcome {
+        Ok(()) => {
+            let committed = commit(tx.store, left.events).await;
+            let is_whole = committed.is_ok();
+            (committed, is_whole)
+        }
+        Err(error) => (Err(error), tx.store.conn.rollback().await.is_ok()),
+    };
+    shared.cache.take_out(&left.changed);
+    if !is_whole {
+        shared.writer.start_anew().await;
+    }
+    if outcome.is_ok() {
+        shared.dropped.tell(left.dropped);
+    }
+    let _ = job.done.send(outcome);
+}
+
+/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then the events of all, and one
+/// commit for all.
+async fn commit_together(outer: Store<DatabaseTransaction>, group: Vec<Job>) {
+    let shared = Arc::clone(&outer.shared);
     let mut jobs = group.into_iter();
+    let (mut good, mut events) = (Vec::new(), Vec::new());
     let mut broken = None;
     for job in jobs.by_ref() {
-        match run_in_savepoint(shared, &outer, &job).await {
-            Ok(left) => good.push((left, job.done)),
+        match run_in_savepoint(&outer, &job).await {
+            Ok(mut left) => {
+                events.append(&mut left.events);
+                good.push((left, job.done));
+            }
             Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
             Err(Failed::Broken(error)) => {
                 let for_others =
@@ -195,7 +230,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
         }
     }
     let committed = match broken {
-        None => outer.commit().await.map_err(fault),
+        None => commit(outer, events).await,
         Some(error) => {
             drop(outer);
             Err(error)
@@ -206,9 +241,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
         shared.cache.take_out(&left.changed);
     }
     if committed.is_err() {
-        // Nobody knows where the chain ends: the next transaction opens another.
-        shared.writer.chains.abandon();
-        shared.writer.replace_connection().await;
+        shared.writer.start_anew().await;
     }
     for (left, done) in good {
         if committed.is_ok() {
@@ -222,9 +255,21 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     }
 }
 
-/// What a job left to be done once it is committed.
+/// Writes the events and commits.
+async fn commit(tx: Store<DatabaseTransaction>, events: Vec<AuditEvent>) -> Result<()> {
+    let chain = tx.write_events(events).await?;
+    let committed = tx.conn.commit().await.map_err(fault);
+    chain.end(committed.is_ok());
+    committed
+}
+
+/// What a transaction left to be done beside it.
 struct Left {
+    /// What to take out of the cache.
     changed: Changed,
+    /// What to write before the commit.
+    events: Vec<AuditEvent>,
+    /// What to tell once it is committed.
     dropped: Vec<HeldCredential>,
 }
 
@@ -236,27 +281,22 @@ enum Failed {
     Broken(Error),
 }
 
-async fn run_in_savepoint(
-    shared: &Arc<Shared>,
-    outer: &DatabaseTransaction,
-    job: &Job,
-) -> std::result::Result<Left, Failed> {
-    let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
+async fn attempt(job: &Job, tx: &Tx) -> Result<()> {
     // In a future of its own, so that a panic before the operation's first await is caught too.
-    let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();
-    let outcome = running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")));
-    let outcome = match outcome {
-        Ok(()) => tx.write_events().await.map(|chain| chain.end(true)),
-        Err(error) => Err(error),
-    };
-    let changed = std::mem::take(&mut *tx.touched.lock());
-    let dropped = std::mem::take(&mut *tx.dropped.lock());
+    let running = AssertUnwindSafe(async { (job.operation)(tx).await }).catch_unwind();
+    running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")))
+}
+
+async fn run_in_savepoint(outer: &Store<DatabaseTransaction>, job: &Job) -> std::result::Result<Left, Failed> {
+    let conn = outer.conn.begin().await.map_err(|error| Failed::Broken(fault(error)))?;
+    let tx = Tx::new(conn, &outer.shared);
+    let outcome = attempt(job, &tx).await;
+    let left = tx.left();
     match outcome {
         Ok(()) => match tx.store.conn.commit().await {
-            Ok(()) => Ok(Left { changed, dropped }),
+            Ok(()) => Ok(left),
             Err(error) => Err(Failed::Broken(fault(error))),
         },
-        // No chain to come back to: one that could not be written to was not given back.
         Err(error) => match tx.store.conn.rollback().await {
             Ok(()) => Err(Failed::TakenBack(error)),
             Err(_) => Err(Failed::Broken(error)),
@@ -291,6 +331,14 @@ impl Tx {
     fn new(conn: DatabaseTransaction, shared: &Arc<Shared>) -> Self {
         let store = Store { conn, shared: Arc::clone(shared) };
         Self { store, events: Mutex::default(), touched: Mutex::default(), dropped: Mutex::default() }
+    }
+
+    fn left(&self) -> Left {
+        Left {
+            changed: std::mem::take(&mut *self.touched.lock()),
+            events: std::mem::take(&mut *self.events.lock()),
+            dropped: std::mem::take(&mut *self.dropped.lock()),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Logins on all cores: beside bare hashing, and what a flood of them does to verification.
 
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hot::login_call;
@@ -9,7 +11,7 @@ use super::{Bench, CONNECTIONS, Name, verify_call};
 use crate::Result;
 use crate::charts::Series;
 use crate::lanyard::{Account, Data, Lanyard, Setting};
-use crate::load::{Client, histogram};
+use crate::load::{Call, Client, Outcome, histogram};
 use crate::report::rounded;
 use crate::target::Place;
 
@@ -19,6 +21,24 @@ const LOGINS_UNDER_WAY: usize = 16;
 const VERIFY_RATE: f64 = 2_000.0;
 /// The flood: so many times the logins that the machine can hash.
 const FLOOD: f64 = 8.0;
+
+/// Those who log in while others verify: with connections and a thread of their own, or verdicts would wait in the
+/// generator until it is done with answers to logins, and it would be the generator that is measured.
+struct Crowd {
+    addr: SocketAddr,
+    caller_key: String,
+    call: Arc<Call>,
+    rate: f64,
+}
+
+impl Crowd {
+    fn run(self, length: Duration) -> Result<Outcome> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let client = Client::connect(self.addr, CONNECTIONS, Some(&self.caller_key)).await?;
+            client.open(&self.call, self.rate, length).await
+        })
+    }
+}
 
 impl Bench {
     pub(super) async fn logins(&mut self, data: &Data, usts: &[String], accounts: &[Account]) -> Result<()> {
@@ -73,8 +93,6 @@ impl Bench {
     ) -> Result<()> {
         let rate = FLOOD * self.bare_hashing(Duration::from_secs(1).min(self.plan.login_length)).await?;
         let client = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
-        // Those who log in have connections of their own, or their answers would wait in line with the verdicts.
-        let crowd = Client::connect(server.addr, CONNECTIONS, Some(&data.caller_key)).await?;
         let (verify, login) = (verify_call(usts), login_call(accounts));
         client.sweep(&verify, LOGINS_UNDER_WAY).await?;
         let length = self.plan.login_length;
@@ -82,9 +100,10 @@ impl Bench {
         let (mut ratios, mut p99) = (Vec::new(), [Vec::new(), Vec::new()]);
         for _ in 0..self.plan.rounds {
             let calm = client.open(&verify, VERIFY_RATE, length).await?;
-            let (storm, logins) =
-                tokio::join!(client.open(&verify, VERIFY_RATE, length), crowd.open(&login, rate, length));
-            let (storm, logins) = (storm?, logins?);
+            let crowd = Crowd { addr: server.addr, caller_key: data.caller_key.clone(), call: login.clone(), rate };
+            let logins = tokio::task::spawn_blocking(move || crowd.run(length));
+            let storm = client.open(&verify, VERIFY_RATE, length).await?;
+            let logins = logins.await??;
             self.all_answered("login_flood", &calm);
             self.all_answered("login_flood", &storm);
             // Logins beyond what can be hashed are refused: that is the server's defence. None may break.

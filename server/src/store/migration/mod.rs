@@ -4,6 +4,7 @@
 mod m0001_sessions;
 mod m0002_links;
 mod m0003_platforms;
+mod m0004_audit_indexes;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
 use sea_orm_migration::prelude::*;
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_sessions::Migration),
             Box::new(m0002_links::Migration),
             Box::new(m0003_platforms::Migration),
+            Box::new(m0004_audit_indexes::Migration),
         ]
     }
 }

@@ -1,0 +1,152 @@
+//! Searching the trail.
+//!
+//! Users and sessions are found by indexes that begin with the segment of an event: so many neighbours of one chain. An
+//! index over all events would be written all over for each batch of events; that of a segment is small and soon left
+//! behind. Who searches asks for each segment, of which there are few for each million of events.
+
+use sea_orm::sea_query::{Cond, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::id::Id;
+use crate::store::entity::{audit_chain, audit_event};
+use crate::store::{Store, fault};
+
+/// Events of one segment. It stands in [`SEGMENT`] and in the indexes of the migration.
+const SEGMENT_LENGTH: i64 = 8192;
+/// Segments that a chain may have; as above.
+const SEGMENTS_OF_CHAIN: i64 = 1 << 30;
+/// The segment of an event, to the letter as the indexes have it.
+const SEGMENT: &str = "audit_event.chain_number * 1073741824 + audit_event.sequence / 8192";
+/// Segments that are asked for by one statement.
+const SEGMENTS_AT_ONCE: usize = 1_000;
+
+impl<C: ConnectionTrait> Store<C> {
+    /// Events, newest first, after `after`.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn audit_events(
+        &self,
+        filter: &AuditFilter,
+        after: Option<AuditPosition>,
+        limit: u64,
+    ) -> Result<Vec<StoredAuditEvent>> {
+        let condition = condition(filter).add_option(after.map(following));
+        let ways = ways(filter);
+        if ways.is_empty() {
+            return self.audit_page(condition, limit).await;
+        }
+        let mut page = Vec::new();
+        for segments in self.audit_segments().await?.chunks(SEGMENTS_AT_ONCE) {
+            let in_segments = Expr::cust(SEGMENT).is_in(segments.iter().copied());
+            for way in &ways {
+                let found = condition.clone().add(in_segments.clone()).add(way.clone());
+                page.extend(self.audit_page(found, limit).await?);
+            }
+            page.sort_by_key(|event| std::cmp::Reverse(event.position));
+            page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        Ok(page)
+    }
+
+    async fn audit_page(&self, condition: Cond, limit: u64) -> Result<Vec<StoredAuditEvent>> {
+        use audit_event::Column;
+
+        let rows = audit_event::Entity::find()
+            .filter(condition)
+            .find_also_related(audit_chain::Entity)
+            .order_by(Column::Time, Order::Desc)
+            .order_by(Column::ChainNumber, Order::Desc)
+            .order_by(Column::Sequence, Order::Desc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(rows.into_iter().map(|(event, chain)| stored(event, chain)).collect())
+    }
+
+    /// All segments that there are; the events of a chain that somebody removed are not found by them.
+    async fn audit_segments(&self) -> Result<Vec<i64>> {
+        use audit_chain::Column;
+
+        let chains: Vec<(i64, i64)> = audit_chain::Entity::find()
+            .select_only()
+            .columns([Column::Number, Column::Length])
+            .order_by(Column::Number, Order::Desc)
+            .into_tuple()
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let segments = |(number, length): (i64, i64)| {
+            (0..=length / SEGMENT_LENGTH).rev().map(move |segment| number * SEGMENTS_OF_CHAIN + segment)
+        };
+        Ok(chains.into_iter().flat_map(segments).collect())
+    }
+}
+
+fn following(after: AuditPosition) -> Cond {
+    use audit_event::Column;
+
+    let time = after.time.micros();
+    let earlier_in_chain = Column::ChainNumber.eq(after.chain_number).and(Column::Sequence.lt(after.sequence));
+    let same_time = Column::Time.eq(time).and(Column::ChainNumber.lt(after.chain_number).or(earlier_in_chain));
+    // The first condition says nothing new: it is the one that an index can start from.
+    Cond::all().add(Column::Time.lte(time)).add(Column::Time.lt(time).or(same_time))
+}
+
+/// How the events of a user or a session are found, segment by segment; no event is found in two ways. None: not at all so.
+fn ways(filter: &AuditFilter) -> Vec<Cond> {
+    use audit_event::Column;
+
+    if let Some(user) = filter.user {
+        // Who did something to themself has it under the subject only.
+        let to_another = Expr::cust("audit_event.target_user_id IS DISTINCT FROM audit_event.subject_user_id");
+        return vec![
+            Cond::all().add(Column::SubjectUserId.eq(user.uuid())),
+            Cond::all().add(Column::TargetUserId.eq(user.uuid())).add(to_another),
+        ];
+    }
+    filter.session.map(|session| Cond::all().add(Column::SessionId.eq(session.uuid()))).into_iter().collect()
+}
+
+fn condition(filter: &AuditFilter) -> Cond {
+    use audit_event::Column;
+
+    let operation = |operation: &String| match operation.strip_suffix('.') {
+        // A range, which an index knows how to find; "/" comes next after ".".
+        Some(noun) => Column::Operation.gt(operation.as_str()).and(Column::Operation.lt(format!("{noun}/"))),
+        None => Column::Operation.eq(operation.as_str()),
+    };
+    Cond::all()
+        .add_option(filter.correlation_id.as_ref().map(|id| Column::CorrelationId.eq(id.as_str())))
+        .add_option(filter.session.map(|session| Column::SessionId.eq(session.uuid())))
+        .add_option(filter.operation.as_ref().map(operation))
+        .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome.number())))
+        .add_option(filter.caller.as_ref().map(|caller| Column::Caller.eq(caller.as_str())))
+        .add_option(filter.start.map(|time| Column::Time.gte(time.micros())))
+        .add_option(filter.end.map(|time| Column::Time.lt(time.micros())))
+}
+
+fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> StoredAuditEvent {
+    StoredAuditEvent {
+        position: AuditPosition {
+            time: Time::from_micros(event.time),
+            chain_number: event.chain_number,
+            sequence: event.sequence,
+        },
+        chain_id: chain.map(|chain| chain.chain_id).unwrap_or_default(),
+        time: Time::from_micros(event.time),
+        correlation_id: event.correlation_id,
+        operation: event.operation,
+        outcome: if event.outcome == Outcome::Ok.number() { Outcome::Ok } else { Outcome::Refused },
+        reason: event.reason,
+        caller: event.caller,
+        subject: event.subject_user_id.map(Id::from_uuid),
+        target: event.target_user_id.map(Id::from_uuid),
+        session: event.session_id.map(Id::from_uuid),
+        app: event.app,
+        remote_addr: event.remote_addr,
+        detail: event.detail,
+    }
+}

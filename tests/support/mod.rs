@@ -7,6 +7,7 @@ pub mod external;
 pub mod installation;
 pub mod issuer;
 pub mod links;
+pub mod micetro;
 pub mod principal;
 pub mod process;
 pub mod raw;

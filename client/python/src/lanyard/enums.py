@@ -40,6 +40,12 @@ class ErrorReason(ContractEnum):
     """PERMISSION_DENIED. Only a super-user may do this. Said before anything is looked up."""
     NOT_ON_YOURSELF = 8
     """FAILED_PRECONDITION. A super-user may not do this to themself (lock, reject, delete, give up the role)."""
+    PLATFORM_ROLE_MISSING = 9
+    """PERMISSION_DENIED. The platform accepts the user, who has none of the roles there that one must have to log in here (those
+    whose names begin with the configured prefix). Only said to who knows the password."""
+    PLATFORM_ACCESS_DENIED = 10
+    """PERMISSION_DENIED. The platform knows the user and does not let them do what logging in takes. The platform's number of the
+    error is in ErrorInfo.metadata, as `upstream_code`; so with every reason below that begins with PLATFORM and comes from one."""
     INVALID_FIELD = 20
     """INVALID_ARGUMENT. A field is missing, too long, out of range or malformed; BadRequest names it."""
     PAGE_TOKEN_INVALID = 21
@@ -48,6 +54,8 @@ class ErrorReason(ContractEnum):
     """INVALID_ARGUMENT. `client.current_app` names no app of the configuration."""
     PASSWORD_REFUSED = 23
     """INVALID_ARGUMENT. The new password breaks a rule of the password policy; BadRequest says which."""
+    PLATFORM_UNKNOWN = 24
+    """INVALID_ARGUMENT. `platform` names no platform of the configuration."""
     SESSION_NOT_FOUND = 40
     """NOT_FOUND. No such session, or not one that the acting user may see."""
     USER_NOT_FOUND = 41
@@ -83,6 +91,8 @@ class ErrorReason(ContractEnum):
     USER_NOT_ELIGIBLE = 55
     """FAILED_PRECONDITION. The user is not approved, or is a super-user: nobody links anything to one but they themself,
     with `proof`, where the policy of the app allows it."""
+    PLATFORM_SESSION_REQUIRED = 56
+    """FAILED_PRECONDITION. The session is not logged in to a platform."""
     ETAG_MISMATCH = 60
     """ABORTED. Somebody changed it since: the etag does not match. Read again and redo."""
     WRITE_CONFLICT = 61
@@ -108,6 +118,13 @@ class ErrorReason(ContractEnum):
     larger than the limit. The status code says which (INVALID_ARGUMENT, OUT_OF_RANGE, RESOURCE_EXHAUSTED, ...)."""
     KEYS_UNAVAILABLE = 71
     """UNAVAILABLE, with RetryInfo. The keys that the token was signed with cannot be fetched from their URL."""
+    PLATFORM_UNAVAILABLE = 72
+    """UNAVAILABLE, with RetryInfo. The platform cannot be reached, does not answer in time, or says that it is out of service."""
+    PLATFORM_BUSY = 73
+    """RESOURCE_EXHAUSTED, with RetryInfo. The platform has as many connections of the user open as it allows."""
+    PLATFORM_ANSWER_INVALID = 74
+    """INTERNAL. What answered is not the platform, or not as it should: a redirect, HTML, broken JSON, too many bytes, an error that
+    nobody here knows. An operator should look at the platform's URL and at what stands before it."""
 
 
 class AuthType(ContractEnum):
@@ -121,6 +138,19 @@ class AuthType(ContractEnum):
     """Username and secret of a linked basic-auth definition."""
     JWT = 3
     """A token of a linked JWT definition."""
+    PLATFORM = 4
+    """Username and password of a platform, which said that they are right."""
+
+
+class PlatformAuthScheme(ContractEnum):
+    """PlatformAuthScheme is the kind of credential with which a platform is called."""
+
+    UNSPECIFIED = 0
+    """Never sent."""
+    BEARER = 1
+    """`Bearer` and a session of the platform: it ends with the session here, and is not the password."""
+    BASIC = 2
+    """`Basic`: username and password in a form that is as good as plain. For platforms that know nothing better."""
 
 
 class Role(ContractEnum):
@@ -180,6 +210,10 @@ class RevokeReason(ContractEnum):
     """The definition with which the user had logged in was deleted."""
     SECRET_ROTATED = 14
     """The secret with which the user had logged in was replaced."""
+    PLATFORM_REFUSED = 15
+    """The platform refuses the credential of the session."""
+    PLATFORM_REMOVED = 16
+    """The platform of the session was taken out of the configuration, or is at another URL now."""
 
 
 class InactiveReason(ContractEnum):

@@ -124,9 +124,13 @@ class SessionService:
     live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
     counts as the user's activity, or begins; never are there two, however many logins come at once.
 
+    A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+    its plain yes makes a session.
+
     Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
     the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-    KEYS_UNAVAILABLE."""
+    KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+    PLATFORM_BUSY and PLATFORM_ANSWER_INVALID."""
     VerifySession = Rpc(
         "lanyard.v1.SessionService", "VerifySession", session_pb2_grpc.SessionServiceStub,
         v1.VerifySessionRequest, v1.VerifySessionResponse, is_read=True,
@@ -179,6 +183,20 @@ class SessionService:
     """RevokeSessions ends many at once and returns how many were live.
 
     Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND."""
+    GetPlatformAuth = Rpc(
+        "lanyard.v1.SessionService", "GetPlatformAuth", session_pb2_grpc.SessionServiceStub,
+        v1.GetPlatformAuthRequest, v1.GetPlatformAuthResponse, is_read=False,
+    )
+    """GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+    of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+    each time is written to the audit trail before it is answered.
+
+    It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+    was answered 401 with it calls again with `refused`.
+
+    Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+    PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+    which change nothing."""
 
 
 class LinkedAuthService:

@@ -135,14 +135,29 @@ class Client:
         """
         return await self.create_session(v1.JwtCredential(token=token))
 
+    async def log_in_platform(self, platform: str, username: str, password: str, unique_name: str = "") -> Login:
+        """Logs in the user that a platform knows by this name and password. For a code see `create_session`.
+
+        unique_name: tells the sessions of one user apart, for people.
+        """
+        return await self.create_session(
+            v1.PlatformCredential(platform=platform, username=username, password=password, unique_name=unique_name)
+        )
+
     async def create_session(
-        self, credential: v1.PasswordCredential | v1.BasicAuthCredential | v1.JwtCredential
+        self,
+        credential: v1.PasswordCredential | v1.BasicAuthCredential | v1.JwtCredential | v1.PlatformCredential,
     ) -> Login:
         """Logs a user in."""
         request = v1.CreateSessionRequest()
-        fields = {v1.PasswordCredential: request.password, v1.BasicAuthCredential: request.basic_auth}
-        fields[v1.JwtCredential] = request.jwt
-        fields[type(credential)].CopyFrom(credential)
+        if isinstance(credential, v1.PasswordCredential):
+            request.password.CopyFrom(credential)
+        elif isinstance(credential, v1.BasicAuthCredential):
+            request.basic_auth.CopyFrom(credential)
+        elif isinstance(credential, v1.JwtCredential):
+            request.jwt.CopyFrom(credential)
+        else:
+            request.platform.CopyFrom(credential)
         answer = await self._call_whole(rpcs.SessionService.CreateSession, request, "ust", "session")
         return Login(Ust(answer.ust), answer.session, tuple(answer.warnings))
 

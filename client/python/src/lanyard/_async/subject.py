@@ -95,6 +95,13 @@ class Subject:
         """Ends many sessions (without a target: the own ones), and returns how many were live."""
         return (await self.call(rpcs.SessionService.RevokeSessions, request)).revoked_count
 
+    async def get_platform_auth(self, refused: bool = False) -> v1.GetPlatformAuthResponse:
+        """The credential with which the platform of the own session is called. The service needs a grant of its own for
+        it. `refused`: the platform answered 401 to the one that was handed out.
+        """
+        request = v1.GetPlatformAuthRequest(refused=refused)
+        return await self._call_whole(rpcs.SessionService.GetPlatformAuth, request, "micetro_auth", "micetro_url")
+
     # ------------------------------------------------------------------ links
 
     async def get_linked_auth_list(self, user_id: str | None = None) -> list[v1.LinkedAuth]:

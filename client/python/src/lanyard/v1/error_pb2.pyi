@@ -50,6 +50,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. Only a super-user may do this. Said before anything is looked up."""
     ERROR_REASON_NOT_ON_YOURSELF: _ErrorReason.ValueType  # 8
     """FAILED_PRECONDITION. A super-user may not do this to themself (lock, reject, delete, give up the role)."""
+    ERROR_REASON_PLATFORM_ROLE_MISSING: _ErrorReason.ValueType  # 9
+    """PERMISSION_DENIED. The platform accepts the user, who has none of the roles there that one must have to log in here (those
+    whose names begin with the configured prefix). Only said to who knows the password.
+    """
+    ERROR_REASON_PLATFORM_ACCESS_DENIED: _ErrorReason.ValueType  # 10
+    """PERMISSION_DENIED. The platform knows the user and does not let them do what logging in takes. The platform's number of the
+    error is in ErrorInfo.metadata, as `upstream_code`; so with every reason below that begins with PLATFORM and comes from one.
+    """
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 20
     """INVALID_ARGUMENT. A field is missing, too long, out of range or malformed; BadRequest names it."""
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 21
@@ -58,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. `client.current_app` names no app of the configuration."""
     ERROR_REASON_PASSWORD_REFUSED: _ErrorReason.ValueType  # 23
     """INVALID_ARGUMENT. The new password breaks a rule of the password policy; BadRequest says which."""
+    ERROR_REASON_PLATFORM_UNKNOWN: _ErrorReason.ValueType  # 24
+    """INVALID_ARGUMENT. `platform` names no platform of the configuration."""
     ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND. No such session, or not one that the acting user may see."""
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 41
@@ -96,6 +106,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The user is not approved, or is a super-user: nobody links anything to one but they themself,
     with `proof`, where the policy of the app allows it.
     """
+    ERROR_REASON_PLATFORM_SESSION_REQUIRED: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION. The session is not logged in to a platform."""
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 60
     """ABORTED. Somebody changed it since: the etag does not match. Read again and redo."""
     ERROR_REASON_WRITE_CONFLICT: _ErrorReason.ValueType  # 61
@@ -122,6 +134,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 71
     """UNAVAILABLE, with RetryInfo. The keys that the token was signed with cannot be fetched from their URL."""
+    ERROR_REASON_PLATFORM_UNAVAILABLE: _ErrorReason.ValueType  # 72
+    """UNAVAILABLE, with RetryInfo. The platform cannot be reached, does not answer in time, or says that it is out of service."""
+    ERROR_REASON_PLATFORM_BUSY: _ErrorReason.ValueType  # 73
+    """RESOURCE_EXHAUSTED, with RetryInfo. The platform has as many connections of the user open as it allows."""
+    ERROR_REASON_PLATFORM_ANSWER_INVALID: _ErrorReason.ValueType  # 74
+    """INTERNAL. What answered is not the platform, or not as it should: a redirect, HTML, broken JSON, too many bytes, an error that
+    nobody here knows. An operator should look at the platform's URL and at what stands before it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists every reason there is. New values may be added: treat one you do not know as
@@ -152,6 +172,14 @@ ERROR_REASON_SUPER_USER_REQUIRED: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED. Only a super-user may do this. Said before anything is looked up."""
 ERROR_REASON_NOT_ON_YOURSELF: ErrorReason.ValueType  # 8
 """FAILED_PRECONDITION. A super-user may not do this to themself (lock, reject, delete, give up the role)."""
+ERROR_REASON_PLATFORM_ROLE_MISSING: ErrorReason.ValueType  # 9
+"""PERMISSION_DENIED. The platform accepts the user, who has none of the roles there that one must have to log in here (those
+whose names begin with the configured prefix). Only said to who knows the password.
+"""
+ERROR_REASON_PLATFORM_ACCESS_DENIED: ErrorReason.ValueType  # 10
+"""PERMISSION_DENIED. The platform knows the user and does not let them do what logging in takes. The platform's number of the
+error is in ErrorInfo.metadata, as `upstream_code`; so with every reason below that begins with PLATFORM and comes from one.
+"""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 20
 """INVALID_ARGUMENT. A field is missing, too long, out of range or malformed; BadRequest names it."""
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 21
@@ -160,6 +188,8 @@ ERROR_REASON_APP_UNKNOWN: ErrorReason.ValueType  # 22
 """INVALID_ARGUMENT. `client.current_app` names no app of the configuration."""
 ERROR_REASON_PASSWORD_REFUSED: ErrorReason.ValueType  # 23
 """INVALID_ARGUMENT. The new password breaks a rule of the password policy; BadRequest says which."""
+ERROR_REASON_PLATFORM_UNKNOWN: ErrorReason.ValueType  # 24
+"""INVALID_ARGUMENT. `platform` names no platform of the configuration."""
 ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. No such session, or not one that the acting user may see."""
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 41
@@ -198,6 +228,8 @@ ERROR_REASON_USER_NOT_ELIGIBLE: ErrorReason.ValueType  # 55
 """FAILED_PRECONDITION. The user is not approved, or is a super-user: nobody links anything to one but they themself,
 with `proof`, where the policy of the app allows it.
 """
+ERROR_REASON_PLATFORM_SESSION_REQUIRED: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION. The session is not logged in to a platform."""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 60
 """ABORTED. Somebody changed it since: the etag does not match. Read again and redo."""
 ERROR_REASON_WRITE_CONFLICT: ErrorReason.ValueType  # 61
@@ -224,4 +256,12 @@ larger than the limit. The status code says which (INVALID_ARGUMENT, OUT_OF_RANG
 """
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 71
 """UNAVAILABLE, with RetryInfo. The keys that the token was signed with cannot be fetched from their URL."""
+ERROR_REASON_PLATFORM_UNAVAILABLE: ErrorReason.ValueType  # 72
+"""UNAVAILABLE, with RetryInfo. The platform cannot be reached, does not answer in time, or says that it is out of service."""
+ERROR_REASON_PLATFORM_BUSY: ErrorReason.ValueType  # 73
+"""RESOURCE_EXHAUSTED, with RetryInfo. The platform has as many connections of the user open as it allows."""
+ERROR_REASON_PLATFORM_ANSWER_INVALID: ErrorReason.ValueType  # 74
+"""INTERNAL. What answered is not the platform, or not as it should: a redirect, HTML, broken JSON, too many bytes, an error that
+nobody here knows. An operator should look at the platform's URL and at what stands before it.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

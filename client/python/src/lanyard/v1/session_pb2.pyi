@@ -36,6 +36,8 @@ class _AuthTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthType.Val
     """Username and secret of a linked basic-auth definition."""
     AUTH_TYPE_JWT: _AuthType.ValueType  # 3
     """A token of a linked JWT definition."""
+    AUTH_TYPE_PLATFORM: _AuthType.ValueType  # 4
+    """Username and password of a platform, which said that they are right."""
 
 class AuthType(_AuthType, metaclass=_AuthTypeEnumTypeWrapper):
     """AuthType says how the user proved who they are."""
@@ -48,7 +50,33 @@ AUTH_TYPE_BASIC_AUTH: AuthType.ValueType  # 2
 """Username and secret of a linked basic-auth definition."""
 AUTH_TYPE_JWT: AuthType.ValueType  # 3
 """A token of a linked JWT definition."""
+AUTH_TYPE_PLATFORM: AuthType.ValueType  # 4
+"""Username and password of a platform, which said that they are right."""
 Global___AuthType: _TypeAlias = AuthType  # noqa: Y015
+
+class _PlatformAuthScheme:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlatformAuthSchemeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlatformAuthScheme.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLATFORM_AUTH_SCHEME_UNSPECIFIED: _PlatformAuthScheme.ValueType  # 0
+    """Never sent."""
+    PLATFORM_AUTH_SCHEME_BEARER: _PlatformAuthScheme.ValueType  # 1
+    """`Bearer` and a session of the platform: it ends with the session here, and is not the password."""
+    PLATFORM_AUTH_SCHEME_BASIC: _PlatformAuthScheme.ValueType  # 2
+    """`Basic`: username and password in a form that is as good as plain. For platforms that know nothing better."""
+
+class PlatformAuthScheme(_PlatformAuthScheme, metaclass=_PlatformAuthSchemeEnumTypeWrapper):
+    """PlatformAuthScheme is the kind of credential with which a platform is called."""
+
+PLATFORM_AUTH_SCHEME_UNSPECIFIED: PlatformAuthScheme.ValueType  # 0
+"""Never sent."""
+PLATFORM_AUTH_SCHEME_BEARER: PlatformAuthScheme.ValueType  # 1
+"""`Bearer` and a session of the platform: it ends with the session here, and is not the password."""
+PLATFORM_AUTH_SCHEME_BASIC: PlatformAuthScheme.ValueType  # 2
+"""`Basic`: username and password in a form that is as good as plain. For platforms that know nothing better."""
+Global___PlatformAuthScheme: _TypeAlias = PlatformAuthScheme  # noqa: Y015
 
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -138,6 +166,10 @@ class _RevokeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevokeRe
     """The definition with which the user had logged in was deleted."""
     REVOKE_REASON_SECRET_ROTATED: _RevokeReason.ValueType  # 14
     """The secret with which the user had logged in was replaced."""
+    REVOKE_REASON_PLATFORM_REFUSED: _RevokeReason.ValueType  # 15
+    """The platform refuses the credential of the session."""
+    REVOKE_REASON_PLATFORM_REMOVED: _RevokeReason.ValueType  # 16
+    """The platform of the session was taken out of the configuration, or is at another URL now."""
 
 class RevokeReason(_RevokeReason, metaclass=_RevokeReasonEnumTypeWrapper):
     """RevokeReason says why a session ended early."""
@@ -172,6 +204,10 @@ REVOKE_REASON_DEFINITION_DELETED: RevokeReason.ValueType  # 13
 """The definition with which the user had logged in was deleted."""
 REVOKE_REASON_SECRET_ROTATED: RevokeReason.ValueType  # 14
 """The secret with which the user had logged in was replaced."""
+REVOKE_REASON_PLATFORM_REFUSED: RevokeReason.ValueType  # 15
+"""The platform refuses the credential of the session."""
+REVOKE_REASON_PLATFORM_REMOVED: RevokeReason.ValueType  # 16
+"""The platform of the session was taken out of the configuration, or is at another URL now."""
 Global___RevokeReason: _TypeAlias = RevokeReason  # noqa: Y015
 
 class _InactiveReason:
@@ -274,7 +310,9 @@ Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class UserSession(_message.Message):
-    """UserSession is all there is to know about a session but its token."""
+    """UserSession is all there is to know about a session. Its secrets are not among it: only who holds the token of the session
+    is given `session_auth`, and the credential of a platform is handed out by GetPlatformAuth alone.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -297,6 +335,15 @@ class UserSession(_message.Message):
     ROTATION_COUNT_FIELD_NUMBER: _builtins.int
     AUTH_ID_FIELD_NUMBER: _builtins.int
     AUTH_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    SESSION_AUTH_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_URL_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_HOST_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_VERSION_FIELD_NUMBER: _builtins.int
+    IS_REPLICATION_USER_FIELD_NUMBER: _builtins.int
+    MICETRO_URL_FIELD_NUMBER: _builtins.int
+    UNIQUE_NAME_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """`ses_...`; public, safe in logs."""
     user_id: _builtins.str
@@ -325,6 +372,26 @@ class UserSession(_message.Message):
     """The number of the definition that the user logged in with; 0: none, it was a password."""
     auth_principal: _builtins.str
     """The username of that definition at the login; empty: none."""
+    session_auth: _builtins.str
+    """The value that authenticates this session here: its token. Given to the holder of the token only (CreateSession,
+    RenewSession, GetSession of the own session); empty in every other answer. Never a credential of the platform.
+    """
+    platform: _builtins.str
+    """The name of the platform that the session is logged in to; empty: none, a standalone session. What follows is empty
+    then, or absent.
+    """
+    authentication_url: _builtins.str
+    """The base URL of the server that authenticated the session: scheme, host and, only if it is configured, the port."""
+    authentication_host: _builtins.str
+    """The host of `authentication_url`, an IPv6 address without its brackets."""
+    authentication_version: _builtins.str
+    """The version of the server that authenticated the session, as it was at the login. Absent: it could not be read."""
+    is_replication_user: _builtins.bool
+    """The user was authenticated by a replication system. No platform of the kind `micetro` has one."""
+    micetro_url: _builtins.str
+    """The base URL of the Micetro that the session is for: scheme, host and, only if it is configured, the port."""
+    unique_name: _builtins.str
+    """What tells the sessions of one user apart, as it was sent with the login."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """What the user may do."""
@@ -349,6 +416,12 @@ class UserSession(_message.Message):
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """When it was revoked, if it was."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups of the user on the platform, as they were at the login: the names of the roles there that begin with the
+        configured prefix, without it (`GW_admin` is `admin`); all roles, where no prefix is configured. Sorted.
+        """
+
     def __init__(
         self,
         *,
@@ -371,12 +444,28 @@ class UserSession(_message.Message):
         rotation_count: _builtins.int = ...,
         auth_id: _builtins.int = ...,
         auth_principal: _builtins.str = ...,
+        session_auth: _builtins.str = ...,
+        platform: _builtins.str = ...,
+        authentication_url: _builtins.str = ...,
+        authentication_host: _builtins.str | None = ...,
+        authentication_version: _builtins.str | None = ...,
+        is_replication_user: _builtins.bool = ...,
+        micetro_url: _builtins.str = ...,
+        unique_name: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["absolute_expire_time", b"absolute_expire_time", "creation_time", b"creation_time", "expire_time", b"expire_time", "last_active_time", b"last_active_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authentication_host", b"_authentication_host", "_authentication_version", b"_authentication_version", "absolute_expire_time", b"absolute_expire_time", "authentication_host", b"authentication_host", "authentication_version", b"authentication_version", "creation_time", b"creation_time", "expire_time", b"expire_time", "last_active_time", b"last_active_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute_expire_time", b"absolute_expire_time", "auth_id", b"auth_id", "auth_principal", b"auth_principal", "auth_type", b"auth_type", "creation_time", b"creation_time", "current_app", b"current_app", "expire_time", b"expire_time", "last_active_time", b"last_active_time", "logger_context", b"logger_context", "remote_addr", b"remote_addr", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "roles", b"roles", "rotation_count", b"rotation_count", "session_id", b"session_id", "state", b"state", "user_agent", b"user_agent", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authentication_host", b"_authentication_host", "_authentication_version", b"_authentication_version", "absolute_expire_time", b"absolute_expire_time", "auth_id", b"auth_id", "auth_principal", b"auth_principal", "auth_type", b"auth_type", "authentication_host", b"authentication_host", "authentication_url", b"authentication_url", "authentication_version", b"authentication_version", "creation_time", b"creation_time", "current_app", b"current_app", "expire_time", b"expire_time", "groups", b"groups", "is_replication_user", b"is_replication_user", "last_active_time", b"last_active_time", "logger_context", b"logger_context", "micetro_url", b"micetro_url", "platform", b"platform", "remote_addr", b"remote_addr", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "roles", b"roles", "rotation_count", b"rotation_count", "session_auth", b"session_auth", "session_id", b"session_id", "state", b"state", "unique_name", b"unique_name", "user_agent", b"user_agent", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__authentication_host: _TypeAlias = _typing.Literal["authentication_host"]  # noqa: Y015
+    _WhichOneofArgType__authentication_host: _TypeAlias = _typing.Literal["_authentication_host", b"_authentication_host"]  # noqa: Y015
+    _WhichOneofReturnType__authentication_version: _TypeAlias = _typing.Literal["authentication_version"]  # noqa: Y015
+    _WhichOneofArgType__authentication_version: _TypeAlias = _typing.Literal["_authentication_version", b"_authentication_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authentication_host) -> _WhichOneofReturnType__authentication_host | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authentication_version) -> _WhichOneofReturnType__authentication_version | None: ...
 
 Global___UserSession: _TypeAlias = UserSession  # noqa: Y015
 
@@ -471,6 +560,49 @@ class JwtCredential(_message.Message):
 Global___JwtCredential: _TypeAlias = JwtCredential  # noqa: Y015
 
 @_typing.final
+class PlatformCredential(_message.Message):
+    """PlatformCredential is a login with the username and the password of a platform. The platform decides whether they are right; the
+    user is the one here who is called as the platform calls them. Their password here, its expiry included, does not matter;
+    their second factor here does.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    TOTP_CODE_FIELD_NUMBER: _builtins.int
+    UNIQUE_NAME_FIELD_NUMBER: _builtins.int
+    platform: _builtins.str
+    """The name or an alias of a platform of the configuration."""
+    username: _builtins.str
+    """The username on the platform, 1 to 128 bytes."""
+    password: _builtins.str
+    """Exactly as typed, 1 to 1,024 bytes."""
+    totp_code: _builtins.str
+    """The current six-digit code, if the user has TOTP on here. Each code works once."""
+    unique_name: _builtins.str
+    """What tells the sessions of one user apart, for people; it comes back as `UserSession.unique_name`. At most 128
+    bytes, no control characters. Empty is allowed.
+    """
+    def __init__(
+        self,
+        *,
+        platform: _builtins.str = ...,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+        totp_code: _builtins.str = ...,
+        unique_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "platform", b"platform", "totp_code", b"totp_code", "unique_name", b"unique_name", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlatformCredential: _TypeAlias = PlatformCredential  # noqa: Y015
+
+@_typing.final
 class CreateSessionRequest(_message.Message):
     """CreateSessionRequest is a login."""
 
@@ -480,6 +612,7 @@ class CreateSessionRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     BASIC_AUTH_FIELD_NUMBER: _builtins.int
     JWT_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def client(self) -> _client_info_pb2.ClientInfo:
         """Where the user is."""
@@ -496,6 +629,10 @@ class CreateSessionRequest(_message.Message):
     def jwt(self) -> Global___JwtCredential:
         """A linked JWT definition."""
 
+    @_builtins.property
+    def platform(self) -> Global___PlatformCredential:
+        """A platform."""
+
     def __init__(
         self,
         *,
@@ -503,12 +640,13 @@ class CreateSessionRequest(_message.Message):
         password: Global___PasswordCredential | None = ...,
         basic_auth: Global___BasicAuthCredential | None = ...,
         jwt: Global___JwtCredential | None = ...,
+        platform: Global___PlatformCredential | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["basic_auth", b"basic_auth", "client", b"client", "credential", b"credential", "jwt", b"jwt", "password", b"password"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basic_auth", b"basic_auth", "client", b"client", "credential", b"credential", "jwt", b"jwt", "password", b"password", "platform", b"platform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basic_auth", b"basic_auth", "client", b"client", "credential", b"credential", "jwt", b"jwt", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basic_auth", b"basic_auth", "client", b"client", "credential", b"credential", "jwt", b"jwt", "password", b"password", "platform", b"platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["password", "basic_auth", "jwt"]  # noqa: Y015
+    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["password", "basic_auth", "jwt", "platform"]  # noqa: Y015
     _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_credential) -> _WhichOneofReturnType_credential | None: ...
 
@@ -861,6 +999,7 @@ class ListSessionsRequest(_message.Message):
     AUTH_TYPE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
     ust: _builtins.str
     """The acting user's token."""
     user_id: _builtins.str
@@ -877,6 +1016,8 @@ class ListSessionsRequest(_message.Message):
     """How many at most: 0 means 50, more than 200 means 200, less than 0 is refused."""
     page_token: _builtins.str
     """`next_page_token` of the page before; everything else must be as it was there."""
+    platform: _builtins.str
+    """Only sessions that are logged in to the platform of this name."""
     @_builtins.property
     def client(self) -> _client_info_pb2.ClientInfo:
         """Where the acting user is."""
@@ -893,10 +1034,11 @@ class ListSessionsRequest(_message.Message):
         auth_type: Global___AuthType.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        platform: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_users", b"all_users", "app", b"app", "auth_type", b"auth_type", "client", b"client", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "user_id", b"user_id", "ust", b"ust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_users", b"all_users", "app", b"app", "auth_type", b"auth_type", "client", b"client", "page_size", b"page_size", "page_token", b"page_token", "platform", b"platform", "state", b"state", "user_id", b"user_id", "ust", b"ust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1062,6 +1204,7 @@ class RevokeSessionsRequest(_message.Message):
     APP_FIELD_NUMBER: _builtins.int
     EVERYONE_FIELD_NUMBER: _builtins.int
     AUTH_ID_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
     KEEP_CURRENT_FIELD_NUMBER: _builtins.int
     ust: _builtins.str
     """The acting user's token."""
@@ -1073,6 +1216,8 @@ class RevokeSessionsRequest(_message.Message):
     """All there are; needs a super-user."""
     auth_id: _builtins.int
     """All that began with the definition of this number; needs a super-user."""
+    platform: _builtins.str
+    """All that are logged in to the platform of this name, whether it is configured or not; needs a super-user."""
     keep_current: _builtins.bool
     """Spare the session of `ust` itself."""
     @_builtins.property
@@ -1088,13 +1233,14 @@ class RevokeSessionsRequest(_message.Message):
         app: _builtins.str = ...,
         everyone: _builtins.bool = ...,
         auth_id: _builtins.int = ...,
+        platform: _builtins.str = ...,
         keep_current: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "auth_id", b"auth_id", "client", b"client", "everyone", b"everyone", "target", b"target", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "auth_id", b"auth_id", "client", b"client", "everyone", b"everyone", "platform", b"platform", "target", b"target", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "auth_id", b"auth_id", "client", b"client", "everyone", b"everyone", "keep_current", b"keep_current", "target", b"target", "user_id", b"user_id", "ust", b"ust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "auth_id", b"auth_id", "client", b"client", "everyone", b"everyone", "keep_current", b"keep_current", "platform", b"platform", "target", b"target", "user_id", b"user_id", "ust", b"ust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["user_id", "app", "everyone", "auth_id"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["user_id", "app", "everyone", "auth_id", "platform"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
@@ -1121,3 +1267,130 @@ class RevokeSessionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeSessionsResponse: _TypeAlias = RevokeSessionsResponse  # noqa: Y015
+
+@_typing.final
+class GetPlatformAuthRequest(_message.Message):
+    """GetPlatformAuthRequest asks for the credential of the platform that a session is logged in to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UST_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    ust: _builtins.str
+    """The token of the session."""
+    refused: _builtins.bool
+    """The platform answered 401 to the credential that was handed out. The platform is asked: if it accepts the credential of the
+    session, that is handed out; if not, the session is logged in anew, once, where the configuration lets the password be
+    kept, or else revoked (PLATFORM_REFUSED).
+    """
+    @_builtins.property
+    def client(self) -> _client_info_pb2.ClientInfo:
+        """Where the user is."""
+
+    def __init__(
+        self,
+        *,
+        ust: _builtins.str = ...,
+        client: _client_info_pb2.ClientInfo | None = ...,
+        refused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "refused", b"refused", "ust", b"ust"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlatformAuthRequest: _TypeAlias = GetPlatformAuthRequest  # noqa: Y015
+
+@_typing.final
+class GetPlatformAuthResponse(_message.Message):
+    """GetPlatformAuthResponse is the credential of the platform, and what there is to know for calling it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MICETRO_AUTH_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    MICETRO_URL_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    VALID_FOR_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    micetro_auth: _builtins.str
+    """The whole value of the header `Authorization`: `Bearer ...` or `Basic ...`. For calls to `micetro_url` only; never to be
+    stored, logged or passed on.
+    """
+    scheme: Global___PlatformAuthScheme.ValueType
+    """Which of them it is."""
+    micetro_url: _builtins.str
+    """The base URL: scheme, host and, only if it is configured, the port."""
+    platform: _builtins.str
+    """The name of the platform."""
+    @_builtins.property
+    def valid_for(self) -> _duration_pb2.Duration:
+        """How long the credential may be used before it is asked for again. It is the setting `auth_valid_for`, cut to the time
+        that the session has left. Asking again is how a service learns that the session was revoked.
+        """
+
+    @_builtins.property
+    def settings(self) -> Global___PlatformSettings:
+        """How the platform is to be called."""
+
+    def __init__(
+        self,
+        *,
+        micetro_auth: _builtins.str = ...,
+        scheme: Global___PlatformAuthScheme.ValueType = ...,
+        micetro_url: _builtins.str = ...,
+        platform: _builtins.str = ...,
+        valid_for: _duration_pb2.Duration | None = ...,
+        settings: Global___PlatformSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "valid_for", b"valid_for"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["micetro_auth", b"micetro_auth", "micetro_url", b"micetro_url", "platform", b"platform", "scheme", b"scheme", "settings", b"settings", "valid_for", b"valid_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlatformAuthResponse: _TypeAlias = GetPlatformAuthResponse  # noqa: Y015
+
+@_typing.final
+class PlatformSettings(_message.Message):
+    """PlatformSettings is how a platform is to be called, as it is configured. Nothing in it is secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATES_FIELD_NUMBER: _builtins.int
+    max_response_bytes: _builtins.int
+    """The largest body of an answer that is read."""
+    max_attempts: _builtins.int
+    """How often a call that changes nothing is tried in all, when the platform cannot be reached or has too much to do."""
+    ca_certificates: _builtins.str
+    """The certificates (PEM) of the authorities that may have signed the platform's; empty: those of the system."""
+    @_builtins.property
+    def connect_timeout(self) -> _duration_pb2.Duration:
+        """How long to wait for a connection."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait for a whole answer."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: _duration_pb2.Duration | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        max_response_bytes: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
+        ca_certificates: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificates", b"ca_certificates", "connect_timeout", b"connect_timeout", "max_attempts", b"max_attempts", "max_response_bytes", b"max_response_bytes", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlatformSettings: _TypeAlias = PlatformSettings  # noqa: Y015

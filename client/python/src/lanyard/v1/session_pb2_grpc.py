@@ -81,6 +81,11 @@ class SessionServiceStub:
                 request_serializer=lanyard_dot_v1_dot_session__pb2.RevokeSessionsRequest.SerializeToString,
                 response_deserializer=lanyard_dot_v1_dot_session__pb2.RevokeSessionsResponse.FromString,
                 _registered_method=True)
+        self.GetPlatformAuth = channel.unary_unary(
+                '/lanyard.v1.SessionService/GetPlatformAuth',
+                request_serializer=lanyard_dot_v1_dot_session__pb2.GetPlatformAuthRequest.SerializeToString,
+                response_deserializer=lanyard_dot_v1_dot_session__pb2.GetPlatformAuthResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -100,9 +105,13 @@ class SessionServiceServicer:
         live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
         counts as the user's activity, or begins; never are there two, however many logins come at once.
 
+        A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+        its plain yes makes a session.
+
         Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
         the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-        KEYS_UNAVAILABLE.
+        KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+        PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,6 +183,22 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPlatformAuth(self, request, context):
+        """GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+        of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+        each time is written to the audit trail before it is answered.
+
+        It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+        was answered 401 with it calls again with `refused`.
+
+        Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+        PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+        which change nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -216,6 +241,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.RevokeSessions,
                     request_deserializer=lanyard_dot_v1_dot_session__pb2.RevokeSessionsRequest.FromString,
                     response_serializer=lanyard_dot_v1_dot_session__pb2.RevokeSessionsResponse.SerializeToString,
+            ),
+            'GetPlatformAuth': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlatformAuth,
+                    request_deserializer=lanyard_dot_v1_dot_session__pb2.GetPlatformAuthRequest.FromString,
+                    response_serializer=lanyard_dot_v1_dot_session__pb2.GetPlatformAuthResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -441,6 +471,33 @@ class SessionService:
             '/lanyard.v1.SessionService/RevokeSessions',
             lanyard_dot_v1_dot_session__pb2.RevokeSessionsRequest.SerializeToString,
             lanyard_dot_v1_dot_session__pb2.RevokeSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlatformAuth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanyard.v1.SessionService/GetPlatformAuth',
+            lanyard_dot_v1_dot_session__pb2.GetPlatformAuthRequest.SerializeToString,
+            lanyard_dot_v1_dot_session__pb2.GetPlatformAuthResponse.FromString,
             options,
             channel_credentials,
             insecure,

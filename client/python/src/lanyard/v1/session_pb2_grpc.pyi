@@ -47,9 +47,13 @@ class SessionServiceStub:
     live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
     counts as the user's activity, or begins; never are there two, however many logins come at once.
 
+    A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+    its plain yes makes a session.
+
     Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
     the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-    KEYS_UNAVAILABLE.
+    KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+    PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
     """
     VerifySession: _grpc.UnaryUnaryMultiCallable[_session_pb2.VerifySessionRequest, _session_pb2.VerifySessionResponse]
     """VerifySession answers whether a UST is good, and whose it is. A token that is not good is an answer, not
@@ -88,6 +92,18 @@ class SessionServiceStub:
 
     Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND.
     """
+    GetPlatformAuth: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetPlatformAuthRequest, _session_pb2.GetPlatformAuthResponse]
+    """GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+    of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+    each time is written to the audit trail before it is answered.
+
+    It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+    was answered 401 with it calls again with `refused`.
+
+    Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+    PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+    which change nothing.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -108,9 +124,13 @@ class SessionServiceAsyncStub(SessionServiceStub):
     live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
     counts as the user's activity, or begins; never are there two, however many logins come at once.
 
+    A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+    its plain yes makes a session.
+
     Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
     the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-    KEYS_UNAVAILABLE.
+    KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+    PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
     """
     VerifySession: _aio.UnaryUnaryMultiCallable[_session_pb2.VerifySessionRequest, _session_pb2.VerifySessionResponse]  # type: ignore[assignment]
     """VerifySession answers whether a UST is good, and whose it is. A token that is not good is an answer, not
@@ -149,6 +169,18 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND.
     """
+    GetPlatformAuth: _aio.UnaryUnaryMultiCallable[_session_pb2.GetPlatformAuthRequest, _session_pb2.GetPlatformAuthResponse]  # type: ignore[assignment]
+    """GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+    of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+    each time is written to the audit trail before it is answered.
+
+    It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+    was answered 401 with it calls again with `refused`.
+
+    Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+    PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+    which change nothing.
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionService owns the sessions of users.
@@ -172,9 +204,13 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
         counts as the user's activity, or begins; never are there two, however many logins come at once.
 
+        A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+        its plain yes makes a session.
+
         Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
         the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-        KEYS_UNAVAILABLE.
+        KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+        PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -254,6 +290,24 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """RevokeSessions ends many at once and returns how many were live.
 
         Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlatformAuth(
+        self,
+        request: _session_pb2.GetPlatformAuthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.GetPlatformAuthResponse, _abc.Awaitable[_session_pb2.GetPlatformAuthResponse]]:
+        """GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+        of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+        each time is written to the audit trail before it is answered.
+
+        It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+        was answered 401 with it calls again with `refused`.
+
+        Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+        PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+        which change nothing.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

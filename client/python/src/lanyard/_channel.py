@@ -23,6 +23,8 @@ _FIRST_RECONNECT_MS = 100
 _LAST_RECONNECT_MS = 5_000
 # gRPC sends a call five times at most, whatever the policy says.
 _MOST_ATTEMPTS = 5
+# gRPC counts waits in milliseconds, draws each around its length, and does not wake up from one of none.
+_SHORTEST_WAIT = 0.01
 # gRPC's budget for second attempts: each UNAVAILABLE costs one of these, each success gives back a tenth, and with half
 # or less of them left nothing is tried again.
 _BUDGET = {"maxTokens": 10, "tokenRatio": 0.1}
@@ -38,15 +40,15 @@ class RetryPolicy:
     attempts: int = 4
     """How many times a read is sent at most, the first one included: 1 to 5."""
     initial_backoff: float = 0.05
-    """The longest wait before the second attempt, in seconds; it doubles with each."""
+    """The longest wait before the second attempt, in seconds: 0.01 at least. It doubles with each."""
     max_backoff: float = 1.0
-    """The longest wait, in seconds."""
+    """The longest wait, in seconds: 0.01 at least."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.attempts <= _MOST_ATTEMPTS:
             raise ValueError(f"attempts must be 1 to {_MOST_ATTEMPTS}")
-        if self.initial_backoff <= 0 or self.max_backoff <= 0:
-            raise ValueError("a wait must be longer than nothing")
+        if not min(self.initial_backoff, self.max_backoff) >= _SHORTEST_WAIT:
+            raise ValueError(f"a wait must be {_SHORTEST_WAIT} seconds at least")
 
     @classmethod
     def never(cls) -> "RetryPolicy":

@@ -61,6 +61,7 @@ class PlatformAdapter(HTTPAdapter):
     def __init__(self, auth: PlatformAuth) -> None:
         self._auth = auth
         self._settings = auth.current().settings
+        self._authorities = _Authorities(self._settings.ca_certificates) if self._settings.ca_certificates else None
         again = max(1, self._settings.max_attempts) - 1
         super().__init__(
             max_retries=Retry(
@@ -77,6 +78,8 @@ class PlatformAdapter(HTTPAdapter):
         self, request: requests.PreparedRequest, *, stream: bool = False, timeout: Any = None, **others: Any
     ) -> requests.Response:
         """Sends a request."""
+        if self._authorities is not None and others.get("verify") is True:
+            others["verify"] = self._authorities.file
         carries_credential = (request.headers.get("Authorization") or "").startswith(("Basic ", "Bearer "))
         if carries_credential:
             request.headers["Authorization"] = self._auth.current().micetro_auth
@@ -116,19 +119,21 @@ def _can_be_sent_again(request: requests.PreparedRequest) -> bool:
     return request.body is None or isinstance(request.body, bytes | str)
 
 
+class _Authorities:
+    """Certificates in a file, from where alone requests takes them. The file goes with this."""
+
+    def __init__(self, pem: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="lanyard-ca-")
+        self.file = str(Path(self._folder.name) / "ca.pem")
+        Path(self.file).write_text(pem)
+
+
 def attach(session: requests.Session, url: str, auth: PlatformAuth) -> None:
     """Makes a session call the platform at `url` with its credential, and with nobody else's."""
-    settings = auth.current().settings
-    session.mount(url, PlatformAdapter(auth))
+    # With the slash: https://micetro.example is also how https://micetro.example.org begins.
+    session.mount(url.rstrip("/") + "/", PlatformAdapter(auth))
     # With an `auth` of its own, a session does not put that of a netrc file in the place of the credential.
     session.auth = _as_it_is
-    if settings.ca_certificates:
-        # requests takes authorities from files only. The file goes with the folder, the folder with the session.
-        folder = tempfile.TemporaryDirectory(prefix="lanyard-ca-")
-        authorities = Path(folder.name) / "ca.pem"
-        authorities.write_text(settings.ca_certificates)
-        session.verify = str(authorities)
-        session.lanyard_folder = folder  # type: ignore[attr-defined]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

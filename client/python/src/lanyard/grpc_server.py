@@ -10,6 +10,8 @@
 `authorization: Bearer ...` and, if it likes, `x-correlation-id`, which comes back in the trailers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -27,7 +29,6 @@ from lanyard._error import CallError
 from lanyard._sync.client import Client
 from lanyard._verdict import Inactive, Verdict, VerifiedSession
 
-# What everybody may ask.
 PUBLIC = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
 """The methods that need no session by default: health and reflection."""
 
@@ -80,9 +81,10 @@ class SessionInterceptor(grpc.ServerInterceptor):
                 yield from behaviour(request, context)
 
         wrapped = answers if handler.response_streaming else answer
-        return make_handler(wrapped, handler.request_deserializer, handler.response_serializer)
+        remade: grpc.RpcMethodHandler[Any, Any] = make_handler(wrapped)
+        return remade
 
-    def _verify(self, call: "_Call", context: grpc.ServicerContext) -> VerifiedSession:
+    def _verify(self, call: _Call, context: grpc.ServicerContext) -> VerifiedSession:
         if call.ust is None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, LOG_IN_AGAIN)
         client = self._client.with_client_info(remote_addr=call.remote_addr)
@@ -106,9 +108,9 @@ class AsyncSessionInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Puts the question before the handler, in the handler's own task."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(self._public):
@@ -127,9 +129,10 @@ class AsyncSessionInterceptor(grpc.aio.ServerInterceptor):
                     yield message
 
         wrapped = answers if handler.response_streaming else answer
-        return make_handler(wrapped, handler.request_deserializer, handler.response_serializer)
+        remade: grpc.RpcMethodHandler[Any, Any] = make_handler(wrapped)
+        return remade
 
-    async def _verify(self, call: "_Call", context: Any) -> VerifiedSession:
+    async def _verify(self, call: _Call, context: Any) -> VerifiedSession:
         if call.ust is None:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, LOG_IN_AGAIN)
             raise AssertionError("abort raises")
@@ -155,7 +158,7 @@ class _Call:
         self._header = metadata.get
         self._entered = ExitStack()
 
-    def __enter__(self) -> "_Call":
+    def __enter__(self) -> _Call:
         correlation_id = self._entered.enter_context(correlation(accepted(self._header(CORRELATION_ID_HEADER))))
         self._entered.enter_context(_trace.continued(self._header))
         self._entered.enter_context(_no_session_after())
@@ -176,15 +179,17 @@ def _no_session_after() -> Iterator[None]:
         _session.reset(token)
 
 
-def _parts(handler: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _parts(handler: Any) -> tuple[Callable[..., Any], Callable[[Callable[..., Any]], Any]]:
     """The function of a handler, and what makes a handler of its kind of another one."""
     if handler.request_streaming and handler.response_streaming:
-        return handler.stream_stream, grpc.stream_stream_rpc_method_handler
-    if handler.request_streaming:
-        return handler.stream_unary, grpc.stream_unary_rpc_method_handler
-    if handler.response_streaming:
-        return handler.unary_stream, grpc.unary_stream_rpc_method_handler
-    return handler.unary_unary, grpc.unary_unary_rpc_method_handler
+        behaviour, make = handler.stream_stream, grpc.stream_stream_rpc_method_handler
+    elif handler.request_streaming:
+        behaviour, make = handler.stream_unary, grpc.stream_unary_rpc_method_handler
+    elif handler.response_streaming:
+        behaviour, make = handler.unary_stream, grpc.unary_stream_rpc_method_handler
+    else:
+        behaviour, make = handler.unary_unary, grpc.unary_unary_rpc_method_handler
+    return behaviour, lambda other: make(other, handler.request_deserializer, handler.response_serializer)
 
 
 def _fault(error: CallError) -> tuple[grpc.StatusCode, str]:

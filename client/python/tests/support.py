@@ -1,0 +1,164 @@
+"""A server that does as it is told and remembers what it was asked, and the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from lanyard._channel import every_rpc
+
+ROOT = Path(__file__).parents[3]
+KEY = "lyk1_secret"
+UST = "lyu1_secret"
+PATIENCE = 30.0
+
+
+@dataclass
+class Refusal:
+    """An answer that is none."""
+
+    code: grpc.StatusCode
+    message: str = "no"
+    details: tuple[Message, ...] = ()
+    raw_details: bytes | None = None
+
+
+@dataclass
+class Asked:
+    """What a call brought."""
+
+    method: str
+    request: Any
+    metadata: dict[str, str | bytes]
+    seconds_left: float
+
+
+Step = Message | Refusal | Callable[[], Message]
+
+
+class Fake(grpc.GenericRpcHandler):
+    """A server of all RPCs. With nothing left to do it gives an empty answer."""
+
+    def __init__(self) -> None:
+        self.script: deque[Step] = deque()
+        self.asked: list[Asked] = []
+        self._rpcs = {f"/{rpc.service}/{rpc.name}": rpc for rpc in every_rpc()}
+        self._server = grpc.server(futures.ThreadPoolExecutor(8), handlers=[self])
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+
+    def then(self, *steps: Step) -> None:
+        self.script.extend(steps)
+
+    def metadata(self, key: str) -> list[str | bytes | None]:
+        return [asked.metadata.get(key) for asked in self.asked]
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        rpc = self._rpcs.get(details.method)
+        if rpc is None:
+            return None
+
+        def answer(request: Any, context: grpc.ServicerContext) -> Message:
+            metadata = dict(context.invocation_metadata())
+            self.asked.append(Asked(details.method, request, metadata, context.time_remaining()))
+            step = self.script.popleft() if self.script else rpc.answer()
+            if isinstance(step, Refusal):
+                refuse(step, context)
+            return step() if callable(step) else step
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, rpc.request.FromString, lambda message: message.SerializeToString()
+        )
+
+
+def refuse(refusal: Refusal, context: grpc.ServicerContext) -> None:
+    status = Status(code=refusal.code.value[0], message=refusal.message)
+    for detail in refusal.details:
+        packed = Packed()
+        packed.Pack(detail)
+        status.details.append(packed)
+    details = refusal.raw_details or (status.SerializeToString() if refusal.details else b"")
+    if details:
+        context.set_trailing_metadata((("grpc-status-details-bin", details),))
+    context.abort(refusal.code, refusal.message)
+
+
+@dataclass
+class Lanyard:
+    """A real server, as `lanyard serve --dev` makes it."""
+
+    address: str
+    api_key: str
+    admin: tuple[str, str]
+    demo: tuple[str, str]
+    basic_auth: tuple[str, str]
+
+
+def lanyard_binary() -> Path:
+    binary = Path(os.environ.get("LANYARD_BIN", ROOT / "target" / "debug" / "lanyard"))
+    if not binary.is_file():
+        raise FileNotFoundError(f"{binary} is not there: cargo build -p lanyard-server, or set LANYARD_BIN")
+    return binary
+
+
+@contextmanager
+def real_server(**settings: str) -> Iterator[Lanyard]:
+    """Starts one on a free port, with settings of its own: `LANYARD__SECTION__KEY`."""
+    with tempfile.TemporaryDirectory(prefix="lanyard-python-") as folder:
+        environment = {**os.environ, "LANYARD__SERVER__LISTEN": "127.0.0.1:0", "LANYARD__SERVER__DRAIN_DELAY": "0s"}
+        with subprocess.Popen(
+            [lanyard_binary(), "serve", "--dev", "--json", "--data-dir", f"{folder}/data"],
+            cwd=folder,
+            env={**environment, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                welcome = json.loads(first_line(process))
+                credentials = json.loads(Path(folder, welcome["credentials_file"]).read_text())
+                yield Lanyard(
+                    welcome["endpoint"].removeprefix("http://"),
+                    credentials["caller_key"],
+                    _pair(credentials["super_user"], "password"),
+                    _pair(credentials["demo_user"], "password"),
+                    _pair(credentials["demo_definition"], "secret"),
+                )
+            finally:
+                process.terminate()
+
+
+def _pair(credentials: dict[str, str], secret: str) -> tuple[str, str]:
+    return credentials["username"], credentials[secret]
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    """The first line that a process writes; fails where none comes."""
+    assert process.stdout is not None
+    impatient = threading.Timer(PATIENCE, process.kill)
+    impatient.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        impatient.cancel()
+    assert line, f"{process.args!r} said nothing"
+    return line

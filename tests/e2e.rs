@@ -5,6 +5,7 @@ mod attribute;
 mod audit;
 mod basic_auth;
 mod caller;
+mod cases;
 mod chaos;
 mod cli;
 mod conflict;

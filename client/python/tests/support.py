@@ -82,7 +82,8 @@ class Fake(grpc.GenericRpcHandler):
             step = self.script.popleft() if self.script else rpc.answer()
             if isinstance(step, Refusal):
                 refuse(step, context)
-            return step() if callable(step) else step
+                raise AssertionError("abort raises")
+            return step if isinstance(step, Message) else step()
 
         return grpc.unary_unary_rpc_method_handler(
             answer, rpc.request.FromString, lambda message: message.SerializeToString()

@@ -129,7 +129,7 @@ def test_the_standard_instrumentation_makes_spans_and_is_what_calls_carry(fake: 
     trace.set_tracer_provider(TRACES)
     exporter = InMemorySpanExporter()
     TRACES.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = GrpcInstrumentorClient()
+    instrumentor = GrpcInstrumentorClient()  # type: ignore[no-untyped-call]
     instrumentor.instrument()
     try:
         with Client(fake.address, api_key=KEY) as client:

@@ -51,7 +51,7 @@ def test_only_reads_are_in_the_service_config() -> None:
 
 def test_every_enum_of_the_contract_is_here_with_its_values() -> None:
     for name, number in error_pb2.ErrorReason.items():
-        assert enums.ErrorReason[name.removeprefix("ERROR_REASON_")] == number
+        assert enums.ErrorReason[name.removeprefix("ERROR_REASON_")].value == number
     of_sessions = {enum.name for enum in session_pb2.DESCRIPTOR.enum_types_by_name.values()}
     assert of_sessions <= {name for name, found in vars(enums).items() if inspect.isclass(found)}
     assert enums.ErrorReason(9999) is enums.ErrorReason.UNSPECIFIED
@@ -59,7 +59,7 @@ def test_every_enum_of_the_contract_is_here_with_its_values() -> None:
 
 def test_a_value_that_is_no_number_is_none_of_an_enum() -> None:
     with pytest.raises(ValueError):
-        enums.Role("ROLE_REGULAR")
+        enums.Role("ROLE_REGULAR")  # type: ignore[arg-type]
     assert issubclass(enums.Role, ContractEnum)
 
 

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lanyard import _trace, v1
 from lanyard import rpc as rpcs
+from lanyard._sync.connection import Connection
 from lanyard._sync.subject import Subject
 from lanyard._channel import SyncChannel, ChannelSettings, RetryPolicy, authorization
 from lanyard._correlation import (
@@ -69,19 +70,17 @@ class Client:
             server_name=server_name,
             retry=retry,
         )
-        self._address = settings.target
-        self._channel = channel or settings.open_channel()
-        self._methods: dict[Any, Any] = {}
+        self._connection = Connection(settings, channel)
         self._info = v1.ClientInfo(current_app=current_app)
         self._correlation_id: str | None = None
         self._deadline = _checked_deadline(deadline)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__name__} of {self._address}>"
+        return f"<{type(self).__module__}.{type(self).__name__} of {self._connection!r}>"
 
     def close(self) -> None:
         """Closes the connection, for everything that shares it."""
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -224,7 +223,7 @@ class Client:
         """Asks the server whether it serves; needs no key. Not tried again: the answer is about this moment."""
         correlation_id = self._id_of_call()
         request = health_pb2.HealthCheckRequest(service=service)
-        check = self._method(health_pb2_grpc.HealthStub, "Check")
+        check = self._connection.method(health_pb2_grpc.HealthStub, "Check")
         try:
             answer = check(request, timeout=self._deadline, metadata=self._metadata(correlation_id))
         except grpc.RpcError as error:
@@ -255,18 +254,12 @@ class Client:
         message: Any = request
         if not message.HasField("client"):
             message.client.CopyFrom(self._info)
-        method = self._method(rpc.stub, rpc.name)
+        method = self._connection.method(rpc.stub, rpc.name)
         try:
             answer: Answer = method(message, timeout=self._deadline, metadata=self._metadata(correlation_id))
         except grpc.RpcError as error:
             raise call_error(error, correlation_id) from error
         return answer
-
-    def _method(self, stub: Any, name: str) -> Any:
-        found = self._methods.get((stub, name))
-        if found is None:
-            found = self._methods[stub, name] = getattr(stub(self._channel), name)
-        return found
 
     def _metadata(self, correlation_id: str) -> tuple[tuple[str, str], ...]:
         return (*self._authorization, (CORRELATION_ID_HEADER, correlation_id), *_trace.headers())

@@ -26,6 +26,8 @@ mod link_own;
 mod link_refusal;
 mod linked_auth;
 mod linking;
+mod micetro_fake;
+mod micetro_vendor;
 mod migrations;
 mod outage;
 mod password;

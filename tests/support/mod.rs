@@ -5,6 +5,7 @@ pub mod cases;
 pub mod certificates;
 pub mod databases;
 pub mod external;
+pub mod http;
 pub mod installation;
 pub mod issuer;
 pub mod links;
@@ -16,6 +17,7 @@ pub mod secrets;
 pub mod server;
 pub mod signing;
 pub mod store;
+pub mod vendor;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

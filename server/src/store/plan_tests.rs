@@ -86,6 +86,7 @@ impl Ground {
             cache: cache::Caches::new(None),
             read_log: super::ReadLog::default(),
             activity: Activity::default(),
+            dropped: super::platform::Dropped::default(),
             writer: write::Writer::new(conn.clone(), &config),
             config,
         };

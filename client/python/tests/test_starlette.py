@@ -56,10 +56,11 @@ def test_a_good_token_comes_in_and_its_session_is_at_hand(fake: Fake, http: Test
 
 def test_the_trace_of_a_request_goes_on(fake: Fake, http: TestClient) -> None:
     fake.then(GOOD)
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    answer = http.get("/whoami", headers={**BEARER, "traceparent": parent})
-    assert fake.metadata("traceparent") == [parent]
-    assert answer.json()["traceparent"] == parent
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = http.get("/whoami", headers={**BEARER, "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    # FastAPI may have made spans of its own in between.
+    assert [str(parent).split("-")[1] for parent in fake.metadata("traceparent")] == [trace]
+    assert answer.json()["traceparent"].split("-")[1] == trace
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "x" * 129])

@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from lanyard import v1
+from lanyard._correlation import outgoing_headers
 
 _CHUNK = 64 * 1024
 _TOO_MUCH_TO_DO = (429, 503)
@@ -35,8 +36,7 @@ class PlatformAuth:
         """The credential, and how the platform is to be called."""
         with self._lock:
             if self._answer is None or time.monotonic() >= self._good_until:
-                self._take(self._ask(False))
-            assert self._answer is not None
+                return self._asked(refused=False)
             return self._answer
 
     def after_refusal_of(self, header: str) -> str:
@@ -44,13 +44,17 @@ class PlatformAuth:
         with self._lock:
             # Several requests may be refused at once: the first of them asks.
             if self._answer is None or self._answer.micetro_auth == header:
-                self._take(self._ask(True))
-            assert self._answer is not None
+                return self._asked(refused=True).micetro_auth
             return self._answer.micetro_auth
 
-    def _take(self, answer: v1.GetPlatformAuthResponse) -> None:
+    def _asked(self, *, refused: bool) -> v1.GetPlatformAuthResponse:
+        self._answer = None
+        # From before the call: the time that it takes is not added to the time that Lanyard allows.
+        asked_at = time.monotonic()
+        answer = self._ask(refused)
+        self._good_until = asked_at + answer.valid_for.ToTimedelta().total_seconds()
         self._answer = answer
-        self._good_until = time.monotonic() + answer.valid_for.ToTimedelta().total_seconds()
+        return answer
 
 
 class PlatformAdapter(HTTPAdapter):
@@ -80,6 +84,8 @@ class PlatformAdapter(HTTPAdapter):
         """Sends a request."""
         if self._authorities is not None and others.get("verify") is True:
             others["verify"] = self._authorities.file
+        for name, value in outgoing_headers().items():
+            request.headers.setdefault(name, value)
         carries_credential = (request.headers.get("Authorization") or "").startswith(("Basic ", "Bearer "))
         if carries_credential:
             request.headers["Authorization"] = self._auth.current().micetro_auth

@@ -64,7 +64,8 @@ impl Wire {
         };
         let wanted = step.expect.messages.as_ref().map(Vec::len).filter(|count| *count > 0);
         let came = call.make(wanted).await;
-        let answers: Vec<Value> = came.messages.iter().map(|bytes| read(method.as_ref(), bytes)).collect::<Result<_, _>>()?;
+        let answers: Vec<Value> =
+            came.messages.iter().map(|bytes| read(method.as_ref(), bytes)).collect::<Result<_, _>>()?;
         let answer = if step.requests.is_some() { Value::Array(answers) } else { single(answers, came.code())? };
         check(&step.expect, &came, &answer, sent.as_deref())?;
         Ok(answer)

@@ -25,7 +25,8 @@ else:
 
     def headers() -> Headers:
         """`traceparent` and `tracestate` of the current span, if there is one."""
-        if not trace.get_current_span().get_span_context().is_valid:
+        span = trace.get_current_span()
+        if span is trace.INVALID_SPAN or not span.get_span_context().is_valid:
             return ()
         carrier: dict[str, str] = {}
         _propagator.inject(carrier)

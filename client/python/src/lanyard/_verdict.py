@@ -4,40 +4,80 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import NoReturn, Union
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from lanyard import v1
 from lanyard._error import LanyardError
 from lanyard.enums import AuthType, InactiveReason, RevokeReason, Role
 
 
-@dataclass(frozen=True)
 class VerifiedSession:
     """A good session: what a service needs to know on every request."""
 
-    session_id: str
-    """`ses_...`; public, safe in logs."""
-    user_id: str
-    """`usr_...`."""
-    username: str
-    """The user's name, as they write it."""
-    roles: tuple[Role, ...]
-    """What the user may do."""
-    auth_type: AuthType
-    """How the user proved who they are."""
-    current_app: str
-    """The app into which the user logged in."""
-    idle_expire_time: datetime
-    """When the session ends if the user does nothing (UTC)."""
-    absolute_expire_time: datetime
-    """When the session ends whatever the user does (UTC)."""
-    cache_for: timedelta | None
-    """How long the verdict may be used again without asking; `None`: not at all."""
+    __slots__ = ("_answer", "_session")
+
+    # Fields are read when they are asked for: most services look at one or two of them.
+
+    def __init__(self, answer: v1.VerifySessionResponse) -> None:
+        """The session in a verdict of the contract."""
+        self._answer = answer
+        self._session = answer.session
+
+    @property
+    def session_id(self) -> str:
+        """`ses_...`; public, safe in logs."""
+        return self._session.session_id
+
+    @property
+    def user_id(self) -> str:
+        """`usr_...`."""
+        return self._session.user_id
+
+    @property
+    def username(self) -> str:
+        """The user's name, as they write it."""
+        return self._session.username
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """What the user may do."""
+        return tuple(map(Role, self._session.roles))
 
     @property
     def is_super_user(self) -> bool:
         """Whether the user may act on everybody's behalf."""
         return Role.SUPER_USER in self.roles
+
+    @property
+    def auth_type(self) -> AuthType:
+        """How the user proved who they are."""
+        return AuthType(self._session.auth_type)
+
+    @property
+    def current_app(self) -> str:
+        """The app into which the user logged in."""
+        return self._session.current_app
+
+    @property
+    def idle_expire_time(self) -> datetime:
+        """When the session ends if the user does nothing (UTC)."""
+        return self._session.idle_expire_time.ToDatetime(timezone.utc)
+
+    @property
+    def absolute_expire_time(self) -> datetime:
+        """When the session ends whatever the user does (UTC)."""
+        return self._session.absolute_expire_time.ToDatetime(timezone.utc)
+
+    @property
+    def cache_for(self) -> timedelta | None:
+        """How long the verdict may be used again without asking; `None`: not at all."""
+        return self._answer.cache_for.ToTimedelta() if self._answer.HasField("cache_for") else None
+
+    def __eq__(self, other: object) -> bool:
+        return self._answer == other._answer if isinstance(other, VerifiedSession) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"VerifiedSession(session_id={self.session_id!r}, username={self.username!r})"
 
 
 class SessionInactiveError(LanyardError):
@@ -92,24 +132,7 @@ Verdict = Union[Active, Inactive]
 
 def verdict_of(answer: v1.VerifySessionResponse) -> Verdict:
     """A verdict with neither case is inactive: a server newer than this client may know a third."""
-    if answer.WhichOneof("verdict") != "session":
-        inactive = answer.inactive
-        return Inactive(InactiveReason(inactive.reason), RevokeReason(inactive.revoke_reason))
-    session = answer.session
-    return Active(
-        VerifiedSession(
-            session_id=session.session_id,
-            user_id=session.user_id,
-            username=session.username,
-            roles=tuple(map(Role, session.roles)),
-            auth_type=AuthType(session.auth_type),
-            current_app=session.current_app,
-            idle_expire_time=_datetime(session.idle_expire_time),
-            absolute_expire_time=_datetime(session.absolute_expire_time),
-            cache_for=answer.cache_for.ToTimedelta() if answer.HasField("cache_for") else None,
-        )
-    )
-
-
-def _datetime(time: Timestamp) -> datetime:
-    return time.ToDatetime(timezone.utc)
+    if answer.HasField("session"):
+        return Active(VerifiedSession(answer))
+    inactive = answer.inactive
+    return Inactive(InactiveReason(inactive.reason), RevokeReason(inactive.revoke_reason))

@@ -26,7 +26,8 @@ from lanyard._channel import every_rpc
 ROOT = Path(os.environ.get("LANYARD_ROOT", Path(__file__).parents[3]))
 KEY = "lyk1_secret"
 UST = "lyu1_secret"
-PATIENCE = 30.0
+# Only a test that fails waits this long.
+PATIENCE = 180.0
 
 
 @dataclass
@@ -114,22 +115,24 @@ class Lanyard:
     basic_auth: tuple[str, str]
 
 
-def lanyard_binary() -> Path:
-    binary = Path(os.environ.get("LANYARD_BIN", ROOT / "target" / "debug" / "lanyard"))
+def program(variable: str, name: str) -> str:
+    """A program of the repository; `variable` says where it is, if not where cargo puts it."""
+    binary = Path(os.environ.get(variable, ROOT / "target" / "debug" / name))
     if not binary.is_file():
-        raise FileNotFoundError(f"{binary} is not there: cargo build -p lanyard-server, or set LANYARD_BIN")
-    return binary
+        raise FileNotFoundError(f"{binary} is not there: build it (cargo build --bin {name}), or set {variable}")
+    return str(binary)
 
 
 @contextmanager
-def real_server(**settings: str) -> Iterator[Lanyard]:
-    """Starts one on a free port, with settings of its own: `LANYARD__SECTION__KEY`."""
+def real_server(config: str = "") -> Iterator[Lanyard]:
+    """Starts one on a free port, with a configuration (TOML) over the defaults."""
     with tempfile.TemporaryDirectory(prefix="lanyard-python-") as folder:
         environment = {**os.environ, "LANYARD__SERVER__LISTEN": "127.0.0.1:0", "LANYARD__SERVER__DRAIN_DELAY": "0s"}
+        Path(folder, "lanyard.toml").write_text(config)
         with subprocess.Popen(
-            [lanyard_binary(), "serve", "--dev", "--json", "--data-dir", f"{folder}/data"],
+            [program("LANYARD_BIN", "lanyard"), *f"serve --dev --json --config lanyard.toml --data-dir {folder}/data".split()],
             cwd=folder,
-            env={**environment, **settings},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -13,15 +13,14 @@ from tests.cases.layer import take_by_asyncio, take_by_threads
 from tests.cases.pattern import Mismatch, check
 from tests.cases.story import Case, Step, read_cases, tell
 from tests.cases.wire import Wire
-from tests.support import ROOT, first_line
+from tests.support import ROOT, first_line, program
 
 CASES = read_cases(Path(os.environ.get("LANYARD_CASES", ROOT / "tests" / "cases")))
 
 
 @pytest.fixture(scope="module")
 def variables() -> Iterator[dict[str, str]]:
-    server = Path(os.environ.get("LANYARD_CASE_SERVER", ROOT / "target" / "debug" / "case-server"))
-    assert server.is_file(), f"{server} is not there: cargo build -p lanyard-tests --bin case-server"
+    server = program("LANYARD_CASE_SERVER", "case-server")
     with subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield json.loads(first_line(process))
         assert process.stdin is not None

@@ -111,3 +111,62 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         with Client(f"127.0.0.1:{taken.getsockname()[1]}", deadline=5, retry=AT_ONCE) as client:
             with pytest.raises(UnavailableError):
                 client.verify(UST)
+
+
+class Wire:
+    """Between a client and a server, so that it can break."""
+
+    def __init__(self, server: str) -> None:
+        host, _, port = server.rpartition(":")
+        self._server = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._server)
+            self._sockets += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            return
+
+    def cut(self) -> None:
+        for end in self._sockets:
+            end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._sockets.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+
+def test_a_read_whose_connection_breaks_is_tried_again_and_a_write_is_not(fake: Fake) -> None:
+    wire = Wire(fake.address)
+
+    def cut() -> v1.VerifySessionResponse:
+        wire.cut()
+        return v1.VerifySessionResponse()
+
+    with Client(wire.address, retry=AT_ONCE) as client:
+        fake.then(cut)
+        client.verify(UST)
+        assert len(fake.asked) == 2
+        fake.then(cut)
+        with pytest.raises(UnavailableError):
+            client.log_in("alice", "secret")
+    wire.close()
+    assert len(fake.asked) == 3

@@ -28,6 +28,7 @@ logging.basicConfig(level=logging.INFO, format="%(levelname)s %(correlation_id)s
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Closes the connection when the service stops."""
     yield
     await lanyard.close()
 

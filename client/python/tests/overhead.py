@@ -13,7 +13,7 @@ import grpc.aio
 
 from lanyard import Client, aio, v1
 from lanyard.v1 import session_pb2_grpc
-from tests.support import Lanyard, real_server
+from tests.support import DEADLINE, Lanyard, real_server
 
 ROUNDS = 60
 CALLS = 200
@@ -24,7 +24,9 @@ def main() -> None:
     with real_server() as server:
         sync = by_threads(server)
         awaited = asyncio.run(by_asyncio(server))
-    json.dump({"bench": "client overhead, verify", "language": "python", "goal": GOAL, **sync, "asyncio": awaited}, sys.stdout)
+    json.dump(
+        {"bench": "client overhead, verify", "language": "python", "goal": GOAL, **sync, "asyncio": awaited}, sys.stdout
+    )
     print()
 
 
@@ -50,7 +52,7 @@ def by_threads(server: Lanyard) -> dict[str, float]:
         return (time.perf_counter() - start) / CALLS
 
     with Client(server.address, api_key=server.api_key) as client, grpc.insecure_channel(server.address) as channel:
-        ust = client.log_in(*server.demo).ust.expose()
+        ust = client.with_deadline(DEADLINE).log_in(*server.demo).ust.expose()
         stub = session_pb2_grpc.SessionServiceStub(channel)
         sent = metadata(server)
 
@@ -74,7 +76,7 @@ async def by_asyncio(server: Lanyard) -> dict[str, float]:
 
     async with aio.Client(server.address, api_key=server.api_key) as client:
         async with grpc.aio.insecure_channel(server.address) as channel:
-            ust = (await client.log_in(*server.demo)).ust.expose()
+            ust = (await client.with_deadline(DEADLINE).log_in(*server.demo)).ust.expose()
             stub = session_pb2_grpc.SessionServiceStub(channel)
             sent = metadata(server)
 

@@ -47,9 +47,9 @@ def test_the_id_of_the_client_goes_before_that_of_the_context(fake: Fake, client
 
 @pytest.mark.parametrize("bad", ["", " ", "a b", "ä", "a\n", "a/b", "x" * 129])
 def test_what_is_no_id_is_refused_and_not_repeated(client: Client, bad: str) -> None:
-    with pytest.raises(ValueError, match="^a correlation ID is 1 to 128 of letters, digits, `.`, `_`, `:` and `-`$"):
+    with pytest.raises(ValueError, match=r"^a correlation ID is 1 to 128 of letters"):
         client.with_correlation_id(bad)
-    with pytest.raises(ValueError, match="^a correlation ID"), correlation(bad):
+    with pytest.raises(ValueError, match=r"^a correlation ID is"), correlation(bad):
         pass
 
 
@@ -59,7 +59,7 @@ def test_log_lines_have_the_id(caplog: pytest.LogCaptureFixture) -> None:
     logger.warning("before")
     with correlation("order-4711"):
         logger.warning("inside")
-    assert [getattr(record, "correlation_id") for record in caplog.records] == ["-", "order-4711"]
+    assert [vars(record)["correlation_id"] for record in caplog.records] == ["-", "order-4711"]
 
 
 def test_where_the_user_is_goes_with_each_call(fake: Fake) -> None:

@@ -15,9 +15,7 @@ from lanyard.v1 import error_pb2, session_pb2
 def test_every_rpc_of_the_contract_is_here_and_those_without_side_effects_are_reads() -> None:
     exported = [getattr(v1, name) for name in v1.__all__]
     files = {found.DESCRIPTOR.file for found in exported if hasattr(found, "DESCRIPTOR")}
-    methods = [
-        method for file in files for service in file.services_by_name.values() for method in service.methods
-    ]
+    methods = [method for file in files for service in file.services_by_name.values() for method in service.methods]
     contract = {
         (
             method.containing_service.full_name,

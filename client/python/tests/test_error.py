@@ -38,9 +38,7 @@ def test_everything_that_a_refusal_says_is_decoded(fake: Fake, client: Client) -
     assert error.field_violations == (FieldViolation("user.username", "is empty"),)
     assert error.retry_after == timedelta(milliseconds=250)
     assert error.correlation_id == "server-id"
-    assert str(error) == (
-        "a field is not good (INVALID_FIELD, user.username: is empty, correlation ID server-id)"
-    )
+    assert str(error) == ("a field is not good (INVALID_FIELD, user.username: is empty, correlation ID server-id)")
 
 
 @pytest.mark.parametrize(

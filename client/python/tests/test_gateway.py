@@ -25,10 +25,19 @@ from lanyard.micetro import Client as BearerClient
 from tests.support import UST, Fake, Refusal
 
 # What the documentation of Gateway lists.
-PROPERTIES = (
-    "authentication_host authentication_url authentication_version is_replication_user logger logger_context "
-    "micetro_api micetro_auth micetro_url session_auth username"
-).split()
+PROPERTIES = [
+    "authentication_host",
+    "authentication_url",
+    "authentication_version",
+    "is_replication_user",
+    "logger",
+    "logger_context",
+    "micetro_api",
+    "micetro_auth",
+    "micetro_url",
+    "session_auth",
+    "username",
+]
 SERVERS = {"result": {"dnsServers": [{"name": "ns1."}], "totalResults": 1}}
 BEARER = v1.PLATFORM_AUTH_SCHEME_BEARER
 BASIC = v1.PLATFORM_AUTH_SCHEME_BASIC

@@ -17,7 +17,7 @@ from lanyard.gateway import UserSession, init_app, user_session
 from lanyard.micetro import Client as BearerClient
 from tests import gateway_workflow  # noqa: F401
 from tests.gateway_app import app
-from tests.support import Lanyard, first_line, program, real_server
+from tests.support import DEADLINE, Lanyard, first_line, program, real_server
 
 ALICE = ("alice", "alice-secret")
 PASSWORD_IN_BASE64 = "YWxpY2U6YWxpY2Utc2VjcmV0"
@@ -40,14 +40,16 @@ def micetro() -> Iterator[str]:
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, Lanyard]]:
     """The kind of credential, the URL of the platform, and Lanyard."""
     with micetro() as url:
-        config = f'[platforms.ipam]\nkind = "micetro"\nurl = "{url}"\nusers = "create"\ncredential = "{request.param}"\n'
+        config = (
+            f'[platforms.ipam]\nkind = "micetro"\nurl = "{url}"\nusers = "create"\ncredential = "{request.param}"\n'
+        )
         with real_server(config) as lanyard:
             yield request.param, url, lanyard
 
 
 @pytest.fixture
 def client(server: tuple[str, str, Lanyard]) -> Iterator[Client]:
-    with Client(server[2].address, api_key=server[2].api_key, deadline=9) as client:
+    with Client(server[2].address, api_key=server[2].api_key, deadline=DEADLINE) as client:
         yield client
 
 

@@ -7,7 +7,9 @@ from lanyard import Client, InvalidArgumentError, v1
 from tests.support import UST, Fake, Refusal
 
 PAGES = [
-    v1.ListSessionsResponse(sessions=[v1.UserSession(session_id="1"), v1.UserSession(session_id="2")], next_page_token="b"),
+    v1.ListSessionsResponse(
+        sessions=[v1.UserSession(session_id="1"), v1.UserSession(session_id="2")], next_page_token="b"
+    ),
     v1.ListSessionsResponse(next_page_token="c"),
     v1.ListSessionsResponse(sessions=[v1.UserSession(session_id="3")]),
 ]

@@ -22,15 +22,14 @@ from lanyard import (
     v1,
 )
 from tests.cases.story import totp
-from tests.support import Lanyard
+from tests.support import DEADLINE, Lanyard
 
 PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
 def client(lanyard: Lanyard) -> Iterator[Client]:
-    # On a busy machine a login, which is made to be slow, may take longer than usual.
-    with Client(lanyard.address, api_key=lanyard.api_key, deadline=9) as client:
+    with Client(lanyard.address, api_key=lanyard.api_key, deadline=DEADLINE) as client:
         yield client
 
 

@@ -3,13 +3,14 @@
 import ast
 import logging
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lanyard import Client, PermissionDeniedError, Ust, v1
 from lanyard.sso import SSO
-from tests.support import KEY, UST, Fake, Lanyard
+from tests.support import DEADLINE, KEY, UST, Fake, Lanyard
 from tests.zato_service import GetLinks
 
 CREATED = datetime(2019, 6, 4, 11, 44, 59, 109637)
@@ -53,8 +54,7 @@ def test_a_service_written_for_zato_runs_as_it_is(fake: Fake, caplog: pytest.Log
 
 
 def test_its_body_is_the_one_that_is_printed_there() -> None:
-    with open("tests/zato_service.py", encoding="utf-8") as file:
-        lines = file.read().splitlines()
+    lines = Path(__file__).with_name("zato_service.py").read_text(encoding="utf-8").splitlines()
     body = lines[lines.index("class GetLinks(Service):") :]
     assert "from lanyard.sso import Service" in lines
     assert [line for line in body if line] == [line for line in PRINTED_BODY.splitlines() if line]
@@ -96,7 +96,7 @@ def test_a_cid_that_cannot_be_carried_is_refused(client: Client) -> None:
 
 
 def test_on_a_real_server_users_see_their_own_links_and_super_users_everybodys(lanyard: Lanyard) -> None:
-    with Client(lanyard.address, api_key=lanyard.api_key) as client:
+    with Client(lanyard.address, api_key=lanyard.api_key, deadline=DEADLINE) as client:
         sso = SSO(client)
         demo, admin = client.log_in(*lanyard.demo), client.log_in(*lanyard.admin)
         own = sso.user.get_linked_auth_list("own-links", demo.ust, "default", "127.0.0.1")
@@ -109,12 +109,8 @@ def test_on_a_real_server_users_see_their_own_links_and_super_users_everybodys(l
         of_demo = demo.session.user_id
         assert sso.user.get_linked_auth_list("links-of-demo", admin.ust, "default", "127.0.0.1", of_demo) == own
         with pytest.raises(PermissionDeniedError, match="SUPER_USER_REQUIRED, correlation ID links-of-admin"):
-            sso.user.get_linked_auth_list(
-                "links-of-admin", demo.ust, "default", "127.0.0.1", admin.session.user_id
-            )
+            sso.user.get_linked_auth_list("links-of-admin", demo.ust, "default", "127.0.0.1", admin.session.user_id)
         events = client.on_behalf_of(admin.ust).list_audit_events(
             v1.ListAuditEventsRequest(correlation_id="links-of-demo")
         )
-        assert [(event.subject_user_id, event.target_user_id) for event in events] == [
-            (admin.session.user_id, of_demo)
-        ]
+        assert [(event.subject_user_id, event.target_user_id) for event in events] == [(admin.session.user_id, of_demo)]

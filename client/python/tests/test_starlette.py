@@ -101,7 +101,9 @@ def test_an_outage_logs_nobody_out(fake: Fake, http: TestClient) -> None:
     fake.then(Refusal(grpc.StatusCode.UNAVAILABLE, details=(RetryInfo(retry_delay=Duration(nanos=1)),)))
     answer = http.get("/whoami", headers=BEARER)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    fake.then(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details=(ErrorInfo(reason="CALLER_LIMITED", domain="lanyard"),)))
+    fake.then(
+        Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details=(ErrorInfo(reason="CALLER_LIMITED", domain="lanyard"),))
+    )
     assert http.get("/whoami", headers=BEARER).status_code == 503
 
 

@@ -20,9 +20,7 @@ def active(*roles: "v1.Role.ValueType") -> v1.VerifySessionResponse:
 
 
 def revoked() -> v1.VerifySessionResponse:
-    inactive = v1.InactiveSession(
-        reason=v1.INACTIVE_REASON_REVOKED, revoke_reason=v1.REVOKE_REASON_USER_LOCKED
-    )
+    inactive = v1.InactiveSession(reason=v1.INACTIVE_REASON_REVOKED, revoke_reason=v1.REVOKE_REASON_USER_LOCKED)
     return v1.VerifySessionResponse(inactive=inactive)
 
 

@@ -27,8 +27,8 @@ from lanyard._correlation import (
 )
 from lanyard._error import (
     AlreadyExistsError,
-    CallError,
     CallerRefusedError,
+    CallError,
     ConflictError,
     DeadlineExceededError,
     FieldViolation,

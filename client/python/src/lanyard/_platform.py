@@ -14,6 +14,11 @@ from urllib3.util.retry import Retry
 from lanyard import v1
 from lanyard._correlation import outgoing_headers
 
+# Where a server older than the settings sends none.
+_CONNECT_TIMEOUT = 5.0
+_TIMEOUT = 10.0
+_MAX_RESPONSE_BYTES = 16 << 20
+
 _CHUNK = 64 * 1024
 _TOO_MUCH_TO_DO = (429, 503)
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -105,17 +110,17 @@ class PlatformAdapter(HTTPAdapter):
             self._read(response)
         return response
 
-    def _timeout(self) -> tuple[float, float] | None:
+    def _timeout(self) -> tuple[float, float]:
         connect = self._settings.connect_timeout.ToTimedelta().total_seconds()
         whole = self._settings.timeout.ToTimedelta().total_seconds()
-        return (connect, whole) if connect and whole else None
+        return connect or _CONNECT_TIMEOUT, whole or _TIMEOUT
 
     def _read(self, response: requests.Response) -> None:
-        limit = self._settings.max_response_bytes
+        limit = self._settings.max_response_bytes or _MAX_RESPONSE_BYTES
         body = bytearray()
         for chunk in response.iter_content(_CHUNK):
             body += chunk
-            if limit and len(body) > limit:
+            if len(body) > limit:
                 response.close()
                 raise requests.exceptions.ContentDecodingError(f"the answer is longer than {limit} bytes")
         response._content = bytes(body)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import NoReturn, Union
+from typing import NoReturn
 
 from lanyard import v1
 from lanyard._error import LanyardError
@@ -126,7 +126,7 @@ class Inactive(_Undecided):
         return f"{self.reason.name}: {self.revoke_reason.name}"
 
 
-Verdict = Union[Active, Inactive]
+Verdict = Active | Inactive
 """Whether a token is good: `Active`, with the session, or `Inactive`, with the reason."""
 
 

@@ -29,7 +29,11 @@ from lanyard._error import CallError
 from lanyard._sync.client import Client
 from lanyard._verdict import Inactive, Verdict, VerifiedSession
 
-PUBLIC = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
+PUBLIC = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
 """The methods that need no session by default: health and reflection."""
 
 _session: ContextVar[VerifiedSession | None] = ContextVar("lanyard_session", default=None)

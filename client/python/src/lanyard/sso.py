@@ -1,8 +1,8 @@
 """Zato SSO's call for linked accounts, with its arguments and its answer, so that the body of a service stays as it is.
 
-    sso = SSO(Client("127.0.0.1:50051", api_key=key))
-    for link in sso.user.get_linked_auth_list(cid, ust, current_app, remote_addr, user_id):
-        print(link["auth_type"], link["auth_username"])
+sso = SSO(Client("127.0.0.1:50051", api_key=key))
+for link in sso.user.get_linked_auth_list(cid, ust, current_app, remote_addr, user_id):
+    print(link["auth_type"], link["auth_username"])
 """
 
 import logging

@@ -52,7 +52,6 @@ class Wire:
             self._channels[endpoint] = grpc.insecure_channel(endpoint, [("grpc.enable_retries", 0)])
         return self._channels[endpoint]
 
-
     def _method(self, call: str) -> MethodDescriptor | None:
         service, _, name = call.partition("/")
         for pool in (descriptor_pool.Default(), self._pool):

@@ -19,6 +19,7 @@ use lanyard_tests::support::signing::Signer;
 use serde_json::json;
 
 use crate::Variables;
+use crate::platforms::Platforms;
 
 /// More than one page of each size.
 const LINKS: u64 = 250;
@@ -29,7 +30,11 @@ const AT_ONCE: usize = 8;
 const LONGEST_VALUE: usize = 16 * 1024;
 const HOUR: Duration = Duration::from_hours(1);
 
-pub(crate) async fn start(variables: &mut Variables) -> TestServer {
+pub(crate) async fn start(variables: &mut Variables, platforms: &Platforms) -> TestServer {
+    let configure = |config: &mut Config| {
+        configure(config);
+        platforms.configure(config);
+    };
     let server = TestServer::start_at(Database::Sqlite, Clock::system(), configure).await;
     variables.set("endpoint", server.addr().to_string());
     variables.set_secret("caller_key", &server.key);
@@ -45,6 +50,7 @@ pub(crate) async fn start(variables: &mut Variables) -> TestServer {
     links(&server, variables).await;
     attributes(&server, variables).await;
     tokens(&server, &root, variables).await;
+    platforms.tell(&server, variables).await;
     server
 }
 

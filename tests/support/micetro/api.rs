@@ -60,7 +60,7 @@ fn answered(shared: &Shared, parts: &Parts, request: &Request<'_>) -> Answered {
             return Ok(Answer::Found(json!({ "session": session })));
         }
         ("GET", ["command", "web_getPreLoginInfo"]) => {
-            return Ok(Answer::Found(before_login(state.behaviour.version.as_deref())));
+            return Ok(Answer::Found(before_login(behaviour.version.as_deref())));
         }
         _ => {}
     }

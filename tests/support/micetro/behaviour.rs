@@ -159,7 +159,7 @@ impl Fault {
             Self::EmptyBody => Body::empty(),
             Self::Huge(length) => Body::from([vec![b' '; *length].as_slice(), &body].concat()),
             Self::Endless => Body::from_stream(white_space(64 * 1024)),
-            Self::Trickle => Body::from_stream(white_space(1).then(|byte| async {
+            Self::Trickle => Body::from_stream(white_space(1).then(|byte| async move {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 byte
             })),

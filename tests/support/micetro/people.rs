@@ -35,8 +35,8 @@ pub(super) struct People {
 }
 
 /// The groups and the roles that they give.
-const GROUPS: [(&str, &[&str]); 2] = [("operations", &["GW_operations", "DNS editors"]), ("visitors", &[])];
-const ROLES: [&str; 6] = ["Administrators", "GW_admin", "GW_all", "GW_operations", "DNS editors", "Readers"];
+static GROUPS: [(&str, &[&str]); 2] = [("operations", &["GW_operations", "DNS editors"]), ("visitors", &[])];
+static ROLES: [&str; 6] = ["Administrators", "GW_admin", "GW_all", "GW_operations", "DNS editors", "Readers"];
 
 impl Default for People {
     fn default() -> Self {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use lanyard_proto::CORRELATION_ID_HEADER;
 use lanyard_tests::support::raw::{Answered, Connection, Outcome, framed};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use crate::alter::Fault;
@@ -46,14 +46,15 @@ impl Front {
     async fn serve(self: Arc<Self>, socket: TcpStream) -> Result<(), h2::Error> {
         let mut connection = h2::server::handshake(socket).await?;
         let server = Arc::new(Connection::open(self.server).await);
-        let cut = Arc::new(Notify::new());
+        // A request that is cut off is kept until nothing is sent any more: dropped before, it would be answered, by a reset.
+        let (cut, mut cut_off) = mpsc::channel(1);
         loop {
             let accepted = tokio::select! {
                 accepted = connection.accept() => accepted,
-                () = cut.notified() => return Ok(()),
+                Some(_unanswered) = cut_off.recv() => return Ok(()),
             };
             let Some((request, respond)) = accepted.transpose()? else { return Ok(()) };
-            let (front, server, cut) = (Arc::clone(&self), Arc::clone(&server), Arc::clone(&cut));
+            let (front, server, cut) = (Arc::clone(&self), Arc::clone(&server), cut.clone());
             tokio::spawn(async move { front.answer(&server, request, respond, &cut).await });
         }
     }
@@ -63,7 +64,7 @@ impl Front {
         server: &Connection,
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
-        cut: &Notify,
+        cut: &mpsc::Sender<SendResponse<Bytes>>,
     ) -> Result<(), h2::Error> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
@@ -78,7 +79,7 @@ impl Front {
                 return refuse(&mut respond, Code::Unavailable, "no server is there");
             }
             Some(Fault::Cut(attempts)) if attempt <= attempts => {
-                cut.notify_one();
+                cut.send(respond).await.ok();
                 return Ok(());
             }
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,

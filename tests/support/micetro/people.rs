@@ -108,7 +108,7 @@ impl People {
             "authenticationType": "Internal",
             "groups": account.groups.iter().map(|group| link("groups", "Groups", &group_names(), group)).collect::<Vec<_>>(),
             "roles": account.roles.iter().map(|role| role_link(role)).collect::<Vec<_>>(),
-            "groupRoles": of_groups.map(role_link).collect::<Vec<_>>(),
+            "groupRoles": of_groups.map(|role| role_link(role)).collect::<Vec<_>>(),
         }))
     }
 

@@ -100,8 +100,7 @@ def test_secrets_do_not_show(client: Client) -> None:
     login = lanyard.Login(Ust(UST), v1.UserSession(session_id="ses_1", session_auth=UST), ())
     renewal = lanyard.Renewal(v1.UserSession(session_auth=UST), Ust(UST), None)
     for shown in (Ust(UST), client, client.on_behalf_of(UST), login, renewal):
-        text = f"{shown!r} {shown} {vars(shown) if shown is login else ''}"
-        assert "secret" not in repr(shown) + str(shown), text
+        assert "secret" not in repr(shown) + str(shown)
     with pytest.raises(ValueError) as raised:
         Client("127.0.0.1:1", api_key="secret\n")
     assert "secret" not in repr(raised.value)

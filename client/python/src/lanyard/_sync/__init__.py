@@ -1,0 +1,1 @@
+# Made by client/python/generate: do not edit.

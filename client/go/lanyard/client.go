@@ -23,8 +23,8 @@ const version = "0.1.0"
 type Client struct {
 	endpoint string
 	conn     *grpc.ClientConn
-	// The value of the metadata key; nil without a key. Behind a pointer for the same reason as [UST].
-	authorization *[]string
+	// The value of the metadata; nil without a key. A function, because nothing prints what is in one: see [UST].
+	authorization func() []string
 	info          *lanyardv1.ClientInfo
 	timeout       time.Duration
 }
@@ -46,7 +46,8 @@ func NewClient(endpoint string, options ...Option) (*Client, error) {
 	}
 	client := &Client{endpoint: endpoint, conn: conn, info: settings.info, timeout: settings.timeout}
 	if settings.apiKey != "" {
-		client.authorization = &[]string{"Bearer " + settings.apiKey}
+		values := []string{"Bearer " + settings.apiKey}
+		client.authorization = func() []string { return values }
 	}
 	return client, nil
 }
@@ -117,7 +118,7 @@ func (c *Client) outgoing(ctx context.Context) (context.Context, string) {
 	}
 	md[CorrelationIDHeader] = []string{id}
 	if c.authorization != nil {
-		md["authorization"] = *c.authorization
+		md["authorization"] = c.authorization()
 	}
 	return metadata.NewOutgoingContext(ctx, md), id
 }

@@ -80,8 +80,8 @@ func TestAServerThatIsDownIsNotBuried(t *testing.T) {
 			t.Fatal("it answered")
 		}
 	}
-	// Four failures may be tried again, and then the budget is used up.
-	if got := len(server.Calls()); got != 10+4 {
+	// Each failed attempt costs: three of the first call, two of the second, and then half of the budget is used up.
+	if got := len(server.Calls()); got != 3+2+8 {
 		t.Errorf("%d attempts", got)
 	}
 }

@@ -33,7 +33,7 @@ func shown(t *testing.T, value any) string {
 func checkSecrecy(t *testing.T, name string, value any) {
 	t.Helper()
 	text := shown(t, value)
-	for _, secret := range []string{"secret", fmt.Sprintf("%x", "secret")} {
+	for _, secret := range []string{"hunter2", fmt.Sprintf("%x", "hunter2")} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s shows it: %s", name, text)
 		}
@@ -41,7 +41,7 @@ func checkSecrecy(t *testing.T, name string, value any) {
 }
 
 func TestNothingOfTheLayerPrintsASecret(t *testing.T) {
-	client, err := lanyard.NewClient("http://127.0.0.1:1", lanyard.WithAPIKey("lyk1_secret"))
+	client, err := lanyard.NewClient("http://127.0.0.1:1", lanyard.WithAPIKey("lyk1_hunter2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,14 +65,14 @@ func TestNothingOfTheLayerPrintsASecret(t *testing.T) {
 		"context":                    lanyard.WithSession(t.Context(), nil, subject),
 		"request":                    &lanyardv1.GetSessionRequest{Ust: secretToken},
 		"request in a request":       &lanyardv1.BatchVerifySessionsRequest{Sessions: []*lanyardv1.SessionToVerify{{Ust: secretToken}}},
-		"secret in a oneof":          &lanyardv1.CreateSessionRequest{Credential: &lanyardv1.CreateSessionRequest_Password{Password: &lanyardv1.PasswordCredential{Password: "secret"}}},
+		"secret in a oneof":          &lanyardv1.CreateSessionRequest{Credential: &lanyardv1.CreateSessionRequest_Password{Password: &lanyardv1.PasswordCredential{Password: "hunter2"}}},
 		"nil message":                (*lanyardv1.GetSessionRequest)(nil),
 		"messages of a later server": unknownField(),
 	} {
 		checkSecrecy(t, name, value)
 	}
 	text, err := json.Marshal(struct{ UST lanyard.UST }{ust})
-	if err != nil || strings.Contains(string(text), "secret") {
+	if err != nil || strings.Contains(string(text), "hunter2") {
 		t.Errorf("%s, %v", text, err)
 	}
 }
@@ -80,7 +80,7 @@ func TestNothingOfTheLayerPrintsASecret(t *testing.T) {
 // unknownField holds a field that this version of the contract does not know.
 func unknownField() proto.Message {
 	message := &lanyardv1.GetSessionRequest{}
-	message.ProtoReflect().SetUnknown(append([]byte{0xfa, 0x07, 0x06}, "secret"...))
+	message.ProtoReflect().SetUnknown(append([]byte{0xfa, 0x07, 0x07}, "hunter2"...))
 	return message
 }
 
@@ -122,7 +122,7 @@ func fillSecrets(message protoreflect.Message, depth int) bool {
 		options, _ := field.Options().(*descriptorpb.FieldOptions)
 		switch {
 		case options.GetDebugRedact() && field.Kind() == protoreflect.StringKind:
-			message.Set(field, protoreflect.ValueOfString("secret"))
+			message.Set(field, protoreflect.ValueOfString("hunter2"))
 			filled = true
 		case field.Message() != nil && field.IsList() && depth > 0:
 			inner := message.NewField(field).List()

@@ -11,7 +11,7 @@ import (
 	lanyardv1 "github.com/lanyard/lanyard/client/go/lanyard/v1"
 )
 
-const secretToken = "lyu1_secret"
+const secretToken = "lyu1_hunter2"
 
 var ust = lanyard.NewUST(secretToken)
 

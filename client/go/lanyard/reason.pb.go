@@ -52,6 +52,18 @@ var (
 	// FAILED_PRECONDITION. A super-user may not do this to themself (lock, reject, delete, give up the role).
 	ErrNotOnYourself error = reasonError(v1.ErrorReason_ERROR_REASON_NOT_ON_YOURSELF)
 
+	// ErrPlatformRoleMissing is PLATFORM_ROLE_MISSING.
+	//
+	// PERMISSION_DENIED. The platform accepts the user, who has none of the roles there that one must have to log in here (those
+	// whose names begin with the configured prefix). Only said to who knows the password.
+	ErrPlatformRoleMissing error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_ROLE_MISSING)
+
+	// ErrPlatformAccessDenied is PLATFORM_ACCESS_DENIED.
+	//
+	// PERMISSION_DENIED. The platform knows the user and does not let them do what logging in takes. The platform's number of the
+	// error is in ErrorInfo.metadata, as `upstream_code`; so with every reason below that begins with PLATFORM and comes from one.
+	ErrPlatformAccessDenied error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_ACCESS_DENIED)
+
 	// ErrInvalidField is INVALID_FIELD.
 	//
 	// INVALID_ARGUMENT. A field is missing, too long, out of range or malformed; BadRequest names it.
@@ -71,6 +83,11 @@ var (
 	//
 	// INVALID_ARGUMENT. The new password breaks a rule of the password policy; BadRequest says which.
 	ErrPasswordRefused error = reasonError(v1.ErrorReason_ERROR_REASON_PASSWORD_REFUSED)
+
+	// ErrPlatformUnknown is PLATFORM_UNKNOWN.
+	//
+	// INVALID_ARGUMENT. `platform` names no platform of the configuration.
+	ErrPlatformUnknown error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_UNKNOWN)
 
 	// ErrSessionNotFound is SESSION_NOT_FOUND.
 	//
@@ -155,6 +172,11 @@ var (
 	// with `proof`, where the policy of the app allows it.
 	ErrUserNotEligible error = reasonError(v1.ErrorReason_ERROR_REASON_USER_NOT_ELIGIBLE)
 
+	// ErrPlatformSessionRequired is PLATFORM_SESSION_REQUIRED.
+	//
+	// FAILED_PRECONDITION. The session is not logged in to a platform.
+	ErrPlatformSessionRequired error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_SESSION_REQUIRED)
+
 	// ErrEtagMismatch is ETAG_MISMATCH.
 	//
 	// ABORTED. Somebody changed it since: the etag does not match. Read again and redo.
@@ -215,4 +237,20 @@ var (
 	//
 	// UNAVAILABLE, with RetryInfo. The keys that the token was signed with cannot be fetched from their URL.
 	ErrKeysUnavailable error = reasonError(v1.ErrorReason_ERROR_REASON_KEYS_UNAVAILABLE)
+
+	// ErrPlatformUnavailable is PLATFORM_UNAVAILABLE.
+	//
+	// UNAVAILABLE, with RetryInfo. The platform cannot be reached, does not answer in time, or says that it is out of service.
+	ErrPlatformUnavailable error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_UNAVAILABLE)
+
+	// ErrPlatformBusy is PLATFORM_BUSY.
+	//
+	// RESOURCE_EXHAUSTED, with RetryInfo. The platform has as many connections of the user open as it allows.
+	ErrPlatformBusy error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_BUSY)
+
+	// ErrPlatformAnswerInvalid is PLATFORM_ANSWER_INVALID.
+	//
+	// INTERNAL. What answered is not the platform, or not as it should: a redirect, HTML, broken JSON, too many bytes, an error that
+	// nobody here knows. An operator should look at the platform's URL and at what stands before it.
+	ErrPlatformAnswerInvalid error = reasonError(v1.ErrorReason_ERROR_REASON_PLATFORM_ANSWER_INVALID)
 )

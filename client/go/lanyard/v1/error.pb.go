@@ -52,6 +52,12 @@ const (
 	ErrorReason_ERROR_REASON_SUPER_USER_REQUIRED ErrorReason = 7
 	// FAILED_PRECONDITION. A super-user may not do this to themself (lock, reject, delete, give up the role).
 	ErrorReason_ERROR_REASON_NOT_ON_YOURSELF ErrorReason = 8
+	// PERMISSION_DENIED. The platform accepts the user, who has none of the roles there that one must have to log in here (those
+	// whose names begin with the configured prefix). Only said to who knows the password.
+	ErrorReason_ERROR_REASON_PLATFORM_ROLE_MISSING ErrorReason = 9
+	// PERMISSION_DENIED. The platform knows the user and does not let them do what logging in takes. The platform's number of the
+	// error is in ErrorInfo.metadata, as `upstream_code`; so with every reason below that begins with PLATFORM and comes from one.
+	ErrorReason_ERROR_REASON_PLATFORM_ACCESS_DENIED ErrorReason = 10
 	// INVALID_ARGUMENT. A field is missing, too long, out of range or malformed; BadRequest names it.
 	ErrorReason_ERROR_REASON_INVALID_FIELD ErrorReason = 20
 	// INVALID_ARGUMENT. The page token is damaged, too old or belongs to another query. Start the list again.
@@ -60,6 +66,8 @@ const (
 	ErrorReason_ERROR_REASON_APP_UNKNOWN ErrorReason = 22
 	// INVALID_ARGUMENT. The new password breaks a rule of the password policy; BadRequest says which.
 	ErrorReason_ERROR_REASON_PASSWORD_REFUSED ErrorReason = 23
+	// INVALID_ARGUMENT. `platform` names no platform of the configuration.
+	ErrorReason_ERROR_REASON_PLATFORM_UNKNOWN ErrorReason = 24
 	// NOT_FOUND. No such session, or not one that the acting user may see.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 40
 	// NOT_FOUND. No such user.
@@ -95,6 +103,8 @@ const (
 	// FAILED_PRECONDITION. The user is not approved, or is a super-user: nobody links anything to one but they themself,
 	// with `proof`, where the policy of the app allows it.
 	ErrorReason_ERROR_REASON_USER_NOT_ELIGIBLE ErrorReason = 55
+	// FAILED_PRECONDITION. The session is not logged in to a platform.
+	ErrorReason_ERROR_REASON_PLATFORM_SESSION_REQUIRED ErrorReason = 56
 	// ABORTED. Somebody changed it since: the etag does not match. Read again and redo.
 	ErrorReason_ERROR_REASON_ETAG_MISMATCH ErrorReason = 60
 	// ABORTED, with RetryInfo. The transaction lost against others too often. Redo the whole call.
@@ -120,6 +130,13 @@ const (
 	ErrorReason_ERROR_REASON_REQUEST_UNREADABLE ErrorReason = 70
 	// UNAVAILABLE, with RetryInfo. The keys that the token was signed with cannot be fetched from their URL.
 	ErrorReason_ERROR_REASON_KEYS_UNAVAILABLE ErrorReason = 71
+	// UNAVAILABLE, with RetryInfo. The platform cannot be reached, does not answer in time, or says that it is out of service.
+	ErrorReason_ERROR_REASON_PLATFORM_UNAVAILABLE ErrorReason = 72
+	// RESOURCE_EXHAUSTED, with RetryInfo. The platform has as many connections of the user open as it allows.
+	ErrorReason_ERROR_REASON_PLATFORM_BUSY ErrorReason = 73
+	// INTERNAL. What answered is not the platform, or not as it should: a redirect, HTML, broken JSON, too many bytes, an error that
+	// nobody here knows. An operator should look at the platform's URL and at what stands before it.
+	ErrorReason_ERROR_REASON_PLATFORM_ANSWER_INVALID ErrorReason = 74
 )
 
 // Enum value maps for ErrorReason.
@@ -134,10 +151,13 @@ var (
 		6:  "ERROR_REASON_PASSWORD_CHANGE_REQUIRED",
 		7:  "ERROR_REASON_SUPER_USER_REQUIRED",
 		8:  "ERROR_REASON_NOT_ON_YOURSELF",
+		9:  "ERROR_REASON_PLATFORM_ROLE_MISSING",
+		10: "ERROR_REASON_PLATFORM_ACCESS_DENIED",
 		20: "ERROR_REASON_INVALID_FIELD",
 		21: "ERROR_REASON_PAGE_TOKEN_INVALID",
 		22: "ERROR_REASON_APP_UNKNOWN",
 		23: "ERROR_REASON_PASSWORD_REFUSED",
+		24: "ERROR_REASON_PLATFORM_UNKNOWN",
 		40: "ERROR_REASON_SESSION_NOT_FOUND",
 		41: "ERROR_REASON_USER_NOT_FOUND",
 		42: "ERROR_REASON_ATTRIBUTE_NOT_FOUND",
@@ -154,6 +174,7 @@ var (
 		53: "ERROR_REASON_LAST_LOGIN_METHOD",
 		54: "ERROR_REASON_REAUTHENTICATION_REQUIRED",
 		55: "ERROR_REASON_USER_NOT_ELIGIBLE",
+		56: "ERROR_REASON_PLATFORM_SESSION_REQUIRED",
 		60: "ERROR_REASON_ETAG_MISMATCH",
 		61: "ERROR_REASON_WRITE_CONFLICT",
 		62: "ERROR_REASON_LOGIN_THROTTLED",
@@ -166,6 +187,9 @@ var (
 		69: "ERROR_REASON_METHOD_UNKNOWN",
 		70: "ERROR_REASON_REQUEST_UNREADABLE",
 		71: "ERROR_REASON_KEYS_UNAVAILABLE",
+		72: "ERROR_REASON_PLATFORM_UNAVAILABLE",
+		73: "ERROR_REASON_PLATFORM_BUSY",
+		74: "ERROR_REASON_PLATFORM_ANSWER_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -177,10 +201,13 @@ var (
 		"ERROR_REASON_PASSWORD_CHANGE_REQUIRED":  6,
 		"ERROR_REASON_SUPER_USER_REQUIRED":       7,
 		"ERROR_REASON_NOT_ON_YOURSELF":           8,
+		"ERROR_REASON_PLATFORM_ROLE_MISSING":     9,
+		"ERROR_REASON_PLATFORM_ACCESS_DENIED":    10,
 		"ERROR_REASON_INVALID_FIELD":             20,
 		"ERROR_REASON_PAGE_TOKEN_INVALID":        21,
 		"ERROR_REASON_APP_UNKNOWN":               22,
 		"ERROR_REASON_PASSWORD_REFUSED":          23,
+		"ERROR_REASON_PLATFORM_UNKNOWN":          24,
 		"ERROR_REASON_SESSION_NOT_FOUND":         40,
 		"ERROR_REASON_USER_NOT_FOUND":            41,
 		"ERROR_REASON_ATTRIBUTE_NOT_FOUND":       42,
@@ -197,6 +224,7 @@ var (
 		"ERROR_REASON_LAST_LOGIN_METHOD":         53,
 		"ERROR_REASON_REAUTHENTICATION_REQUIRED": 54,
 		"ERROR_REASON_USER_NOT_ELIGIBLE":         55,
+		"ERROR_REASON_PLATFORM_SESSION_REQUIRED": 56,
 		"ERROR_REASON_ETAG_MISMATCH":             60,
 		"ERROR_REASON_WRITE_CONFLICT":            61,
 		"ERROR_REASON_LOGIN_THROTTLED":           62,
@@ -209,6 +237,9 @@ var (
 		"ERROR_REASON_METHOD_UNKNOWN":            69,
 		"ERROR_REASON_REQUEST_UNREADABLE":        70,
 		"ERROR_REASON_KEYS_UNAVAILABLE":          71,
+		"ERROR_REASON_PLATFORM_UNAVAILABLE":      72,
+		"ERROR_REASON_PLATFORM_BUSY":             73,
+		"ERROR_REASON_PLATFORM_ANSWER_INVALID":   74,
 	}
 )
 
@@ -244,7 +275,7 @@ var File_lanyard_v1_error_proto protoreflect.FileDescriptor
 const file_lanyard_v1_error_proto_rawDesc = "" +
 	"\n" +
 	"\x16lanyard/v1/error.proto\x12\n" +
-	"lanyard.v1*\xb2\v\n" +
+	"lanyard.v1*\xc3\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12'\n" +
 	"#ERROR_REASON_CALLER_UNAUTHENTICATED\x10\x01\x12!\n" +
@@ -254,11 +285,15 @@ const file_lanyard_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_TOTP_REQUIRED\x10\x05\x12)\n" +
 	"%ERROR_REASON_PASSWORD_CHANGE_REQUIRED\x10\x06\x12$\n" +
 	" ERROR_REASON_SUPER_USER_REQUIRED\x10\a\x12 \n" +
-	"\x1cERROR_REASON_NOT_ON_YOURSELF\x10\b\x12\x1e\n" +
+	"\x1cERROR_REASON_NOT_ON_YOURSELF\x10\b\x12&\n" +
+	"\"ERROR_REASON_PLATFORM_ROLE_MISSING\x10\t\x12'\n" +
+	"#ERROR_REASON_PLATFORM_ACCESS_DENIED\x10\n" +
+	"\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10\x15\x12\x1c\n" +
 	"\x18ERROR_REASON_APP_UNKNOWN\x10\x16\x12!\n" +
-	"\x1dERROR_REASON_PASSWORD_REFUSED\x10\x17\x12\"\n" +
+	"\x1dERROR_REASON_PASSWORD_REFUSED\x10\x17\x12!\n" +
+	"\x1dERROR_REASON_PLATFORM_UNKNOWN\x10\x18\x12\"\n" +
 	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10(\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10)\x12$\n" +
 	" ERROR_REASON_ATTRIBUTE_NOT_FOUND\x10*\x12\x1f\n" +
@@ -274,7 +309,8 @@ const file_lanyard_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_LINK_UNAVAILABLE\x104\x12\"\n" +
 	"\x1eERROR_REASON_LAST_LOGIN_METHOD\x105\x12*\n" +
 	"&ERROR_REASON_REAUTHENTICATION_REQUIRED\x106\x12\"\n" +
-	"\x1eERROR_REASON_USER_NOT_ELIGIBLE\x107\x12\x1e\n" +
+	"\x1eERROR_REASON_USER_NOT_ELIGIBLE\x107\x12*\n" +
+	"&ERROR_REASON_PLATFORM_SESSION_REQUIRED\x108\x12\x1e\n" +
 	"\x1aERROR_REASON_ETAG_MISMATCH\x10<\x12\x1f\n" +
 	"\x1bERROR_REASON_WRITE_CONFLICT\x10=\x12 \n" +
 	"\x1cERROR_REASON_LOGIN_THROTTLED\x10>\x12\x1f\n" +
@@ -286,7 +322,10 @@ const file_lanyard_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10D\x12\x1f\n" +
 	"\x1bERROR_REASON_METHOD_UNKNOWN\x10E\x12#\n" +
 	"\x1fERROR_REASON_REQUEST_UNREADABLE\x10F\x12!\n" +
-	"\x1dERROR_REASON_KEYS_UNAVAILABLE\x10GBM\n" +
+	"\x1dERROR_REASON_KEYS_UNAVAILABLE\x10G\x12%\n" +
+	"!ERROR_REASON_PLATFORM_UNAVAILABLE\x10H\x12\x1e\n" +
+	"\x1aERROR_REASON_PLATFORM_BUSY\x10I\x12(\n" +
+	"$ERROR_REASON_PLATFORM_ANSWER_INVALID\x10JBM\n" +
 	"\x0edev.lanyard.v1P\x01Z9github.com/lanyard/lanyard/client/go/lanyard/v1;lanyardv1b\x06proto3"
 
 var (

@@ -37,6 +37,8 @@ const (
 	AuthType_AUTH_TYPE_BASIC_AUTH AuthType = 2
 	// A token of a linked JWT definition.
 	AuthType_AUTH_TYPE_JWT AuthType = 3
+	// Username and password of a platform, which said that they are right.
+	AuthType_AUTH_TYPE_PLATFORM AuthType = 4
 )
 
 // Enum value maps for AuthType.
@@ -46,12 +48,14 @@ var (
 		1: "AUTH_TYPE_PASSWORD",
 		2: "AUTH_TYPE_BASIC_AUTH",
 		3: "AUTH_TYPE_JWT",
+		4: "AUTH_TYPE_PLATFORM",
 	}
 	AuthType_value = map[string]int32{
 		"AUTH_TYPE_UNSPECIFIED": 0,
 		"AUTH_TYPE_PASSWORD":    1,
 		"AUTH_TYPE_BASIC_AUTH":  2,
 		"AUTH_TYPE_JWT":         3,
+		"AUTH_TYPE_PLATFORM":    4,
 	}
 )
 
@@ -80,6 +84,59 @@ func (x AuthType) Number() protoreflect.EnumNumber {
 // Deprecated: Use AuthType.Descriptor instead.
 func (AuthType) EnumDescriptor() ([]byte, []int) {
 	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{0}
+}
+
+// PlatformAuthScheme is the kind of credential with which a platform is called.
+type PlatformAuthScheme int32
+
+const (
+	// Never sent.
+	PlatformAuthScheme_PLATFORM_AUTH_SCHEME_UNSPECIFIED PlatformAuthScheme = 0
+	// `Bearer` and a session of the platform: it ends with the session here, and is not the password.
+	PlatformAuthScheme_PLATFORM_AUTH_SCHEME_BEARER PlatformAuthScheme = 1
+	// `Basic`: username and password in a form that is as good as plain. For platforms that know nothing better.
+	PlatformAuthScheme_PLATFORM_AUTH_SCHEME_BASIC PlatformAuthScheme = 2
+)
+
+// Enum value maps for PlatformAuthScheme.
+var (
+	PlatformAuthScheme_name = map[int32]string{
+		0: "PLATFORM_AUTH_SCHEME_UNSPECIFIED",
+		1: "PLATFORM_AUTH_SCHEME_BEARER",
+		2: "PLATFORM_AUTH_SCHEME_BASIC",
+	}
+	PlatformAuthScheme_value = map[string]int32{
+		"PLATFORM_AUTH_SCHEME_UNSPECIFIED": 0,
+		"PLATFORM_AUTH_SCHEME_BEARER":      1,
+		"PLATFORM_AUTH_SCHEME_BASIC":       2,
+	}
+)
+
+func (x PlatformAuthScheme) Enum() *PlatformAuthScheme {
+	p := new(PlatformAuthScheme)
+	*p = x
+	return p
+}
+
+func (x PlatformAuthScheme) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PlatformAuthScheme) Descriptor() protoreflect.EnumDescriptor {
+	return file_lanyard_v1_session_proto_enumTypes[1].Descriptor()
+}
+
+func (PlatformAuthScheme) Type() protoreflect.EnumType {
+	return &file_lanyard_v1_session_proto_enumTypes[1]
+}
+
+func (x PlatformAuthScheme) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PlatformAuthScheme.Descriptor instead.
+func (PlatformAuthScheme) EnumDescriptor() ([]byte, []int) {
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{1}
 }
 
 // Role is what the user may do beyond their own affairs.
@@ -119,11 +176,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_lanyard_v1_session_proto_enumTypes[1].Descriptor()
+	return file_lanyard_v1_session_proto_enumTypes[2].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_lanyard_v1_session_proto_enumTypes[1]
+	return &file_lanyard_v1_session_proto_enumTypes[2]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -132,7 +189,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{1}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{2}
 }
 
 // SessionState is where a session is in its life.
@@ -176,11 +233,11 @@ func (x SessionState) String() string {
 }
 
 func (SessionState) Descriptor() protoreflect.EnumDescriptor {
-	return file_lanyard_v1_session_proto_enumTypes[2].Descriptor()
+	return file_lanyard_v1_session_proto_enumTypes[3].Descriptor()
 }
 
 func (SessionState) Type() protoreflect.EnumType {
-	return &file_lanyard_v1_session_proto_enumTypes[2]
+	return &file_lanyard_v1_session_proto_enumTypes[3]
 }
 
 func (x SessionState) Number() protoreflect.EnumNumber {
@@ -189,7 +246,7 @@ func (x SessionState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SessionState.Descriptor instead.
 func (SessionState) EnumDescriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
 // RevokeReason says why a session ended early.
@@ -226,6 +283,10 @@ const (
 	RevokeReason_REVOKE_REASON_DEFINITION_DELETED RevokeReason = 13
 	// The secret with which the user had logged in was replaced.
 	RevokeReason_REVOKE_REASON_SECRET_ROTATED RevokeReason = 14
+	// The platform refuses the credential of the session.
+	RevokeReason_REVOKE_REASON_PLATFORM_REFUSED RevokeReason = 15
+	// The platform of the session was taken out of the configuration, or is at another URL now.
+	RevokeReason_REVOKE_REASON_PLATFORM_REMOVED RevokeReason = 16
 )
 
 // Enum value maps for RevokeReason.
@@ -246,6 +307,8 @@ var (
 		12: "REVOKE_REASON_DEFINITION_INACTIVE",
 		13: "REVOKE_REASON_DEFINITION_DELETED",
 		14: "REVOKE_REASON_SECRET_ROTATED",
+		15: "REVOKE_REASON_PLATFORM_REFUSED",
+		16: "REVOKE_REASON_PLATFORM_REMOVED",
 	}
 	RevokeReason_value = map[string]int32{
 		"REVOKE_REASON_UNSPECIFIED":         0,
@@ -263,6 +326,8 @@ var (
 		"REVOKE_REASON_DEFINITION_INACTIVE": 12,
 		"REVOKE_REASON_DEFINITION_DELETED":  13,
 		"REVOKE_REASON_SECRET_ROTATED":      14,
+		"REVOKE_REASON_PLATFORM_REFUSED":    15,
+		"REVOKE_REASON_PLATFORM_REMOVED":    16,
 	}
 )
 
@@ -277,11 +342,11 @@ func (x RevokeReason) String() string {
 }
 
 func (RevokeReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_lanyard_v1_session_proto_enumTypes[3].Descriptor()
+	return file_lanyard_v1_session_proto_enumTypes[4].Descriptor()
 }
 
 func (RevokeReason) Type() protoreflect.EnumType {
-	return &file_lanyard_v1_session_proto_enumTypes[3]
+	return &file_lanyard_v1_session_proto_enumTypes[4]
 }
 
 func (x RevokeReason) Number() protoreflect.EnumNumber {
@@ -290,7 +355,7 @@ func (x RevokeReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RevokeReason.Descriptor instead.
 func (RevokeReason) EnumDescriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{4}
 }
 
 // InactiveReason says why a UST is not good. It is for the calling service (its logs, its choice of page), not
@@ -355,11 +420,11 @@ func (x InactiveReason) String() string {
 }
 
 func (InactiveReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_lanyard_v1_session_proto_enumTypes[4].Descriptor()
+	return file_lanyard_v1_session_proto_enumTypes[5].Descriptor()
 }
 
 func (InactiveReason) Type() protoreflect.EnumType {
-	return &file_lanyard_v1_session_proto_enumTypes[4]
+	return &file_lanyard_v1_session_proto_enumTypes[5]
 }
 
 func (x InactiveReason) Number() protoreflect.EnumNumber {
@@ -368,7 +433,7 @@ func (x InactiveReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use InactiveReason.Descriptor instead.
 func (InactiveReason) EnumDescriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 // WarningKind is something the user should know that did not stop the login.
@@ -404,11 +469,11 @@ func (x WarningKind) String() string {
 }
 
 func (WarningKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_lanyard_v1_session_proto_enumTypes[5].Descriptor()
+	return file_lanyard_v1_session_proto_enumTypes[6].Descriptor()
 }
 
 func (WarningKind) Type() protoreflect.EnumType {
-	return &file_lanyard_v1_session_proto_enumTypes[5]
+	return &file_lanyard_v1_session_proto_enumTypes[6]
 }
 
 func (x WarningKind) Number() protoreflect.EnumNumber {
@@ -417,7 +482,7 @@ func (x WarningKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WarningKind.Descriptor instead.
 func (WarningKind) EnumDescriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 // Warning is something the user should know that did not stop the login.
@@ -475,7 +540,8 @@ func (x *Warning) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// UserSession is all there is to know about a session but its token.
+// UserSession is all there is to know about a session. Its secrets are not among it: only who holds the token of the session
+// is given `session_auth`, and the credential of a platform is handed out by GetPlatformAuth alone.
 type UserSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `ses_...`; public, safe in logs.
@@ -517,6 +583,27 @@ type UserSession struct {
 	AuthId int64 `protobuf:"varint,18,opt,name=auth_id,json=authId,proto3" json:"auth_id,omitempty"`
 	// The username of that definition at the login; empty: none.
 	AuthPrincipal string `protobuf:"bytes,19,opt,name=auth_principal,json=authPrincipal,proto3" json:"auth_principal,omitempty"`
+	// The value that authenticates this session here: its token. Given to the holder of the token only (CreateSession,
+	// RenewSession, GetSession of the own session); empty in every other answer. Never a credential of the platform.
+	SessionAuth string `protobuf:"bytes,20,opt,name=session_auth,json=sessionAuth,proto3" json:"session_auth,omitempty"`
+	// The name of the platform that the session is logged in to; empty: none, a standalone session. What follows is empty
+	// then, or absent.
+	Platform string `protobuf:"bytes,21,opt,name=platform,proto3" json:"platform,omitempty"`
+	// The base URL of the server that authenticated the session: scheme, host and, only if it is configured, the port.
+	AuthenticationUrl string `protobuf:"bytes,22,opt,name=authentication_url,json=authenticationUrl,proto3" json:"authentication_url,omitempty"`
+	// The host of `authentication_url`, an IPv6 address without its brackets.
+	AuthenticationHost *string `protobuf:"bytes,23,opt,name=authentication_host,json=authenticationHost,proto3,oneof" json:"authentication_host,omitempty"`
+	// The version of the server that authenticated the session, as it was at the login. Absent: it could not be read.
+	AuthenticationVersion *string `protobuf:"bytes,24,opt,name=authentication_version,json=authenticationVersion,proto3,oneof" json:"authentication_version,omitempty"`
+	// The user was authenticated by a replication system. No platform of the kind `micetro` has one.
+	IsReplicationUser bool `protobuf:"varint,25,opt,name=is_replication_user,json=isReplicationUser,proto3" json:"is_replication_user,omitempty"`
+	// The base URL of the Micetro that the session is for: scheme, host and, only if it is configured, the port.
+	MicetroUrl string `protobuf:"bytes,26,opt,name=micetro_url,json=micetroUrl,proto3" json:"micetro_url,omitempty"`
+	// What tells the sessions of one user apart, as it was sent with the login.
+	UniqueName string `protobuf:"bytes,27,opt,name=unique_name,json=uniqueName,proto3" json:"unique_name,omitempty"`
+	// The groups of the user on the platform, as they were at the login: the names of the roles there that begin with the
+	// configured prefix, without it (`GW_admin` is `admin`); all roles, where no prefix is configured. Sorted.
+	Groups        []string `protobuf:"bytes,28,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -682,6 +769,69 @@ func (x *UserSession) GetAuthPrincipal() string {
 		return x.AuthPrincipal
 	}
 	return ""
+}
+
+func (x *UserSession) GetSessionAuth() string {
+	if x != nil {
+		return x.SessionAuth
+	}
+	return ""
+}
+
+func (x *UserSession) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *UserSession) GetAuthenticationUrl() string {
+	if x != nil {
+		return x.AuthenticationUrl
+	}
+	return ""
+}
+
+func (x *UserSession) GetAuthenticationHost() string {
+	if x != nil && x.AuthenticationHost != nil {
+		return *x.AuthenticationHost
+	}
+	return ""
+}
+
+func (x *UserSession) GetAuthenticationVersion() string {
+	if x != nil && x.AuthenticationVersion != nil {
+		return *x.AuthenticationVersion
+	}
+	return ""
+}
+
+func (x *UserSession) GetIsReplicationUser() bool {
+	if x != nil {
+		return x.IsReplicationUser
+	}
+	return false
+}
+
+func (x *UserSession) GetMicetroUrl() string {
+	if x != nil {
+		return x.MicetroUrl
+	}
+	return ""
+}
+
+func (x *UserSession) GetUniqueName() string {
+	if x != nil {
+		return x.UniqueName
+	}
+	return ""
+}
+
+func (x *UserSession) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 // PasswordCredential is a login with username and password.
@@ -869,6 +1019,91 @@ func (x *JwtCredential) GetTotpCode() string {
 	return ""
 }
 
+// PlatformCredential is a login with the username and the password of a platform. The platform decides whether they are right; the
+// user is the one here who is called as the platform calls them. Their password here, its expiry included, does not matter;
+// their second factor here does.
+type PlatformCredential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name or an alias of a platform of the configuration.
+	Platform string `protobuf:"bytes,1,opt,name=platform,proto3" json:"platform,omitempty"`
+	// The username on the platform, 1 to 128 bytes.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Exactly as typed, 1 to 1,024 bytes.
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// The current six-digit code, if the user has TOTP on here. Each code works once.
+	TotpCode string `protobuf:"bytes,4,opt,name=totp_code,json=totpCode,proto3" json:"totp_code,omitempty"`
+	// What tells the sessions of one user apart, for people; it comes back as `UserSession.unique_name`. At most 128
+	// bytes, no control characters. Empty is allowed.
+	UniqueName    string `protobuf:"bytes,5,opt,name=unique_name,json=uniqueName,proto3" json:"unique_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlatformCredential) Reset() {
+	*x = PlatformCredential{}
+	mi := &file_lanyard_v1_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformCredential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformCredential) ProtoMessage() {}
+
+func (x *PlatformCredential) ProtoReflect() protoreflect.Message {
+	mi := &file_lanyard_v1_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformCredential.ProtoReflect.Descriptor instead.
+func (*PlatformCredential) Descriptor() ([]byte, []int) {
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PlatformCredential) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *PlatformCredential) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *PlatformCredential) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *PlatformCredential) GetTotpCode() string {
+	if x != nil {
+		return x.TotpCode
+	}
+	return ""
+}
+
+func (x *PlatformCredential) GetUniqueName() string {
+	if x != nil {
+		return x.UniqueName
+	}
+	return ""
+}
+
 // CreateSessionRequest is a login.
 type CreateSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -881,6 +1116,7 @@ type CreateSessionRequest struct {
 	//	*CreateSessionRequest_Password
 	//	*CreateSessionRequest_BasicAuth
 	//	*CreateSessionRequest_Jwt
+	//	*CreateSessionRequest_Platform
 	Credential    isCreateSessionRequest_Credential `protobuf_oneof:"credential"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -888,7 +1124,7 @@ type CreateSessionRequest struct {
 
 func (x *CreateSessionRequest) Reset() {
 	*x = CreateSessionRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[5]
+	mi := &file_lanyard_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1136,7 @@ func (x *CreateSessionRequest) String() string {
 func (*CreateSessionRequest) ProtoMessage() {}
 
 func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[5]
+	mi := &file_lanyard_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1149,7 @@ func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateSessionRequest) GetClient() *ClientInfo {
@@ -957,6 +1193,15 @@ func (x *CreateSessionRequest) GetJwt() *JwtCredential {
 	return nil
 }
 
+func (x *CreateSessionRequest) GetPlatform() *PlatformCredential {
+	if x != nil {
+		if x, ok := x.Credential.(*CreateSessionRequest_Platform); ok {
+			return x.Platform
+		}
+	}
+	return nil
+}
+
 type isCreateSessionRequest_Credential interface {
 	isCreateSessionRequest_Credential()
 }
@@ -976,11 +1221,18 @@ type CreateSessionRequest_Jwt struct {
 	Jwt *JwtCredential `protobuf:"bytes,4,opt,name=jwt,proto3,oneof"`
 }
 
+type CreateSessionRequest_Platform struct {
+	// A platform.
+	Platform *PlatformCredential `protobuf:"bytes,5,opt,name=platform,proto3,oneof"`
+}
+
 func (*CreateSessionRequest_Password) isCreateSessionRequest_Credential() {}
 
 func (*CreateSessionRequest_BasicAuth) isCreateSessionRequest_Credential() {}
 
 func (*CreateSessionRequest_Jwt) isCreateSessionRequest_Credential() {}
+
+func (*CreateSessionRequest_Platform) isCreateSessionRequest_Credential() {}
 
 // CreateSessionResponse is a login that succeeded.
 type CreateSessionResponse struct {
@@ -998,7 +1250,7 @@ type CreateSessionResponse struct {
 
 func (x *CreateSessionResponse) Reset() {
 	*x = CreateSessionResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[6]
+	mi := &file_lanyard_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1262,7 @@ func (x *CreateSessionResponse) String() string {
 func (*CreateSessionResponse) ProtoMessage() {}
 
 func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[6]
+	mi := &file_lanyard_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1275,7 @@ func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
 func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateSessionResponse) GetUst() string {
@@ -1062,7 +1314,7 @@ type VerifySessionRequest struct {
 
 func (x *VerifySessionRequest) Reset() {
 	*x = VerifySessionRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[7]
+	mi := &file_lanyard_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1326,7 @@ func (x *VerifySessionRequest) String() string {
 func (*VerifySessionRequest) ProtoMessage() {}
 
 func (x *VerifySessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[7]
+	mi := &file_lanyard_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1339,7 @@ func (x *VerifySessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifySessionRequest.ProtoReflect.Descriptor instead.
 func (*VerifySessionRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VerifySessionRequest) GetUst() string {
@@ -1130,7 +1382,7 @@ type VerifySessionResponse struct {
 
 func (x *VerifySessionResponse) Reset() {
 	*x = VerifySessionResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[8]
+	mi := &file_lanyard_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1394,7 @@ func (x *VerifySessionResponse) String() string {
 func (*VerifySessionResponse) ProtoMessage() {}
 
 func (x *VerifySessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[8]
+	mi := &file_lanyard_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1407,7 @@ func (x *VerifySessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifySessionResponse.ProtoReflect.Descriptor instead.
 func (*VerifySessionResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VerifySessionResponse) GetVerdict() isVerifySessionResponse_Verdict {
@@ -1233,7 +1485,7 @@ type VerifiedSession struct {
 
 func (x *VerifiedSession) Reset() {
 	*x = VerifiedSession{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[9]
+	mi := &file_lanyard_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1497,7 @@ func (x *VerifiedSession) String() string {
 func (*VerifiedSession) ProtoMessage() {}
 
 func (x *VerifiedSession) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[9]
+	mi := &file_lanyard_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1510,7 @@ func (x *VerifiedSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifiedSession.ProtoReflect.Descriptor instead.
 func (*VerifiedSession) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VerifiedSession) GetSessionId() string {
@@ -1330,7 +1582,7 @@ type InactiveSession struct {
 
 func (x *InactiveSession) Reset() {
 	*x = InactiveSession{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[10]
+	mi := &file_lanyard_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1594,7 @@ func (x *InactiveSession) String() string {
 func (*InactiveSession) ProtoMessage() {}
 
 func (x *InactiveSession) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[10]
+	mi := &file_lanyard_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1607,7 @@ func (x *InactiveSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InactiveSession.ProtoReflect.Descriptor instead.
 func (*InactiveSession) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InactiveSession) GetReason() InactiveReason {
@@ -1385,7 +1637,7 @@ type SessionToVerify struct {
 
 func (x *SessionToVerify) Reset() {
 	*x = SessionToVerify{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[11]
+	mi := &file_lanyard_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1649,7 @@ func (x *SessionToVerify) String() string {
 func (*SessionToVerify) ProtoMessage() {}
 
 func (x *SessionToVerify) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[11]
+	mi := &file_lanyard_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1662,7 @@ func (x *SessionToVerify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionToVerify.ProtoReflect.Descriptor instead.
 func (*SessionToVerify) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SessionToVerify) GetUst() string {
@@ -1442,7 +1694,7 @@ type BatchVerifySessionsRequest struct {
 
 func (x *BatchVerifySessionsRequest) Reset() {
 	*x = BatchVerifySessionsRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[12]
+	mi := &file_lanyard_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1706,7 @@ func (x *BatchVerifySessionsRequest) String() string {
 func (*BatchVerifySessionsRequest) ProtoMessage() {}
 
 func (x *BatchVerifySessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[12]
+	mi := &file_lanyard_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1719,7 @@ func (x *BatchVerifySessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchVerifySessionsRequest.ProtoReflect.Descriptor instead.
 func (*BatchVerifySessionsRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BatchVerifySessionsRequest) GetSessions() []*SessionToVerify {
@@ -1502,7 +1754,7 @@ type BatchVerifySessionsResponse struct {
 
 func (x *BatchVerifySessionsResponse) Reset() {
 	*x = BatchVerifySessionsResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[13]
+	mi := &file_lanyard_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1766,7 @@ func (x *BatchVerifySessionsResponse) String() string {
 func (*BatchVerifySessionsResponse) ProtoMessage() {}
 
 func (x *BatchVerifySessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[13]
+	mi := &file_lanyard_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1779,7 @@ func (x *BatchVerifySessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchVerifySessionsResponse.ProtoReflect.Descriptor instead.
 func (*BatchVerifySessionsResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BatchVerifySessionsResponse) GetVerdicts() []*VerifySessionResponse {
@@ -1552,7 +1804,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[14]
+	mi := &file_lanyard_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1816,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[14]
+	mi := &file_lanyard_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1829,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetSessionRequest) GetUst() string {
@@ -1612,7 +1864,7 @@ type GetSessionResponse struct {
 
 func (x *GetSessionResponse) Reset() {
 	*x = GetSessionResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[15]
+	mi := &file_lanyard_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1876,7 @@ func (x *GetSessionResponse) String() string {
 func (*GetSessionResponse) ProtoMessage() {}
 
 func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[15]
+	mi := &file_lanyard_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1889,7 @@ func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetSessionResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{15}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetSessionResponse) GetSession() *UserSession {
@@ -1667,14 +1919,16 @@ type ListSessionsRequest struct {
 	// How many at most: 0 means 50, more than 200 means 200, less than 0 is refused.
 	PageSize int32 `protobuf:"varint,8,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before; everything else must be as it was there.
-	PageToken     string `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only sessions that are logged in to the platform of this name.
+	Platform      string `protobuf:"bytes,10,opt,name=platform,proto3" json:"platform,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[16]
+	mi := &file_lanyard_v1_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1940,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[16]
+	mi := &file_lanyard_v1_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1953,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{16}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListSessionsRequest) GetUst() string {
@@ -1765,6 +2019,13 @@ func (x *ListSessionsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListSessionsRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
 // ListSessionsResponse holds one page.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1778,7 +2039,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[17]
+	mi := &file_lanyard_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +2051,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[17]
+	mi := &file_lanyard_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +2064,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{17}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*UserSession {
@@ -1835,7 +2096,7 @@ type RenewSessionRequest struct {
 
 func (x *RenewSessionRequest) Reset() {
 	*x = RenewSessionRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[18]
+	mi := &file_lanyard_v1_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +2108,7 @@ func (x *RenewSessionRequest) String() string {
 func (*RenewSessionRequest) ProtoMessage() {}
 
 func (x *RenewSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[18]
+	mi := &file_lanyard_v1_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +2121,7 @@ func (x *RenewSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSessionRequest.ProtoReflect.Descriptor instead.
 func (*RenewSessionRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{18}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RenewSessionRequest) GetUst() string {
@@ -1899,7 +2160,7 @@ type RenewSessionResponse struct {
 
 func (x *RenewSessionResponse) Reset() {
 	*x = RenewSessionResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[19]
+	mi := &file_lanyard_v1_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2172,7 @@ func (x *RenewSessionResponse) String() string {
 func (*RenewSessionResponse) ProtoMessage() {}
 
 func (x *RenewSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[19]
+	mi := &file_lanyard_v1_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2185,7 @@ func (x *RenewSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSessionResponse.ProtoReflect.Descriptor instead.
 func (*RenewSessionResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{19}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenewSessionResponse) GetSession() *UserSession {
@@ -1963,7 +2224,7 @@ type RevokeSessionRequest struct {
 
 func (x *RevokeSessionRequest) Reset() {
 	*x = RevokeSessionRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[20]
+	mi := &file_lanyard_v1_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2236,7 @@ func (x *RevokeSessionRequest) String() string {
 func (*RevokeSessionRequest) ProtoMessage() {}
 
 func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[20]
+	mi := &file_lanyard_v1_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2249,7 @@ func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
 func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{20}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeSessionRequest) GetUst() string {
@@ -2023,7 +2284,7 @@ type RevokeSessionResponse struct {
 
 func (x *RevokeSessionResponse) Reset() {
 	*x = RevokeSessionResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[21]
+	mi := &file_lanyard_v1_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2296,7 @@ func (x *RevokeSessionResponse) String() string {
 func (*RevokeSessionResponse) ProtoMessage() {}
 
 func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[21]
+	mi := &file_lanyard_v1_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2309,7 @@ func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
 func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{21}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RevokeSessionResponse) GetRevoked() bool {
@@ -2073,6 +2334,7 @@ type RevokeSessionsRequest struct {
 	//	*RevokeSessionsRequest_App
 	//	*RevokeSessionsRequest_Everyone
 	//	*RevokeSessionsRequest_AuthId
+	//	*RevokeSessionsRequest_Platform
 	Target isRevokeSessionsRequest_Target `protobuf_oneof:"target"`
 	// Spare the session of `ust` itself.
 	KeepCurrent   bool `protobuf:"varint,6,opt,name=keep_current,json=keepCurrent,proto3" json:"keep_current,omitempty"`
@@ -2082,7 +2344,7 @@ type RevokeSessionsRequest struct {
 
 func (x *RevokeSessionsRequest) Reset() {
 	*x = RevokeSessionsRequest{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[22]
+	mi := &file_lanyard_v1_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2356,7 @@ func (x *RevokeSessionsRequest) String() string {
 func (*RevokeSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[22]
+	mi := &file_lanyard_v1_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2369,7 @@ func (x *RevokeSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{22}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RevokeSessionsRequest) GetUst() string {
@@ -2167,6 +2429,15 @@ func (x *RevokeSessionsRequest) GetAuthId() int64 {
 	return 0
 }
 
+func (x *RevokeSessionsRequest) GetPlatform() string {
+	if x != nil {
+		if x, ok := x.Target.(*RevokeSessionsRequest_Platform); ok {
+			return x.Platform
+		}
+	}
+	return ""
+}
+
 func (x *RevokeSessionsRequest) GetKeepCurrent() bool {
 	if x != nil {
 		return x.KeepCurrent
@@ -2198,6 +2469,11 @@ type RevokeSessionsRequest_AuthId struct {
 	AuthId int64 `protobuf:"varint,7,opt,name=auth_id,json=authId,proto3,oneof"`
 }
 
+type RevokeSessionsRequest_Platform struct {
+	// All that are logged in to the platform of this name, whether it is configured or not; needs a super-user.
+	Platform string `protobuf:"bytes,8,opt,name=platform,proto3,oneof"`
+}
+
 func (*RevokeSessionsRequest_UserId) isRevokeSessionsRequest_Target() {}
 
 func (*RevokeSessionsRequest_App) isRevokeSessionsRequest_Target() {}
@@ -2205,6 +2481,8 @@ func (*RevokeSessionsRequest_App) isRevokeSessionsRequest_Target() {}
 func (*RevokeSessionsRequest_Everyone) isRevokeSessionsRequest_Target() {}
 
 func (*RevokeSessionsRequest_AuthId) isRevokeSessionsRequest_Target() {}
+
+func (*RevokeSessionsRequest_Platform) isRevokeSessionsRequest_Target() {}
 
 // RevokeSessionsResponse says what was done.
 type RevokeSessionsResponse struct {
@@ -2217,7 +2495,7 @@ type RevokeSessionsResponse struct {
 
 func (x *RevokeSessionsResponse) Reset() {
 	*x = RevokeSessionsResponse{}
-	mi := &file_lanyard_v1_session_proto_msgTypes[23]
+	mi := &file_lanyard_v1_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2507,7 @@ func (x *RevokeSessionsResponse) String() string {
 func (*RevokeSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lanyard_v1_session_proto_msgTypes[23]
+	mi := &file_lanyard_v1_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2520,7 @@ func (x *RevokeSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RevokeSessionsResponse) GetRevokedCount() uint64 {
@@ -2250,6 +2528,247 @@ func (x *RevokeSessionsResponse) GetRevokedCount() uint64 {
 		return x.RevokedCount
 	}
 	return 0
+}
+
+// GetPlatformAuthRequest asks for the credential of the platform that a session is logged in to.
+type GetPlatformAuthRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token of the session.
+	Ust string `protobuf:"bytes,1,opt,name=ust,proto3" json:"ust,omitempty"`
+	// Where the user is.
+	Client *ClientInfo `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	// The platform answered 401 to the credential that was handed out. The platform is asked: if it accepts the credential of the
+	// session, that is handed out; if not, the session is logged in anew, once, where the configuration lets the password be
+	// kept, or else revoked (PLATFORM_REFUSED).
+	Refused       bool `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPlatformAuthRequest) Reset() {
+	*x = GetPlatformAuthRequest{}
+	mi := &file_lanyard_v1_session_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPlatformAuthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPlatformAuthRequest) ProtoMessage() {}
+
+func (x *GetPlatformAuthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lanyard_v1_session_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPlatformAuthRequest.ProtoReflect.Descriptor instead.
+func (*GetPlatformAuthRequest) Descriptor() ([]byte, []int) {
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetPlatformAuthRequest) GetUst() string {
+	if x != nil {
+		return x.Ust
+	}
+	return ""
+}
+
+func (x *GetPlatformAuthRequest) GetClient() *ClientInfo {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *GetPlatformAuthRequest) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
+// GetPlatformAuthResponse is the credential of the platform, and what there is to know for calling it.
+type GetPlatformAuthResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole value of the header `Authorization`: `Bearer ...` or `Basic ...`. For calls to `micetro_url` only; never to be
+	// stored, logged or passed on.
+	MicetroAuth string `protobuf:"bytes,1,opt,name=micetro_auth,json=micetroAuth,proto3" json:"micetro_auth,omitempty"`
+	// Which of them it is.
+	Scheme PlatformAuthScheme `protobuf:"varint,2,opt,name=scheme,proto3,enum=lanyard.v1.PlatformAuthScheme" json:"scheme,omitempty"`
+	// The base URL: scheme, host and, only if it is configured, the port.
+	MicetroUrl string `protobuf:"bytes,3,opt,name=micetro_url,json=micetroUrl,proto3" json:"micetro_url,omitempty"`
+	// The name of the platform.
+	Platform string `protobuf:"bytes,4,opt,name=platform,proto3" json:"platform,omitempty"`
+	// How long the credential may be used before it is asked for again. It is the setting `auth_valid_for`, cut to the time
+	// that the session has left. Asking again is how a service learns that the session was revoked.
+	ValidFor *durationpb.Duration `protobuf:"bytes,5,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
+	// How the platform is to be called.
+	Settings      *PlatformSettings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPlatformAuthResponse) Reset() {
+	*x = GetPlatformAuthResponse{}
+	mi := &file_lanyard_v1_session_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPlatformAuthResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPlatformAuthResponse) ProtoMessage() {}
+
+func (x *GetPlatformAuthResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lanyard_v1_session_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPlatformAuthResponse.ProtoReflect.Descriptor instead.
+func (*GetPlatformAuthResponse) Descriptor() ([]byte, []int) {
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetPlatformAuthResponse) GetMicetroAuth() string {
+	if x != nil {
+		return x.MicetroAuth
+	}
+	return ""
+}
+
+func (x *GetPlatformAuthResponse) GetScheme() PlatformAuthScheme {
+	if x != nil {
+		return x.Scheme
+	}
+	return PlatformAuthScheme_PLATFORM_AUTH_SCHEME_UNSPECIFIED
+}
+
+func (x *GetPlatformAuthResponse) GetMicetroUrl() string {
+	if x != nil {
+		return x.MicetroUrl
+	}
+	return ""
+}
+
+func (x *GetPlatformAuthResponse) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *GetPlatformAuthResponse) GetValidFor() *durationpb.Duration {
+	if x != nil {
+		return x.ValidFor
+	}
+	return nil
+}
+
+func (x *GetPlatformAuthResponse) GetSettings() *PlatformSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// PlatformSettings is how a platform is to be called, as it is configured. Nothing in it is secret.
+type PlatformSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long to wait for a connection.
+	ConnectTimeout *durationpb.Duration `protobuf:"bytes,1,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
+	// How long to wait for a whole answer.
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// The largest body of an answer that is read.
+	MaxResponseBytes uint64 `protobuf:"varint,3,opt,name=max_response_bytes,json=maxResponseBytes,proto3" json:"max_response_bytes,omitempty"`
+	// How often a call that changes nothing is tried in all, when the platform cannot be reached or has too much to do.
+	MaxAttempts uint32 `protobuf:"varint,4,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// The certificates (PEM) of the authorities that may have signed the platform's; empty: those of the system.
+	CaCertificates string `protobuf:"bytes,5,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PlatformSettings) Reset() {
+	*x = PlatformSettings{}
+	mi := &file_lanyard_v1_session_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformSettings) ProtoMessage() {}
+
+func (x *PlatformSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_lanyard_v1_session_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformSettings.ProtoReflect.Descriptor instead.
+func (*PlatformSettings) Descriptor() ([]byte, []int) {
+	return file_lanyard_v1_session_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PlatformSettings) GetConnectTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ConnectTimeout
+	}
+	return nil
+}
+
+func (x *PlatformSettings) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *PlatformSettings) GetMaxResponseBytes() uint64 {
+	if x != nil {
+		return x.MaxResponseBytes
+	}
+	return 0
+}
+
+func (x *PlatformSettings) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *PlatformSettings) GetCaCertificates() string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return ""
 }
 
 var File_lanyard_v1_session_proto protoreflect.FileDescriptor
@@ -2260,7 +2779,8 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"lanyard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clanyard/v1/client_info.proto\"f\n" +
 	"\aWarning\x12+\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x17.lanyard.v1.WarningKindR\x04kind\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xe9\x06\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x8b\n" +
+	"\n" +
 	"\vUserSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x17\n" +
@@ -2287,7 +2807,20 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"revokeTime\x12%\n" +
 	"\x0erotation_count\x18\x11 \x01(\rR\rrotationCount\x12\x17\n" +
 	"\aauth_id\x18\x12 \x01(\x03R\x06authId\x12%\n" +
-	"\x0eauth_principal\x18\x13 \x01(\tR\rauthPrincipal\"\x9b\x01\n" +
+	"\x0eauth_principal\x18\x13 \x01(\tR\rauthPrincipal\x12&\n" +
+	"\fsession_auth\x18\x14 \x01(\tB\x03\x80\x01\x01R\vsessionAuth\x12\x1a\n" +
+	"\bplatform\x18\x15 \x01(\tR\bplatform\x12-\n" +
+	"\x12authentication_url\x18\x16 \x01(\tR\x11authenticationUrl\x124\n" +
+	"\x13authentication_host\x18\x17 \x01(\tH\x00R\x12authenticationHost\x88\x01\x01\x12:\n" +
+	"\x16authentication_version\x18\x18 \x01(\tH\x01R\x15authenticationVersion\x88\x01\x01\x12.\n" +
+	"\x13is_replication_user\x18\x19 \x01(\bR\x11isReplicationUser\x12\x1f\n" +
+	"\vmicetro_url\x18\x1a \x01(\tR\n" +
+	"micetroUrl\x12\x1f\n" +
+	"\vunique_name\x18\x1b \x01(\tR\n" +
+	"uniqueName\x12\x16\n" +
+	"\x06groups\x18\x1c \x03(\tR\x06groupsB\x16\n" +
+	"\x14_authentication_hostB\x19\n" +
+	"\x17_authentication_version\"\x9b\x01\n" +
 	"\x12PasswordCredential\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1f\n" +
 	"\bpassword\x18\x02 \x01(\tB\x03\x80\x01\x01R\bpassword\x12 \n" +
@@ -2298,13 +2831,21 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06secret\"L\n" +
 	"\rJwtCredential\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12 \n" +
-	"\ttotp_code\x18\x02 \x01(\tB\x03\x80\x01\x01R\btotpCode\"\x83\x02\n" +
+	"\ttotp_code\x18\x02 \x01(\tB\x03\x80\x01\x01R\btotpCode\"\xb0\x01\n" +
+	"\x12PlatformCredential\x12\x1a\n" +
+	"\bplatform\x18\x01 \x01(\tR\bplatform\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x1f\n" +
+	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\x12 \n" +
+	"\ttotp_code\x18\x04 \x01(\tB\x03\x80\x01\x01R\btotpCode\x12\x1f\n" +
+	"\vunique_name\x18\x05 \x01(\tR\n" +
+	"uniqueName\"\xc1\x02\n" +
 	"\x14CreateSessionRequest\x12.\n" +
 	"\x06client\x18\x01 \x01(\v2\x16.lanyard.v1.ClientInfoR\x06client\x12<\n" +
 	"\bpassword\x18\x02 \x01(\v2\x1e.lanyard.v1.PasswordCredentialH\x00R\bpassword\x12@\n" +
 	"\n" +
 	"basic_auth\x18\x03 \x01(\v2\x1f.lanyard.v1.BasicAuthCredentialH\x00R\tbasicAuth\x12-\n" +
-	"\x03jwt\x18\x04 \x01(\v2\x19.lanyard.v1.JwtCredentialH\x00R\x03jwtB\f\n" +
+	"\x03jwt\x18\x04 \x01(\v2\x19.lanyard.v1.JwtCredentialH\x00R\x03jwt\x12<\n" +
+	"\bplatform\x18\x05 \x01(\v2\x1e.lanyard.v1.PlatformCredentialH\x00R\bplatformB\f\n" +
 	"\n" +
 	"credential\"\x92\x01\n" +
 	"\x15CreateSessionResponse\x12\x15\n" +
@@ -2349,7 +2890,7 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x03 \x01(\tR\tsessionId\"G\n" +
 	"\x12GetSessionResponse\x121\n" +
-	"\asession\x18\x01 \x01(\v2\x17.lanyard.v1.UserSessionR\asession\"\xc3\x02\n" +
+	"\asession\x18\x01 \x01(\v2\x17.lanyard.v1.UserSessionR\asession\"\xdf\x02\n" +
 	"\x13ListSessionsRequest\x12\x15\n" +
 	"\x03ust\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03ust\x12.\n" +
 	"\x06client\x18\x02 \x01(\v2\x16.lanyard.v1.ClientInfoR\x06client\x12\x17\n" +
@@ -2360,7 +2901,9 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\tauth_type\x18\a \x01(\x0e2\x14.lanyard.v1.AuthTypeR\bauthType\x12\x1b\n" +
 	"\tpage_size\x18\b \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\t \x01(\tR\tpageToken\"s\n" +
+	"page_token\x18\t \x01(\tR\tpageToken\x12\x1a\n" +
+	"\bplatform\x18\n" +
+	" \x01(\tR\bplatform\"s\n" +
 	"\x14ListSessionsResponse\x123\n" +
 	"\bsessions\x18\x01 \x03(\v2\x17.lanyard.v1.UserSessionR\bsessions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"t\n" +
@@ -2379,23 +2922,47 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x03 \x01(\tR\tsessionId\"1\n" +
 	"\x15RevokeSessionResponse\x12\x18\n" +
-	"\arevoked\x18\x01 \x01(\bR\arevoked\"\xf3\x01\n" +
+	"\arevoked\x18\x01 \x01(\bR\arevoked\"\x91\x02\n" +
 	"\x15RevokeSessionsRequest\x12\x15\n" +
 	"\x03ust\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03ust\x12.\n" +
 	"\x06client\x18\x02 \x01(\v2\x16.lanyard.v1.ClientInfoR\x06client\x12\x19\n" +
 	"\auser_id\x18\x03 \x01(\tH\x00R\x06userId\x12\x12\n" +
 	"\x03app\x18\x04 \x01(\tH\x00R\x03app\x12\x1c\n" +
 	"\beveryone\x18\x05 \x01(\bH\x00R\beveryone\x12\x19\n" +
-	"\aauth_id\x18\a \x01(\x03H\x00R\x06authId\x12!\n" +
+	"\aauth_id\x18\a \x01(\x03H\x00R\x06authId\x12\x1c\n" +
+	"\bplatform\x18\b \x01(\tH\x00R\bplatform\x12!\n" +
 	"\fkeep_current\x18\x06 \x01(\bR\vkeepCurrentB\b\n" +
 	"\x06target\"=\n" +
 	"\x16RevokeSessionsResponse\x12#\n" +
-	"\rrevoked_count\x18\x01 \x01(\x04R\frevokedCount*j\n" +
+	"\rrevoked_count\x18\x01 \x01(\x04R\frevokedCount\"y\n" +
+	"\x16GetPlatformAuthRequest\x12\x15\n" +
+	"\x03ust\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03ust\x12.\n" +
+	"\x06client\x18\x02 \x01(\v2\x16.lanyard.v1.ClientInfoR\x06client\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\bR\arefused\"\xa8\x02\n" +
+	"\x17GetPlatformAuthResponse\x12&\n" +
+	"\fmicetro_auth\x18\x01 \x01(\tB\x03\x80\x01\x01R\vmicetroAuth\x126\n" +
+	"\x06scheme\x18\x02 \x01(\x0e2\x1e.lanyard.v1.PlatformAuthSchemeR\x06scheme\x12\x1f\n" +
+	"\vmicetro_url\x18\x03 \x01(\tR\n" +
+	"micetroUrl\x12\x1a\n" +
+	"\bplatform\x18\x04 \x01(\tR\bplatform\x126\n" +
+	"\tvalid_for\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor\x128\n" +
+	"\bsettings\x18\x06 \x01(\v2\x1c.lanyard.v1.PlatformSettingsR\bsettings\"\x85\x02\n" +
+	"\x10PlatformSettings\x12B\n" +
+	"\x0fconnect_timeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0econnectTimeout\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12,\n" +
+	"\x12max_response_bytes\x18\x03 \x01(\x04R\x10maxResponseBytes\x12!\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\x12'\n" +
+	"\x0fca_certificates\x18\x05 \x01(\tR\x0ecaCertificates*\x82\x01\n" +
 	"\bAuthType\x12\x19\n" +
 	"\x15AUTH_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12AUTH_TYPE_PASSWORD\x10\x01\x12\x18\n" +
 	"\x14AUTH_TYPE_BASIC_AUTH\x10\x02\x12\x11\n" +
-	"\rAUTH_TYPE_JWT\x10\x03*C\n" +
+	"\rAUTH_TYPE_JWT\x10\x03\x12\x16\n" +
+	"\x12AUTH_TYPE_PLATFORM\x10\x04*{\n" +
+	"\x12PlatformAuthScheme\x12$\n" +
+	" PLATFORM_AUTH_SCHEME_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bPLATFORM_AUTH_SCHEME_BEARER\x10\x01\x12\x1e\n" +
+	"\x1aPLATFORM_AUTH_SCHEME_BASIC\x10\x02*C\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_REGULAR\x10\x01\x12\x13\n" +
@@ -2404,7 +2971,7 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SESSION_STATE_ACTIVE\x10\x01\x12\x19\n" +
 	"\x15SESSION_STATE_EXPIRED\x10\x02\x12\x19\n" +
-	"\x15SESSION_STATE_REVOKED\x10\x03*\xf5\x03\n" +
+	"\x15SESSION_STATE_REVOKED\x10\x03*\xbd\x04\n" +
 	"\fRevokeReason\x12\x1d\n" +
 	"\x19REVOKE_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REVOKE_REASON_LOGOUT\x10\x01\x12\x1f\n" +
@@ -2421,7 +2988,9 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\x1aREVOKE_REASON_LINK_DELETED\x10\v\x12%\n" +
 	"!REVOKE_REASON_DEFINITION_INACTIVE\x10\f\x12$\n" +
 	" REVOKE_REASON_DEFINITION_DELETED\x10\r\x12 \n" +
-	"\x1cREVOKE_REASON_SECRET_ROTATED\x10\x0e*\xbe\x02\n" +
+	"\x1cREVOKE_REASON_SECRET_ROTATED\x10\x0e\x12\"\n" +
+	"\x1eREVOKE_REASON_PLATFORM_REFUSED\x10\x0f\x12\"\n" +
+	"\x1eREVOKE_REASON_PLATFORM_REMOVED\x10\x10*\xbe\x02\n" +
 	"\x0eInactiveReason\x12\x1f\n" +
 	"\x1bINACTIVE_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19INACTIVE_REASON_MALFORMED\x10\x01\x12\x1b\n" +
@@ -2434,7 +3003,7 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"#INACTIVE_REASON_ADDRESS_NOT_ALLOWED\x10\b*S\n" +
 	"\vWarningKind\x12\x1c\n" +
 	"\x18WARNING_KIND_UNSPECIFIED\x10\x00\x12&\n" +
-	"\"WARNING_KIND_PASSWORD_EXPIRES_SOON\x10\x012\xe4\x05\n" +
+	"\"WARNING_KIND_PASSWORD_EXPIRES_SOON\x10\x012\xc0\x06\n" +
 	"\x0eSessionService\x12T\n" +
 	"\rCreateSession\x12 .lanyard.v1.CreateSessionRequest\x1a!.lanyard.v1.CreateSessionResponse\x12Y\n" +
 	"\rVerifySession\x12 .lanyard.v1.VerifySessionRequest\x1a!.lanyard.v1.VerifySessionResponse\"\x03\x90\x02\x01\x12k\n" +
@@ -2444,7 +3013,8 @@ const file_lanyard_v1_session_proto_rawDesc = "" +
 	"\fListSessions\x12\x1f.lanyard.v1.ListSessionsRequest\x1a .lanyard.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\fRenewSession\x12\x1f.lanyard.v1.RenewSessionRequest\x1a .lanyard.v1.RenewSessionResponse\x12Y\n" +
 	"\rRevokeSession\x12 .lanyard.v1.RevokeSessionRequest\x1a!.lanyard.v1.RevokeSessionResponse\"\x03\x90\x02\x02\x12\\\n" +
-	"\x0eRevokeSessions\x12!.lanyard.v1.RevokeSessionsRequest\x1a\".lanyard.v1.RevokeSessionsResponse\"\x03\x90\x02\x02BM\n" +
+	"\x0eRevokeSessions\x12!.lanyard.v1.RevokeSessionsRequest\x1a\".lanyard.v1.RevokeSessionsResponse\"\x03\x90\x02\x02\x12Z\n" +
+	"\x0fGetPlatformAuth\x12\".lanyard.v1.GetPlatformAuthRequest\x1a#.lanyard.v1.GetPlatformAuthResponseBM\n" +
 	"\x0edev.lanyard.v1P\x01Z9github.com/lanyard/lanyard/client/go/lanyard/v1;lanyardv1b\x06proto3"
 
 var (
@@ -2459,107 +3029,121 @@ func file_lanyard_v1_session_proto_rawDescGZIP() []byte {
 	return file_lanyard_v1_session_proto_rawDescData
 }
 
-var file_lanyard_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_lanyard_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_lanyard_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_lanyard_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_lanyard_v1_session_proto_goTypes = []any{
 	(AuthType)(0),                       // 0: lanyard.v1.AuthType
-	(Role)(0),                           // 1: lanyard.v1.Role
-	(SessionState)(0),                   // 2: lanyard.v1.SessionState
-	(RevokeReason)(0),                   // 3: lanyard.v1.RevokeReason
-	(InactiveReason)(0),                 // 4: lanyard.v1.InactiveReason
-	(WarningKind)(0),                    // 5: lanyard.v1.WarningKind
-	(*Warning)(nil),                     // 6: lanyard.v1.Warning
-	(*UserSession)(nil),                 // 7: lanyard.v1.UserSession
-	(*PasswordCredential)(nil),          // 8: lanyard.v1.PasswordCredential
-	(*BasicAuthCredential)(nil),         // 9: lanyard.v1.BasicAuthCredential
-	(*JwtCredential)(nil),               // 10: lanyard.v1.JwtCredential
-	(*CreateSessionRequest)(nil),        // 11: lanyard.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil),       // 12: lanyard.v1.CreateSessionResponse
-	(*VerifySessionRequest)(nil),        // 13: lanyard.v1.VerifySessionRequest
-	(*VerifySessionResponse)(nil),       // 14: lanyard.v1.VerifySessionResponse
-	(*VerifiedSession)(nil),             // 15: lanyard.v1.VerifiedSession
-	(*InactiveSession)(nil),             // 16: lanyard.v1.InactiveSession
-	(*SessionToVerify)(nil),             // 17: lanyard.v1.SessionToVerify
-	(*BatchVerifySessionsRequest)(nil),  // 18: lanyard.v1.BatchVerifySessionsRequest
-	(*BatchVerifySessionsResponse)(nil), // 19: lanyard.v1.BatchVerifySessionsResponse
-	(*GetSessionRequest)(nil),           // 20: lanyard.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),          // 21: lanyard.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),         // 22: lanyard.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),        // 23: lanyard.v1.ListSessionsResponse
-	(*RenewSessionRequest)(nil),         // 24: lanyard.v1.RenewSessionRequest
-	(*RenewSessionResponse)(nil),        // 25: lanyard.v1.RenewSessionResponse
-	(*RevokeSessionRequest)(nil),        // 26: lanyard.v1.RevokeSessionRequest
-	(*RevokeSessionResponse)(nil),       // 27: lanyard.v1.RevokeSessionResponse
-	(*RevokeSessionsRequest)(nil),       // 28: lanyard.v1.RevokeSessionsRequest
-	(*RevokeSessionsResponse)(nil),      // 29: lanyard.v1.RevokeSessionsResponse
-	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
-	(*ClientInfo)(nil),                  // 31: lanyard.v1.ClientInfo
-	(*durationpb.Duration)(nil),         // 32: google.protobuf.Duration
+	(PlatformAuthScheme)(0),             // 1: lanyard.v1.PlatformAuthScheme
+	(Role)(0),                           // 2: lanyard.v1.Role
+	(SessionState)(0),                   // 3: lanyard.v1.SessionState
+	(RevokeReason)(0),                   // 4: lanyard.v1.RevokeReason
+	(InactiveReason)(0),                 // 5: lanyard.v1.InactiveReason
+	(WarningKind)(0),                    // 6: lanyard.v1.WarningKind
+	(*Warning)(nil),                     // 7: lanyard.v1.Warning
+	(*UserSession)(nil),                 // 8: lanyard.v1.UserSession
+	(*PasswordCredential)(nil),          // 9: lanyard.v1.PasswordCredential
+	(*BasicAuthCredential)(nil),         // 10: lanyard.v1.BasicAuthCredential
+	(*JwtCredential)(nil),               // 11: lanyard.v1.JwtCredential
+	(*PlatformCredential)(nil),          // 12: lanyard.v1.PlatformCredential
+	(*CreateSessionRequest)(nil),        // 13: lanyard.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil),       // 14: lanyard.v1.CreateSessionResponse
+	(*VerifySessionRequest)(nil),        // 15: lanyard.v1.VerifySessionRequest
+	(*VerifySessionResponse)(nil),       // 16: lanyard.v1.VerifySessionResponse
+	(*VerifiedSession)(nil),             // 17: lanyard.v1.VerifiedSession
+	(*InactiveSession)(nil),             // 18: lanyard.v1.InactiveSession
+	(*SessionToVerify)(nil),             // 19: lanyard.v1.SessionToVerify
+	(*BatchVerifySessionsRequest)(nil),  // 20: lanyard.v1.BatchVerifySessionsRequest
+	(*BatchVerifySessionsResponse)(nil), // 21: lanyard.v1.BatchVerifySessionsResponse
+	(*GetSessionRequest)(nil),           // 22: lanyard.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),          // 23: lanyard.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),         // 24: lanyard.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),        // 25: lanyard.v1.ListSessionsResponse
+	(*RenewSessionRequest)(nil),         // 26: lanyard.v1.RenewSessionRequest
+	(*RenewSessionResponse)(nil),        // 27: lanyard.v1.RenewSessionResponse
+	(*RevokeSessionRequest)(nil),        // 28: lanyard.v1.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil),       // 29: lanyard.v1.RevokeSessionResponse
+	(*RevokeSessionsRequest)(nil),       // 30: lanyard.v1.RevokeSessionsRequest
+	(*RevokeSessionsResponse)(nil),      // 31: lanyard.v1.RevokeSessionsResponse
+	(*GetPlatformAuthRequest)(nil),      // 32: lanyard.v1.GetPlatformAuthRequest
+	(*GetPlatformAuthResponse)(nil),     // 33: lanyard.v1.GetPlatformAuthResponse
+	(*PlatformSettings)(nil),            // 34: lanyard.v1.PlatformSettings
+	(*timestamppb.Timestamp)(nil),       // 35: google.protobuf.Timestamp
+	(*ClientInfo)(nil),                  // 36: lanyard.v1.ClientInfo
+	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
 }
 var file_lanyard_v1_session_proto_depIdxs = []int32{
-	5,  // 0: lanyard.v1.Warning.kind:type_name -> lanyard.v1.WarningKind
-	30, // 1: lanyard.v1.Warning.time:type_name -> google.protobuf.Timestamp
-	1,  // 2: lanyard.v1.UserSession.roles:type_name -> lanyard.v1.Role
+	6,  // 0: lanyard.v1.Warning.kind:type_name -> lanyard.v1.WarningKind
+	35, // 1: lanyard.v1.Warning.time:type_name -> google.protobuf.Timestamp
+	2,  // 2: lanyard.v1.UserSession.roles:type_name -> lanyard.v1.Role
 	0,  // 3: lanyard.v1.UserSession.auth_type:type_name -> lanyard.v1.AuthType
-	2,  // 4: lanyard.v1.UserSession.state:type_name -> lanyard.v1.SessionState
-	3,  // 5: lanyard.v1.UserSession.revoke_reason:type_name -> lanyard.v1.RevokeReason
-	30, // 6: lanyard.v1.UserSession.creation_time:type_name -> google.protobuf.Timestamp
-	30, // 7: lanyard.v1.UserSession.last_active_time:type_name -> google.protobuf.Timestamp
-	30, // 8: lanyard.v1.UserSession.expire_time:type_name -> google.protobuf.Timestamp
-	30, // 9: lanyard.v1.UserSession.absolute_expire_time:type_name -> google.protobuf.Timestamp
-	30, // 10: lanyard.v1.UserSession.revoke_time:type_name -> google.protobuf.Timestamp
-	31, // 11: lanyard.v1.CreateSessionRequest.client:type_name -> lanyard.v1.ClientInfo
-	8,  // 12: lanyard.v1.CreateSessionRequest.password:type_name -> lanyard.v1.PasswordCredential
-	9,  // 13: lanyard.v1.CreateSessionRequest.basic_auth:type_name -> lanyard.v1.BasicAuthCredential
-	10, // 14: lanyard.v1.CreateSessionRequest.jwt:type_name -> lanyard.v1.JwtCredential
-	7,  // 15: lanyard.v1.CreateSessionResponse.session:type_name -> lanyard.v1.UserSession
-	6,  // 16: lanyard.v1.CreateSessionResponse.warnings:type_name -> lanyard.v1.Warning
-	31, // 17: lanyard.v1.VerifySessionRequest.client:type_name -> lanyard.v1.ClientInfo
-	15, // 18: lanyard.v1.VerifySessionResponse.session:type_name -> lanyard.v1.VerifiedSession
-	16, // 19: lanyard.v1.VerifySessionResponse.inactive:type_name -> lanyard.v1.InactiveSession
-	32, // 20: lanyard.v1.VerifySessionResponse.cache_for:type_name -> google.protobuf.Duration
-	1,  // 21: lanyard.v1.VerifiedSession.roles:type_name -> lanyard.v1.Role
-	0,  // 22: lanyard.v1.VerifiedSession.auth_type:type_name -> lanyard.v1.AuthType
-	30, // 23: lanyard.v1.VerifiedSession.idle_expire_time:type_name -> google.protobuf.Timestamp
-	30, // 24: lanyard.v1.VerifiedSession.absolute_expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 25: lanyard.v1.InactiveSession.reason:type_name -> lanyard.v1.InactiveReason
-	3,  // 26: lanyard.v1.InactiveSession.revoke_reason:type_name -> lanyard.v1.RevokeReason
-	31, // 27: lanyard.v1.SessionToVerify.client:type_name -> lanyard.v1.ClientInfo
-	17, // 28: lanyard.v1.BatchVerifySessionsRequest.sessions:type_name -> lanyard.v1.SessionToVerify
-	31, // 29: lanyard.v1.BatchVerifySessionsRequest.client:type_name -> lanyard.v1.ClientInfo
-	14, // 30: lanyard.v1.BatchVerifySessionsResponse.verdicts:type_name -> lanyard.v1.VerifySessionResponse
-	31, // 31: lanyard.v1.GetSessionRequest.client:type_name -> lanyard.v1.ClientInfo
-	7,  // 32: lanyard.v1.GetSessionResponse.session:type_name -> lanyard.v1.UserSession
-	31, // 33: lanyard.v1.ListSessionsRequest.client:type_name -> lanyard.v1.ClientInfo
-	2,  // 34: lanyard.v1.ListSessionsRequest.state:type_name -> lanyard.v1.SessionState
-	0,  // 35: lanyard.v1.ListSessionsRequest.auth_type:type_name -> lanyard.v1.AuthType
-	7,  // 36: lanyard.v1.ListSessionsResponse.sessions:type_name -> lanyard.v1.UserSession
-	31, // 37: lanyard.v1.RenewSessionRequest.client:type_name -> lanyard.v1.ClientInfo
-	7,  // 38: lanyard.v1.RenewSessionResponse.session:type_name -> lanyard.v1.UserSession
-	30, // 39: lanyard.v1.RenewSessionResponse.grace_time:type_name -> google.protobuf.Timestamp
-	31, // 40: lanyard.v1.RevokeSessionRequest.client:type_name -> lanyard.v1.ClientInfo
-	31, // 41: lanyard.v1.RevokeSessionsRequest.client:type_name -> lanyard.v1.ClientInfo
-	11, // 42: lanyard.v1.SessionService.CreateSession:input_type -> lanyard.v1.CreateSessionRequest
-	13, // 43: lanyard.v1.SessionService.VerifySession:input_type -> lanyard.v1.VerifySessionRequest
-	18, // 44: lanyard.v1.SessionService.BatchVerifySessions:input_type -> lanyard.v1.BatchVerifySessionsRequest
-	20, // 45: lanyard.v1.SessionService.GetSession:input_type -> lanyard.v1.GetSessionRequest
-	22, // 46: lanyard.v1.SessionService.ListSessions:input_type -> lanyard.v1.ListSessionsRequest
-	24, // 47: lanyard.v1.SessionService.RenewSession:input_type -> lanyard.v1.RenewSessionRequest
-	26, // 48: lanyard.v1.SessionService.RevokeSession:input_type -> lanyard.v1.RevokeSessionRequest
-	28, // 49: lanyard.v1.SessionService.RevokeSessions:input_type -> lanyard.v1.RevokeSessionsRequest
-	12, // 50: lanyard.v1.SessionService.CreateSession:output_type -> lanyard.v1.CreateSessionResponse
-	14, // 51: lanyard.v1.SessionService.VerifySession:output_type -> lanyard.v1.VerifySessionResponse
-	19, // 52: lanyard.v1.SessionService.BatchVerifySessions:output_type -> lanyard.v1.BatchVerifySessionsResponse
-	21, // 53: lanyard.v1.SessionService.GetSession:output_type -> lanyard.v1.GetSessionResponse
-	23, // 54: lanyard.v1.SessionService.ListSessions:output_type -> lanyard.v1.ListSessionsResponse
-	25, // 55: lanyard.v1.SessionService.RenewSession:output_type -> lanyard.v1.RenewSessionResponse
-	27, // 56: lanyard.v1.SessionService.RevokeSession:output_type -> lanyard.v1.RevokeSessionResponse
-	29, // 57: lanyard.v1.SessionService.RevokeSessions:output_type -> lanyard.v1.RevokeSessionsResponse
-	50, // [50:58] is the sub-list for method output_type
-	42, // [42:50] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	3,  // 4: lanyard.v1.UserSession.state:type_name -> lanyard.v1.SessionState
+	4,  // 5: lanyard.v1.UserSession.revoke_reason:type_name -> lanyard.v1.RevokeReason
+	35, // 6: lanyard.v1.UserSession.creation_time:type_name -> google.protobuf.Timestamp
+	35, // 7: lanyard.v1.UserSession.last_active_time:type_name -> google.protobuf.Timestamp
+	35, // 8: lanyard.v1.UserSession.expire_time:type_name -> google.protobuf.Timestamp
+	35, // 9: lanyard.v1.UserSession.absolute_expire_time:type_name -> google.protobuf.Timestamp
+	35, // 10: lanyard.v1.UserSession.revoke_time:type_name -> google.protobuf.Timestamp
+	36, // 11: lanyard.v1.CreateSessionRequest.client:type_name -> lanyard.v1.ClientInfo
+	9,  // 12: lanyard.v1.CreateSessionRequest.password:type_name -> lanyard.v1.PasswordCredential
+	10, // 13: lanyard.v1.CreateSessionRequest.basic_auth:type_name -> lanyard.v1.BasicAuthCredential
+	11, // 14: lanyard.v1.CreateSessionRequest.jwt:type_name -> lanyard.v1.JwtCredential
+	12, // 15: lanyard.v1.CreateSessionRequest.platform:type_name -> lanyard.v1.PlatformCredential
+	8,  // 16: lanyard.v1.CreateSessionResponse.session:type_name -> lanyard.v1.UserSession
+	7,  // 17: lanyard.v1.CreateSessionResponse.warnings:type_name -> lanyard.v1.Warning
+	36, // 18: lanyard.v1.VerifySessionRequest.client:type_name -> lanyard.v1.ClientInfo
+	17, // 19: lanyard.v1.VerifySessionResponse.session:type_name -> lanyard.v1.VerifiedSession
+	18, // 20: lanyard.v1.VerifySessionResponse.inactive:type_name -> lanyard.v1.InactiveSession
+	37, // 21: lanyard.v1.VerifySessionResponse.cache_for:type_name -> google.protobuf.Duration
+	2,  // 22: lanyard.v1.VerifiedSession.roles:type_name -> lanyard.v1.Role
+	0,  // 23: lanyard.v1.VerifiedSession.auth_type:type_name -> lanyard.v1.AuthType
+	35, // 24: lanyard.v1.VerifiedSession.idle_expire_time:type_name -> google.protobuf.Timestamp
+	35, // 25: lanyard.v1.VerifiedSession.absolute_expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 26: lanyard.v1.InactiveSession.reason:type_name -> lanyard.v1.InactiveReason
+	4,  // 27: lanyard.v1.InactiveSession.revoke_reason:type_name -> lanyard.v1.RevokeReason
+	36, // 28: lanyard.v1.SessionToVerify.client:type_name -> lanyard.v1.ClientInfo
+	19, // 29: lanyard.v1.BatchVerifySessionsRequest.sessions:type_name -> lanyard.v1.SessionToVerify
+	36, // 30: lanyard.v1.BatchVerifySessionsRequest.client:type_name -> lanyard.v1.ClientInfo
+	16, // 31: lanyard.v1.BatchVerifySessionsResponse.verdicts:type_name -> lanyard.v1.VerifySessionResponse
+	36, // 32: lanyard.v1.GetSessionRequest.client:type_name -> lanyard.v1.ClientInfo
+	8,  // 33: lanyard.v1.GetSessionResponse.session:type_name -> lanyard.v1.UserSession
+	36, // 34: lanyard.v1.ListSessionsRequest.client:type_name -> lanyard.v1.ClientInfo
+	3,  // 35: lanyard.v1.ListSessionsRequest.state:type_name -> lanyard.v1.SessionState
+	0,  // 36: lanyard.v1.ListSessionsRequest.auth_type:type_name -> lanyard.v1.AuthType
+	8,  // 37: lanyard.v1.ListSessionsResponse.sessions:type_name -> lanyard.v1.UserSession
+	36, // 38: lanyard.v1.RenewSessionRequest.client:type_name -> lanyard.v1.ClientInfo
+	8,  // 39: lanyard.v1.RenewSessionResponse.session:type_name -> lanyard.v1.UserSession
+	35, // 40: lanyard.v1.RenewSessionResponse.grace_time:type_name -> google.protobuf.Timestamp
+	36, // 41: lanyard.v1.RevokeSessionRequest.client:type_name -> lanyard.v1.ClientInfo
+	36, // 42: lanyard.v1.RevokeSessionsRequest.client:type_name -> lanyard.v1.ClientInfo
+	36, // 43: lanyard.v1.GetPlatformAuthRequest.client:type_name -> lanyard.v1.ClientInfo
+	1,  // 44: lanyard.v1.GetPlatformAuthResponse.scheme:type_name -> lanyard.v1.PlatformAuthScheme
+	37, // 45: lanyard.v1.GetPlatformAuthResponse.valid_for:type_name -> google.protobuf.Duration
+	34, // 46: lanyard.v1.GetPlatformAuthResponse.settings:type_name -> lanyard.v1.PlatformSettings
+	37, // 47: lanyard.v1.PlatformSettings.connect_timeout:type_name -> google.protobuf.Duration
+	37, // 48: lanyard.v1.PlatformSettings.timeout:type_name -> google.protobuf.Duration
+	13, // 49: lanyard.v1.SessionService.CreateSession:input_type -> lanyard.v1.CreateSessionRequest
+	15, // 50: lanyard.v1.SessionService.VerifySession:input_type -> lanyard.v1.VerifySessionRequest
+	20, // 51: lanyard.v1.SessionService.BatchVerifySessions:input_type -> lanyard.v1.BatchVerifySessionsRequest
+	22, // 52: lanyard.v1.SessionService.GetSession:input_type -> lanyard.v1.GetSessionRequest
+	24, // 53: lanyard.v1.SessionService.ListSessions:input_type -> lanyard.v1.ListSessionsRequest
+	26, // 54: lanyard.v1.SessionService.RenewSession:input_type -> lanyard.v1.RenewSessionRequest
+	28, // 55: lanyard.v1.SessionService.RevokeSession:input_type -> lanyard.v1.RevokeSessionRequest
+	30, // 56: lanyard.v1.SessionService.RevokeSessions:input_type -> lanyard.v1.RevokeSessionsRequest
+	32, // 57: lanyard.v1.SessionService.GetPlatformAuth:input_type -> lanyard.v1.GetPlatformAuthRequest
+	14, // 58: lanyard.v1.SessionService.CreateSession:output_type -> lanyard.v1.CreateSessionResponse
+	16, // 59: lanyard.v1.SessionService.VerifySession:output_type -> lanyard.v1.VerifySessionResponse
+	21, // 60: lanyard.v1.SessionService.BatchVerifySessions:output_type -> lanyard.v1.BatchVerifySessionsResponse
+	23, // 61: lanyard.v1.SessionService.GetSession:output_type -> lanyard.v1.GetSessionResponse
+	25, // 62: lanyard.v1.SessionService.ListSessions:output_type -> lanyard.v1.ListSessionsResponse
+	27, // 63: lanyard.v1.SessionService.RenewSession:output_type -> lanyard.v1.RenewSessionResponse
+	29, // 64: lanyard.v1.SessionService.RevokeSession:output_type -> lanyard.v1.RevokeSessionResponse
+	31, // 65: lanyard.v1.SessionService.RevokeSessions:output_type -> lanyard.v1.RevokeSessionsResponse
+	33, // 66: lanyard.v1.SessionService.GetPlatformAuth:output_type -> lanyard.v1.GetPlatformAuthResponse
+	58, // [58:67] is the sub-list for method output_type
+	49, // [49:58] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_lanyard_v1_session_proto_init() }
@@ -2568,28 +3152,31 @@ func file_lanyard_v1_session_proto_init() {
 		return
 	}
 	file_lanyard_v1_client_info_proto_init()
-	file_lanyard_v1_session_proto_msgTypes[5].OneofWrappers = []any{
+	file_lanyard_v1_session_proto_msgTypes[1].OneofWrappers = []any{}
+	file_lanyard_v1_session_proto_msgTypes[6].OneofWrappers = []any{
 		(*CreateSessionRequest_Password)(nil),
 		(*CreateSessionRequest_BasicAuth)(nil),
 		(*CreateSessionRequest_Jwt)(nil),
+		(*CreateSessionRequest_Platform)(nil),
 	}
-	file_lanyard_v1_session_proto_msgTypes[8].OneofWrappers = []any{
+	file_lanyard_v1_session_proto_msgTypes[9].OneofWrappers = []any{
 		(*VerifySessionResponse_Session)(nil),
 		(*VerifySessionResponse_Inactive)(nil),
 	}
-	file_lanyard_v1_session_proto_msgTypes[22].OneofWrappers = []any{
+	file_lanyard_v1_session_proto_msgTypes[23].OneofWrappers = []any{
 		(*RevokeSessionsRequest_UserId)(nil),
 		(*RevokeSessionsRequest_App)(nil),
 		(*RevokeSessionsRequest_Everyone)(nil),
 		(*RevokeSessionsRequest_AuthId)(nil),
+		(*RevokeSessionsRequest_Platform)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lanyard_v1_session_proto_rawDesc), len(file_lanyard_v1_session_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   24,
+			NumEnums:      7,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	SessionService_RenewSession_FullMethodName        = "/lanyard.v1.SessionService/RenewSession"
 	SessionService_RevokeSession_FullMethodName       = "/lanyard.v1.SessionService/RevokeSession"
 	SessionService_RevokeSessions_FullMethodName      = "/lanyard.v1.SessionService/RevokeSessions"
+	SessionService_GetPlatformAuth_FullMethodName     = "/lanyard.v1.SessionService/GetPlatformAuth"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -49,9 +50,13 @@ type SessionServiceClient interface {
 	// live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
 	// counts as the user's activity, or begins; never are there two, however many logins come at once.
 	//
+	// A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+	// its plain yes makes a session.
+	//
 	// Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
 	// the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-	// KEYS_UNAVAILABLE.
+	// KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+	// PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*CreateSessionResponse, error)
 	// VerifySession answers whether a UST is good, and whose it is. A token that is not good is an answer, not
 	// an error. A database that cannot be read is an error (STORE_UNAVAILABLE), never an answer.
@@ -84,6 +89,17 @@ type SessionServiceClient interface {
 	//
 	// Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND.
 	RevokeSessions(ctx context.Context, in *RevokeSessionsRequest, opts ...grpc.CallOption) (*RevokeSessionsResponse, error)
+	// GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+	// of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+	// each time is written to the audit trail before it is answered.
+	//
+	// It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+	// was answered 401 with it calls again with `refused`.
+	//
+	// Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+	// PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+	// which change nothing.
+	GetPlatformAuth(ctx context.Context, in *GetPlatformAuthRequest, opts ...grpc.CallOption) (*GetPlatformAuthResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -174,6 +190,16 @@ func (c *sessionServiceClient) RevokeSessions(ctx context.Context, in *RevokeSes
 	return out, nil
 }
 
+func (c *sessionServiceClient) GetPlatformAuth(ctx context.Context, in *GetPlatformAuthRequest, opts ...grpc.CallOption) (*GetPlatformAuthResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPlatformAuthResponse)
+	err := c.cc.Invoke(ctx, SessionService_GetPlatformAuth_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -192,9 +218,13 @@ type SessionServiceServer interface {
 	// live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
 	// counts as the user's activity, or begins; never are there two, however many logins come at once.
 	//
+	// A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+	// its plain yes makes a session.
+	//
 	// Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
 	// the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-	// KEYS_UNAVAILABLE.
+	// KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+	// PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
 	CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error)
 	// VerifySession answers whether a UST is good, and whose it is. A token that is not good is an answer, not
 	// an error. A database that cannot be read is an error (STORE_UNAVAILABLE), never an answer.
@@ -227,6 +257,17 @@ type SessionServiceServer interface {
 	//
 	// Errors: SESSION_INVALID, SUPER_USER_REQUIRED (for anything but one's own sessions), USER_NOT_FOUND.
 	RevokeSessions(context.Context, *RevokeSessionsRequest) (*RevokeSessionsResponse, error)
+	// GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+	// of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+	// each time is written to the audit trail before it is answered.
+	//
+	// It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+	// was answered 401 with it calls again with `refused`.
+	//
+	// Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+	// PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+	// which change nothing.
+	GetPlatformAuth(context.Context, *GetPlatformAuthRequest) (*GetPlatformAuthResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -260,6 +301,9 @@ func (UnimplementedSessionServiceServer) RevokeSession(context.Context, *RevokeS
 }
 func (UnimplementedSessionServiceServer) RevokeSessions(context.Context, *RevokeSessionsRequest) (*RevokeSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) GetPlatformAuth(context.Context, *GetPlatformAuthRequest) (*GetPlatformAuthResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPlatformAuth not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -426,6 +470,24 @@ func _SessionService_RevokeSessions_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_GetPlatformAuth_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPlatformAuthRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).GetPlatformAuth(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_GetPlatformAuth_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).GetPlatformAuth(ctx, req.(*GetPlatformAuthRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -464,6 +526,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeSessions",
 			Handler:    _SessionService_RevokeSessions_Handler,
+		},
+		{
+			MethodName: "GetPlatformAuth",
+			Handler:    _SessionService_GetPlatformAuth_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

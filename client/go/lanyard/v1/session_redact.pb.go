@@ -10,6 +10,16 @@ import (
 )
 
 // Format prints the message without the secrets in it.
+func (x *UserSession) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *UserSession) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
 func (x *PasswordCredential) Format(f fmt.State, verb rune) {
 	redact.Format(x, f, verb)
 }
@@ -36,6 +46,16 @@ func (x *JwtCredential) Format(f fmt.State, verb rune) {
 
 // LogValue is the message without the secrets in it.
 func (x *JwtCredential) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
+func (x *PlatformCredential) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *PlatformCredential) LogValue() slog.Value {
 	return redact.LogValue(x)
 }
 
@@ -100,12 +120,32 @@ func (x *GetSessionRequest) LogValue() slog.Value {
 }
 
 // Format prints the message without the secrets in it.
+func (x *GetSessionResponse) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *GetSessionResponse) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
 func (x *ListSessionsRequest) Format(f fmt.State, verb rune) {
 	redact.Format(x, f, verb)
 }
 
 // LogValue is the message without the secrets in it.
 func (x *ListSessionsRequest) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
+func (x *ListSessionsResponse) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *ListSessionsResponse) LogValue() slog.Value {
 	return redact.LogValue(x)
 }
 
@@ -146,5 +186,25 @@ func (x *RevokeSessionsRequest) Format(f fmt.State, verb rune) {
 
 // LogValue is the message without the secrets in it.
 func (x *RevokeSessionsRequest) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
+func (x *GetPlatformAuthRequest) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *GetPlatformAuthRequest) LogValue() slog.Value {
+	return redact.LogValue(x)
+}
+
+// Format prints the message without the secrets in it.
+func (x *GetPlatformAuthResponse) Format(f fmt.State, verb rune) {
+	redact.Format(x, f, verb)
+}
+
+// LogValue is the message without the secrets in it.
+func (x *GetPlatformAuthResponse) LogValue() slog.Value {
 	return redact.LogValue(x)
 }

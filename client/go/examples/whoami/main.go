@@ -67,15 +67,15 @@ func run(ctx context.Context) error {
 	}
 	defer func() { _ = client.Close() }()
 
-	whoami := &whoami{
-		next: os.Getenv("NEXT"),
-		http: &http.Client{
-			Transport: lanyardhttp.Transport(otelhttp.NewTransport(http.DefaultTransport)), Timeout: 10 * time.Second,
-		},
-	}
+	return serve(ctx, newService(client, os.Getenv("NEXT")))
+}
+
+func newService(client *lanyard.Client, next string) http.Handler {
+	transport := lanyardhttp.Transport(otelhttp.NewTransport(http.DefaultTransport))
+	whoami := &whoami{next: next, http: &http.Client{Transport: transport, Timeout: 10 * time.Second}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /whoami", lanyardhttp.Protect(client)(whoami))
-	return serve(ctx, otelhttp.NewHandler(mux, "whoami"))
+	return otelhttp.NewHandler(mux, "whoami")
 }
 
 // whoami says who asks, and what the next service says of them.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -154,5 +155,23 @@ func TestHealthIsAsked(t *testing.T) {
 	}
 	if serving, err := client.IsServing(t.Context(), "nothing"); serving || err == nil {
 		t.Errorf("%t, %v", serving, err)
+	}
+}
+
+func TestAStreamHasTheSameIDAndTheSameErrors(t *testing.T) {
+	client := verifying(t, nil, nil)
+	ctx, cancel := context.WithCancel(lanyard.WithCorrelationID(t.Context(), "order-4711"))
+	stream, err := healthpb.NewHealthClient(client).Watch(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := stream.Recv(); err != nil || answer.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", answer, err)
+	}
+	cancel()
+	_, err = stream.Recv()
+	var failure *lanyard.Error
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || failure.CorrelationID != "order-4711" {
+		t.Errorf("%v", err)
 	}
 }

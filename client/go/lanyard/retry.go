@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	lanyardv1 "github.com/lanyard/lanyard/client/go/lanyard/v1"
@@ -18,7 +19,7 @@ import (
 // It is gRPC's own policy: the wait doubles from InitialBackoff to MaxBackoff, with a fifth more or less by chance, and all
 // calls of a client share a budget: each UNAVAILABLE costs a token of ten, each success gives back a tenth, and with half
 // or less of them left nothing is tried again. A server that is down is thus not met with a multiple of the load that
-// brought it down.
+// brought it down. A delay that the server asks for is in the error (RetryAfter); gRPC's policy does not know it.
 type RetryPolicy struct {
 	// MaxAttempts is how many times a read is sent at most, the first one included; gRPC allows no more than 5.
 	MaxAttempts int
@@ -92,16 +93,23 @@ func seconds(duration time.Duration) string {
 // readMethods lists the RPCs without side effects.
 func readMethods() []methodName {
 	var reads []methodName
-	for _, file := range contract {
+	pkg := lanyardv1.File_lanyard_v1_session_proto.Package()
+	protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(file protoreflect.FileDescriptor) bool {
 		services := file.Services()
 		for i := range services.Len() {
-			service := services.Get(i)
-			methods := service.Methods()
-			for j := range methods.Len() {
-				if isRead(methods.Get(j)) {
-					reads = append(reads, methodName{string(service.FullName()), string(methods.Get(j).Name())})
-				}
-			}
+			reads = append(reads, readMethodsOf(services.Get(i))...)
+		}
+		return true
+	})
+	return reads
+}
+
+func readMethodsOf(service protoreflect.ServiceDescriptor) []methodName {
+	var reads []methodName
+	methods := service.Methods()
+	for i := range methods.Len() {
+		if method := methods.Get(i); isRead(method) {
+			reads = append(reads, methodName{string(service.FullName()), string(method.Name())})
 		}
 	}
 	return reads
@@ -110,14 +118,4 @@ func readMethods() []methodName {
 func isRead(method protoreflect.MethodDescriptor) bool {
 	options, _ := method.Options().(*descriptorpb.MethodOptions)
 	return options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
-}
-
-// contract is every file of lanyard.v1 that has services.
-var contract = []protoreflect.FileDescriptor{
-	lanyardv1.File_lanyard_v1_attribute_proto,
-	lanyardv1.File_lanyard_v1_audit_proto,
-	lanyardv1.File_lanyard_v1_definition_proto,
-	lanyardv1.File_lanyard_v1_linked_auth_proto,
-	lanyardv1.File_lanyard_v1_session_proto,
-	lanyardv1.File_lanyard_v1_user_proto,
 }

@@ -97,3 +97,11 @@ func TestAConnectionThatNobodyTakesIsUnavailable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAReadOfAnyServiceIsTriedAgain(t *testing.T) {
+	server := unavailable(t, 2, &lanyardv1.GetCurrentUserResponse{User: &lanyardv1.User{Username: "alice"}})
+	user, err := connect(t, server, quick).OnBehalfOf(ust).CurrentUser(t.Context())
+	if err != nil || user.GetUsername() != "alice" {
+		t.Errorf("%v, %v", user, err)
+	}
+}

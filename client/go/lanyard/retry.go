@@ -19,7 +19,8 @@ import (
 // It is gRPC's own policy: the wait doubles from InitialBackoff to MaxBackoff, with a fifth more or less by chance, and all
 // calls of a client share a budget: each UNAVAILABLE costs a token of ten, each success gives back a tenth, and with half
 // or less of them left nothing is tried again. A server that is down is thus not met with a multiple of the load that
-// brought it down. A delay that the server asks for is in the error (RetryAfter); gRPC's policy does not know it.
+// brought it down. A delay that the server asks for (it says so to gRPC, too, by `grpc-retry-pushback-ms`) takes the place of
+// the next wait.
 type RetryPolicy struct {
 	// MaxAttempts is how many times a read is sent at most, the first one included; gRPC allows no more than 5.
 	MaxAttempts int

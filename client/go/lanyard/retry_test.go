@@ -3,11 +3,14 @@ package lanyard_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lanyard/lanyard/client/go/internal/fake"
@@ -69,6 +72,25 @@ func TestNothingIsTriedAgainWhereNobodyWantsIt(t *testing.T) {
 	server := unavailable(t, 1, fake.Good())
 	if _, err := connect(t, server, lanyard.WithRetry(lanyard.NeverRetry)).Verify(t.Context(), ust); err == nil {
 		t.Error("it was tried again")
+	}
+}
+
+func TestADelayThatTheServerAsksForIsKept(t *testing.T) {
+	const delay = 100 * time.Millisecond // a hundred times the backoff
+	var arrivals []time.Time
+	server := fake.Start(t, func(ctx context.Context, _ fake.Call) (proto.Message, error) {
+		arrivals = append(arrivals, time.Now())
+		if len(arrivals) == 1 {
+			_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", strconv.FormatInt(delay.Milliseconds(), 10)))
+			return nil, fake.Refusal(codes.Unavailable, "OVERLOADED", "server-id")
+		}
+		return fake.Good(), nil
+	})
+	if _, err := connect(t, server, quick).Verify(t.Context(), ust); err != nil {
+		t.Fatal(err)
+	}
+	if len(arrivals) != 2 || arrivals[1].Sub(arrivals[0]) < delay {
+		t.Errorf("%v", arrivals)
 	}
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::{Client, ClientBuilder, Code, ConnectError, ErrorReason, RetryPolicy, Verdict};
-use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
-use lanyard_server::app::callers::{CallerToCreate, operator};
+use lanyard_server::app::caller::{Grant, Grants};
+use lanyard_server::app::callers::operator;
 use lanyard_server::config::{Config, Tls};
 use lanyard_tests::support::certificates::{Authority, Identity};
 use lanyard_tests::support::installation::Installation;
@@ -57,19 +57,7 @@ impl World {
 
     /// Makes a caller that has a certificate and no key.
     async fn certified_caller(&self, spiffe_id: &str, grants: Grants) {
-        let caller = CallerToCreate {
-            name: "billing".to_owned(),
-            spiffe_id: Some(spiffe_id.to_owned()),
-            grants,
-            apps: Apps::All,
-            flags: Flags::default(),
-            max_in_flight: None,
-            key_lifetime: None,
-        };
-        let context = operator(&self.server.config, self.server.clock.now());
-        let made = self.server.within(|app| async move { app.create_caller(&context, caller).await }).await;
-        let (_, key) = made.expect("the caller can be made");
-        assert!(key.is_none(), "it has no key");
+        self.server.certified_caller("billing", spiffe_id, grants).await;
     }
 }
 

@@ -97,13 +97,22 @@ impl TestServer {
     /// # Panics
     /// If it cannot begin.
     pub async fn session_through(&self, person: &Person, auth_id: i64) -> Ust {
+        self.add_session(person, move |row| (row.auth_type, row.auth_id) = (BASIC_AUTH, Some(auth_id))).await
+    }
+
+    /// A session of a user that begins now, or as `change` says.
+    ///
+    /// # Panics
+    /// If it cannot begin.
+    pub async fn add_session(&self, person: &Person, change: impl FnOnce(&mut SessionRow) + Send + 'static) -> Ust {
         let user: lanyard_server::id::UserId = person.user_id.parse().expect("an ID");
         let (token, now) = (Token::generate(TokenKind::Ust), self.clock.now());
         let ust = Ust::new(token.expose());
         let work = move |app: lanyard_server::app::App| async move {
             let store = app.store();
             let user = store.user(user).await?.expect("the user is there");
-            let row = SessionRow { auth_type: BASIC_AUTH, auth_id: Some(auth_id), ..session_row(&user, now) };
+            let mut row = session_row(&user, now);
+            change(&mut row);
             let (hash, key_id) = store.keyring().hash_token(token.as_ref());
             store
                 .write(move |tx| {

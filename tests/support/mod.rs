@@ -1,6 +1,7 @@
 //! What a test needs around the server: a place to write, a database, certificates, a process, patience.
 
 pub mod answers;
+pub mod cases;
 pub mod certificates;
 pub mod databases;
 pub mod external;

@@ -43,6 +43,7 @@ pub struct Answered {
     pub http: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub trailers: Option<HeaderMap>,
     pub status: Option<Status>,
 }
 
@@ -107,7 +108,7 @@ async fn answered(response: Response<RecvStream>) -> Result<Answered, h2::Error>
     let trailers = stream.trailers().await?;
     let of_trailers = trailers.as_ref().and_then(Status::from_header_map);
     let status = Status::from_header_map(&parts.headers).or(of_trailers);
-    Ok(Answered { http: parts.status, headers: parts.headers, body: body.freeze(), status })
+    Ok(Answered { http: parts.status, headers: parts.headers, body: body.freeze(), trailers, status })
 }
 
 impl Outcome {

@@ -89,6 +89,14 @@ impl TestServer {
     /// # Panics
     /// If it does not start.
     pub async fn start_with(database: Database, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(database, Clock::by_hand(START), change).await
+    }
+
+    /// The same with another clock.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_at(database: Database, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let folder = temporary_folder();
         let postgres = match database {
             Database::Sqlite => None,
@@ -99,7 +107,6 @@ impl TestServer {
             config.database.url = DatabaseUrl::new(database.url());
         }
         change(&mut config);
-        let clock = Clock::by_hand(START);
         Keyring::generate(clock.now()).save(&config.keys.file).expect("the keys can be written");
         let running = Running::start(config.clone(), clock.clone()).await;
         let nobody = || Person { user_id: String::new(), username: String::new(), password: "".into() };
@@ -249,6 +256,19 @@ impl TestServer {
         let context = operator(&self.config, self.clock.now());
         let made = self.within(|app| async move { app.create_caller(&context, caller).await }).await;
         made.expect("the caller can be made").1.expect("it has a key").expose().into()
+    }
+
+    /// Adds a caller that has a certificate with this SPIFFE ID, and no key.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub async fn certified_caller(&self, name: &str, spiffe_id: &str, grants: Grants) {
+        let spiffe_id = Some(spiffe_id.to_owned());
+        let caller =
+            CallerToCreate { spiffe_id, grants, flags: Flags::default(), key_lifetime: None, ..all_powerful(name) };
+        let context = operator(&self.config, self.clock.now());
+        let made = self.within(|app| async move { app.create_caller(&context, caller).await }).await;
+        assert!(made.expect("the caller can be made").1.is_none(), "it has no key");
     }
 
     /// Stops softly and starts again on the same data.

@@ -12,6 +12,7 @@ import dev.lanyard.v1.LinkedAuthServiceGrpc;
 import dev.lanyard.v1.LinkedUser;
 import dev.lanyard.v1.LookupLinkedAuthRequest;
 import dev.lanyard.v1.PasswordCredential;
+import dev.lanyard.v1.PlatformCredential;
 import dev.lanyard.v1.SessionServiceGrpc;
 import dev.lanyard.v1.SessionToVerify;
 import dev.lanyard.v1.VerifySessionRequest;
@@ -155,6 +156,18 @@ public final class LanyardClient implements AutoCloseable {
     public Login logInJwt(String token) {
         var credential = JwtCredential.newBuilder().setToken(token);
         return createSession(CreateSessionRequest.newBuilder().setJwt(credential).build());
+    }
+
+    /**
+     * Logs in the user who has this name on a platform, with the password there. For a code or a unique name see {@link
+     * #createSession}.
+     */
+    public Login logInPlatform(String platform, String username, String password) {
+        var credential = PlatformCredential.newBuilder()
+                .setPlatform(platform)
+                .setUsername(username)
+                .setPassword(password);
+        return createSession(CreateSessionRequest.newBuilder().setPlatform(credential).build());
     }
 
     /** Logs a user in with any credential. */

@@ -11,5 +11,4 @@ import java.util.List;
  * @param session the new session, or the live one of the same external credential
  * @param warnings what the user should know: the password expires soon, ...
  */
-public record Login(Ust ust, UserSession session, List<Warning> warnings) {
-}
+public record Login(Ust ust, UserSession session, List<Warning> warnings) {}

@@ -93,6 +93,32 @@ public final class Subject {
         return call(SessionServiceGrpc.getRevokeSessionsMethod(), request).getRevokedCount();
     }
 
+    /**
+     * The credential with which the platform of the session is called, for a service that may have it. Each time is written to the
+     * audit trail.
+     */
+    public PlatformAuth getPlatformAuth() {
+        return getPlatformAuth(false);
+    }
+
+    /** The same after the platform answered 401 with it: a new one, or the session is revoked. */
+    public PlatformAuth getPlatformAuthAfterRefusal() {
+        return getPlatformAuth(true);
+    }
+
+    private PlatformAuth getPlatformAuth(boolean refused) {
+        var request = GetPlatformAuthRequest.newBuilder().setRefused(refused).build();
+        return part(SessionServiceGrpc.getGetPlatformAuthMethod(), request, "credential",
+                answer -> !answer.getMicetroAuth().isEmpty(),
+                answer -> new PlatformAuth(
+                        answer.getPlatform(),
+                        answer.getMicetroUrl(),
+                        answer.getMicetroAuth(),
+                        answer.getScheme(),
+                        Durations.toJava(answer.getValidFor()),
+                        answer.getSettings()));
+    }
+
     // ---------------------------------------------------------------- linked accounts
 
     /**

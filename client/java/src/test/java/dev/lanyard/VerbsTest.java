@@ -5,9 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Message;
 import dev.lanyard.v1.*;
+import io.grpc.MethodDescriptor;
+import io.grpc.MethodDescriptor.PrototypeMarshaller;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckRequest;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
@@ -128,7 +133,60 @@ class VerbsTest {
         var login = new Login(UST, UserSession.getDefaultInstance(), List.of());
         var renewal = new Renewal(UserSession.getDefaultInstance(), Optional.of(UST), Optional.empty());
         var totp = new TotpEnrollment("JBSWY3DP", "otpauth://totp/x?secret=JBSWY3DP");
-        String shown = login + " " + renewal + " " + totp;
+        var platform = new PlatformAuth(
+                "micetro", "https://m", "Bearer JBSWY", PlatformAuthScheme.PLATFORM_AUTH_SCHEME_BEARER, Duration.ZERO,
+                PlatformSettings.getDefaultInstance());
+        String shown = login + " " + renewal + " " + totp + " " + platform;
         assertFalse(shown.contains("lyu1") || shown.contains("JBSWY"), shown);
+    }
+
+    @Test
+    void what_the_contract_redacts_no_message_and_no_builder_prints() {
+        int secrets = 0;
+        for (var service : RetryPolicy.SERVICES) {
+            for (var method : service.getMethods()) {
+                secrets += showNothing(method.getRequestMarshaller());
+                secrets += showNothing(method.getResponseMarshaller());
+            }
+        }
+        assertTrue(secrets > 30, "the contract has more than " + secrets);
+    }
+
+    /** How many fields were tried. */
+    private static int showNothing(MethodDescriptor.Marshaller<?> marshaller) {
+        var builder = ((Message) ((PrototypeMarshaller<?>) marshaller).getMessagePrototype()).newBuilderForType();
+        int secrets = 0;
+        for (FieldDescriptor field : builder.getDescriptorForType().getFields()) {
+            if (field.getOptions().getDebugRedact()) {
+                secrets++;
+                builder.setField(field, "hush");
+            }
+        }
+        String shown = builder + " " + builder.build();
+        assertFalse(shown.contains("hush"), shown);
+        return secrets;
+    }
+
+    @Test
+    void a_message_inside_of_another_does_not_print_its_secret_either() {
+        var credential = PasswordCredential.newBuilder().setUsername("alice").setPassword("hush");
+        String shown = CreateSessionRequest.newBuilder().setPassword(credential).build().toString();
+        assertTrue(shown.contains("alice") && !shown.contains("hush"), shown);
+    }
+
+    @Test
+    void the_credential_of_a_platform_is_handed_out_with_how_to_use_it() {
+        fake.answer(GetPlatformAuthResponse.newBuilder()
+                .setPlatform("micetro")
+                .setMicetroUrl("https://micetro.example")
+                .setMicetroAuth("Bearer x")
+                .setValidFor(com.google.protobuf.Duration.newBuilder().setSeconds(60))
+                .build());
+        PlatformAuth auth = lanyard.onBehalfOf(UST).getPlatformAuth();
+        assertEquals("Bearer x", auth.micetroAuth());
+        assertEquals(Duration.ofMinutes(1), auth.validFor());
+        assertThrows(LanyardException.class, () -> lanyard.onBehalfOf(UST).getPlatformAuthAfterRefusal());
+        var asked = fake.asked().stream().map(call -> (GetPlatformAuthRequest) call.request()).toList();
+        assertEquals(List.of(false, true), asked.stream().map(GetPlatformAuthRequest::getRefused).toList());
     }
 }

@@ -9,6 +9,7 @@ import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
+import io.grpc.Status;
 import io.grpc.TlsChannelCredentials;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -23,6 +24,7 @@ import java.util.concurrent.TimeUnit;
 /** Builds a {@link LanyardClient}; begin with {@link LanyardClient#builder}. It does not print its secrets. */
 public final class LanyardClientBuilder {
     private static final Duration DEFAULT_DEADLINE = Duration.ofSeconds(2);
+    private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
     private static final Duration LONGEST_DEADLINE = Duration.ofDays(1);
     private static final long KEEP_ALIVE_SECONDS = 30;
     private static final long KEEP_ALIVE_TIMEOUT_SECONDS = 10;
@@ -109,7 +111,27 @@ public final class LanyardClientBuilder {
     }
 
     /**
-     * Makes the client; it connects with the first call.
+     * Makes the client and connects, so that a service knows at its start, and no user waits for it.
+     *
+     * @throws IllegalArgumentException if the endpoint is no address, or the TLS settings cannot be used
+     * @throws LanyardException if the server cannot be reached, or does not answer within 10 seconds
+     */
+    public LanyardClient connect() {
+        LanyardClient lanyard = build();
+        try {
+            // Whatever it says of its health, it is there.
+            lanyard.withDeadline(CONNECT_TIMEOUT).withCorrelationId(CorrelationId.generate()).isServing("");
+        } catch (LanyardException failure) {
+            if (failure.isUnavailable() || failure.code() == Status.Code.DEADLINE_EXCEEDED) {
+                lanyard.close();
+                throw failure;
+            }
+        }
+        return lanyard;
+    }
+
+    /**
+     * Makes the client; it connects with the first call, whose deadline includes that.
      *
      * @throws IllegalArgumentException if the endpoint is no address, or the TLS settings cannot be used
      */

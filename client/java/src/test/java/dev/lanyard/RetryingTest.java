@@ -151,6 +151,15 @@ class RetryingTest {
     }
 
     @Test
+    void connecting_fails_where_there_is_no_server_and_not_where_it_has_no_health() {
+        LanyardClient.builder(fake.endpoint()).connect().close();
+        fake.close();
+        var failure = assertThrows(
+                LanyardException.class, () -> LanyardClient.builder(fake.endpoint()).connect());
+        assertTrue(failure.isUnavailable(), failure::getMessage);
+    }
+
+    @Test
     void every_service_of_the_contract_has_its_reads_listed() throws Exception {
         File stubs = new File(dev.lanyard.v1.SessionServiceGrpc.class.getResource("").toURI());
         Set<String> generated = Stream.of(stubs.list())

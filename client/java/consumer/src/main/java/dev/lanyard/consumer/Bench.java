@@ -40,7 +40,7 @@ public final class Bench {
                 Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
         SessionServiceBlockingStub stub = SessionServiceGrpc.newBlockingStub(channel)
                 .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(authorization(key)));
-        try (LanyardClient lanyard = LanyardClient.builder(endpoint).apiKey(key).build()) {
+        try (LanyardClient lanyard = LanyardClient.builder(endpoint).apiKey(key).connect()) {
             Ust ust = lanyard.logIn(System.getenv("LANYARD_USERNAME"), System.getenv("LANYARD_PASSWORD")).ust();
             String token = ust.expose();
             Verify bare = () -> mustBeGood(

@@ -55,7 +55,7 @@ public final class Whoami extends HttpServlet {
         LanyardClient lanyard = LanyardClient.builder(System.getenv("LANYARD_ENDPOINT"))
                 .apiKey(System.getenv("LANYARD_CALLER_KEY"))
                 .intercept(GrpcTelemetry.create(telemetry).createClientInterceptor())
-                .build();
+                .connect();
 
         ServletContextHandler context = new ServletContextHandler("/");
         context.addFilter(new FilterHolder(new Tracing(telemetry)), "/*", REQUESTS);

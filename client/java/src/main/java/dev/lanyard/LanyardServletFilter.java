@@ -83,7 +83,7 @@ public final class LanyardServletFilter extends HttpFilter {
             case UNAVAILABLE, MISCONFIGURED -> {}
         }
         refused.retryAfter.ifPresent(
-                wait -> response.setHeader("retry-after", String.valueOf(wait.plusMillis(999).toSeconds())));
+                wait -> response.setHeader("retry-after", String.valueOf(wait.plusNanos(999_999_999).toSeconds())));
         response.setStatus(status(refused.refusal));
         response.setContentType("application/json");
         // Neither text has a character that JSON would escape.

@@ -42,7 +42,7 @@ class CarryingTest {
 
     private LanyardClientBuilder builder() {
         var quick = new RetryPolicy(4, Duration.ofMillis(1), Duration.ofMillis(1));
-        return LanyardClient.builder(fake.endpoint()).retry(quick).deadline(Duration.ofSeconds(20));
+        return fake.client().retry(quick);
     }
 
     private static Verdict verify(LanyardClient lanyard) {

@@ -21,6 +21,7 @@ import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -33,6 +34,7 @@ final class FakeLanyard implements AutoCloseable {
     private final Queue<Step> script = new ConcurrentLinkedQueue<>();
     private final List<Asked> asked = new CopyOnWriteArrayList<>();
     private final Server server;
+    private final int port;
 
     record Asked(String method, Metadata headers, Message request) {
         String header(String name) {
@@ -50,13 +52,19 @@ final class FakeLanyard implements AutoCloseable {
         RetryPolicy.SERVICES.forEach(service -> builder.addService(definition(service)));
         try {
             server = builder.build().start();
+            port = server.getPort();
         } catch (IOException cannotListen) {
             throw new UncheckedIOException(cannotListen);
         }
     }
 
     String endpoint() {
-        return "127.0.0.1:" + server.getPort();
+        return "127.0.0.1:" + port;
+    }
+
+    /** A client of this server, with patience: the machine may have other things to do. */
+    LanyardClientBuilder client() {
+        return LanyardClient.builder(endpoint()).deadline(Duration.ofSeconds(20));
     }
 
     void answer(Message answer) {

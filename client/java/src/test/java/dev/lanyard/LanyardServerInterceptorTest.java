@@ -55,7 +55,7 @@ class LanyardServerInterceptorTest {
     @BeforeEach
     void start() throws Exception {
         fake = new FakeLanyard();
-        lanyard = LanyardClient.builder(fake.endpoint()).retry(RetryPolicy.NEVER).build();
+        lanyard = fake.client().retry(RetryPolicy.NEVER).build();
         start(new LanyardServerInterceptor(lanyard));
     }
 

@@ -67,7 +67,7 @@ class LanyardServletFilterTest {
     @BeforeEach
     void start() throws Exception {
         fake = new FakeLanyard();
-        lanyard = LanyardClient.builder(fake.endpoint()).currentApp("CRM").retry(RetryPolicy.NEVER).build();
+        lanyard = fake.client().currentApp("CRM").retry(RetryPolicy.NEVER).build();
         server = new Server();
         var connector = new ServerConnector(server);
         connector.setHost("127.0.0.1");

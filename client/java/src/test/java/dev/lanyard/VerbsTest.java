@@ -28,7 +28,7 @@ class VerbsTest {
     @BeforeEach
     void start() {
         fake = new FakeLanyard();
-        lanyard = LanyardClient.builder(fake.endpoint()).build();
+        lanyard = fake.client().build();
     }
 
     @AfterEach

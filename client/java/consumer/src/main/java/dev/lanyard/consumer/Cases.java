@@ -1,6 +1,7 @@
 package dev.lanyard.consumer;
 
 import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -25,7 +26,8 @@ import org.snakeyaml.engine.v2.schema.CoreSchema;
  * {@code LANYARD_CASE_SERVER}, with a line for each in {@code LANYARD_CASES_REPORT}, if that is set.
  */
 public final class Cases {
-    private static final Gson GSON = new Gson();
+    /** Keeps what is null: in a pattern it means something. */
+    private static final Gson GSON = new GsonBuilder().serializeNulls().create();
 
     private final JsonObject ofServer;
     private final Wire wire;

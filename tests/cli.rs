@@ -6,6 +6,10 @@ mod definition;
 mod link;
 #[path = "cli/login.rs"]
 mod login;
+#[path = "cli/micetro.rs"]
+mod micetro;
+#[path = "cli/platform.rs"]
+mod platform;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -5,6 +5,8 @@
 mod accounts;
 #[path = "secrecy/debug.rs"]
 mod debug;
+#[path = "secrecy/platforms.rs"]
+mod platforms;
 #[path = "secrecy/tour.rs"]
 mod tour;
 
@@ -16,6 +18,7 @@ use lanyard_server::crypto::{Keyring, TokenKind, TokenRef};
 use lanyard_server::grpc::METHODS;
 use lanyard_server::store::AuditFilter;
 use lanyard_tests::support::installation::Installation;
+use lanyard_tests::support::micetro::FakeMicetro;
 use lanyard_tests::support::postgres::{self, PrivateCluster};
 use lanyard_tests::support::secrets::Secrets;
 use lanyard_tests::support::server::{Database, run};
@@ -34,8 +37,12 @@ fn loud(config: &mut Config) {
 #[test]
 fn nothing_that_is_secret_is_seen_on_sqlite() {
     run(async {
-        let installation = Installation::prepare(Database::Sqlite, loud).await;
-        let seen = see_all(installation, None).await;
+        let micetro = FakeMicetro::start();
+        let prepare = Installation::prepare(Database::Sqlite, |config| {
+            loud(config);
+            platforms::configure(config, &micetro);
+        });
+        let seen = see_all(prepare.await, &micetro, None).await;
         let file = ["lanyard.db", "lanyard.db-wal"].map(|name| std::fs::read(seen.folder.join(name)));
         let stored: Vec<u8> = file.into_iter().filter_map(Result::ok).flatten().collect();
         assert!(stored.len() > 100_000, "that is not the database");
@@ -47,14 +54,15 @@ fn nothing_that_is_secret_is_seen_on_sqlite() {
 fn nothing_that_is_secret_is_seen_on_postgres_with_an_outage() {
     run(async {
         let cluster = tokio::task::spawn_blocking(PrivateCluster::start).await.expect("PostgreSQL starts");
-        let database = cluster.database();
+        let (database, micetro) = (cluster.database(), FakeMicetro::start());
         let installation = Installation::prepare(Database::Sqlite, |config| {
             loud(config);
+            platforms::configure(config, &micetro);
             config.database.url = DatabaseUrl::new(database.url());
             config.database.acquire_timeout = std::time::Duration::from_millis(300);
         })
         .await;
-        let seen = see_all(installation, Some(&cluster)).await;
+        let seen = see_all(installation, &micetro, Some(&cluster)).await;
         seen.secrets.are_not_in("the tables", tables(&database));
     });
 }
@@ -67,10 +75,10 @@ struct Seen {
 }
 
 /// A tour of everything with a server that says all it can, and a look at what was said.
-async fn see_all(mut installation: Installation, cluster: Option<&PrivateCluster>) -> Seen {
+async fn see_all(mut installation: Installation, micetro: &FakeMicetro, cluster: Option<&PrivateCluster>) -> Seen {
     let program = installation.start();
     let mut tour = Tour::new(&installation, &program).await;
-    tour.of_everything().await;
+    tour.of_everything(micetro).await;
     let printed = command_line(&installation, &program, &tour);
     if let Some(cluster) = cluster {
         cluster.stop();

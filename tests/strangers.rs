@@ -25,7 +25,7 @@ impl Tool {
             Self::Grpcurl => command.arg("-plaintext"),
             Self::BufCurl => command.args(["curl", "--protocol", "grpc", "--http2-prior-knowledge"]),
         };
-        headers.iter().for_each(|header| drop(command.args(["-H", header])));
+        command.args(headers.iter().flat_map(|header| ["-H", header]));
         command.args(["-d", &request.to_string()]);
         match self {
             Self::Grpcurl => command.args([&addr.to_string(), method]),
@@ -109,8 +109,7 @@ async fn sessions(tourist: &Tourist<'_>) {
     let ust = &login["ust"];
     let verdict = tourist.ask(VERIFY, json!({ "ust": ust })).await;
     assert_eq!(verdict["session"]["username"], "alice");
-    let renewed =
-        tourist.ask("lanyard.v1.SessionService/RenewSession", json!({ "ust": ust, "rotate": true })).await;
+    let renewed = tourist.ask("lanyard.v1.SessionService/RenewSession", json!({ "ust": ust, "rotate": true })).await;
     let ust = &renewed["ust"];
     let request = json!({ "ust": ust });
     let revoked = tourist.ask_as("order-4711", "lanyard.v1.SessionService/RevokeSession", request).await;

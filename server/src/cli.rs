@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod keys;
 mod link;
+mod micetro;
 mod migrate;
 mod operator;
 mod output;
@@ -70,6 +71,7 @@ enum Command {
     Attribute(attribute::Attribute),
     Definition(definition::Definition),
     Link(link::Link),
+    Micetro(micetro::Micetro),
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
@@ -86,12 +88,13 @@ impl Cli {
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
-            Command::Config(config) => config.run(output),
+            Command::Config(config) => wait_for(config.run(output)),
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
             Command::Attribute(attribute) => wait_for(attribute.run(output)),
             Command::Definition(definition) => wait_for(definition.run(output)),
             Command::Link(link) => wait_for(link.run(output)),
+            Command::Micetro(micetro) => wait_for(micetro.run(output)),
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
@@ -133,6 +136,11 @@ mod tests {
         for line in [
             "serve --dev --data-dir x",
             "session login --username demo --save --password-stdin --endpoint http://127.0.0.1:1",
+            "session login --platform micetro --username demo --unique-name desk --totp 1 --password-stdin",
+            "session list --on-platform micetro",
+            "session revoke-all --on-platform micetro",
+            "config check --probe",
+            "serve --dev --platform micetro=http://127.0.0.1:8080",
             "session verify --peek --json --ust-file x",
             "session renew --rotate --app CRM --remote-addr 192.0.2.7",
             "session revoke-all --everyone --keep-current",
@@ -149,6 +157,10 @@ mod tests {
             "link update lnk_1 --active false --etag 2",
             "link delete lnk_1",
             "link lookup 7 jwt:somebody",
+            "micetro get /dnsServers --param limit=1 -p filter=name=^ns --unwrap --expect 200 --ust-file x",
+            "micetro put /dnsZones/1 --body {\"properties\":{}}",
+            "micetro post /dnsZones --body-file -",
+            "micetro version",
             "audit list --correlation-id x --outcome refused --since 1h",
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
@@ -166,6 +178,14 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         for line in [
             "session revoke-all --everyone --user demo",
+            "session revoke-all --everyone --on-platform x",
+            "session login --platform micetro",
+            "session login --platform micetro --jwt",
+            "session login --platform micetro --username x --new-password",
+            "session login --username x --unique-name y",
+            "serve --platform micetro=http://127.0.0.1:8080",
+            "serve --dev --platform micetro",
+            "serve --dev --platform micetro=ftp://x",
             "caller create shop --grant session.fly",
             "definition create shop",
             "definition create shop --basic-auth a --jwt b",
@@ -176,6 +196,11 @@ mod tests {
             "user update",
             "link create demo",
             "link lookup reporting",
+            "micetro get",
+            "micetro get /dnsServers --param limit",
+            "micetro get /dnsServers --expect 20",
+            "micetro post /dnsZones --body {",
+            "micetro post /dnsZones --body {} --body-file x",
             "link create-own",
             "link create-own --jwt --basic-auth x",
             "link update lnk_1",

@@ -10,7 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 mod env;
+mod platform;
 mod validate;
+
+pub use platform::{CredentialMode, Origin, Platform, PlatformExpiry, PlatformKind, PlatformUrl, PlatformUsers};
 
 /// The text of the default configuration: every key, explained.
 pub const DEFAULT: &str = include_str!("../config.default.toml");
@@ -45,6 +48,8 @@ pub struct Config {
     pub password: Password,
     pub throttle: Throttle,
     pub jwt: Jwt,
+    #[serde(default)]
+    pub platforms: BTreeMap<String, Platform>,
     pub cache: Cache,
     pub audit: Audit,
     pub purge: Purge,
@@ -313,7 +318,7 @@ impl Config {
             layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
         let below: Self = read(layers.clone())?;
-        let environment = env::layer(environment, &below.apps)?;
+        let environment = env::layer(environment, &below)?;
         let loaded: Self = read(layers.add_source(toml_layer(&environment)))?;
         loaded.validate()?;
         Ok(loaded)

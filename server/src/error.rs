@@ -31,6 +31,11 @@ pub enum Error {
     SuperUserRequired,
     #[error("a super-user may not {what} themself")]
     NotOnYourself { what: &'static str },
+    #[error("the user has no role on the platform that lets them in here")]
+    PlatformRoleMissing,
+    /// `code` is the platform's own number, here and below.
+    #[error("the platform does not let the user do what logging in takes")]
+    PlatformAccessDenied { code: Option<i64> },
 
     #[error("{field}: {problem}")]
     InvalidField { field: Cow<'static, str>, problem: Cow<'static, str> },
@@ -40,6 +45,8 @@ pub enum Error {
     AppUnknown,
     #[error("{field}: {problem}")]
     PasswordRefused { field: &'static str, problem: String },
+    #[error("`platform` names no known platform")]
+    PlatformUnknown,
 
     #[error("no such session")]
     SessionNotFound,
@@ -73,6 +80,8 @@ pub enum Error {
     ReauthenticationRequired,
     #[error("the user is not approved, or is a super-user, whom nobody links but themself, with `proof`")]
     UserNotEligible,
+    #[error("the session is not logged in to a platform")]
+    PlatformSessionRequired,
 
     #[error("it was changed since: the etag does not match")]
     EtagMismatch,
@@ -88,6 +97,12 @@ pub enum Error {
     StoreUnavailable { source: Fault },
     #[error("the keys that the token was signed with cannot be fetched")]
     KeysUnavailable { retry_after: Duration, source: Fault },
+    #[error("the platform {problem}")]
+    PlatformUnavailable { problem: &'static str, code: Option<i64>, source: Fault },
+    #[error("the platform has as many connections of the user open as it allows")]
+    PlatformBusy { code: Option<i64> },
+    #[error("the platform {problem}")]
+    PlatformAnswerInvalid { problem: &'static str, code: Option<i64>, source: Fault },
     #[error("the server is stopping")]
     ShuttingDown,
     #[error("the call took longer than its deadline")]

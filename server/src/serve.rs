@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::app::App;
+use crate::app::callers::operator;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::crypto::{Keyring, KeyringError};
@@ -90,6 +91,8 @@ impl Server {
             },
         }
         let app = App::new(&config, store, keyring, clock).await?;
+        app.check_platforms()?;
+        app.end_sessions_of_removed_platforms(&operator(&config, app.clock().now())).await?;
         let listener = Listener::bind(&config.server).await?;
         let admin = match config.admin.listen {
             Some(listen) => Some(Admin::bind(listen).await.map_err(StartError::Admin)?),

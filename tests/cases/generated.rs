@@ -28,7 +28,7 @@ macro_rules! generated {
 
 static GENERATED: &[Generated] = generated! {
     CreateSessionRequest VerifySessionRequest BatchVerifySessionsRequest GetSessionRequest ListSessionsRequest
-    RenewSessionRequest RevokeSessionRequest RevokeSessionsRequest
+    RenewSessionRequest RevokeSessionRequest RevokeSessionsRequest GetPlatformAuthRequest
     CreateUserRequest GetUserRequest GetCurrentUserRequest ListUsersRequest UpdateUserRequest DeleteUserRequest
     LockUserRequest UnlockUserRequest ApproveUserRequest RejectUserRequest ChangePasswordRequest SetPasswordRequest
     EnrollTotpRequest ConfirmTotpRequest DisableTotpRequest

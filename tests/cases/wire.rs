@@ -184,8 +184,12 @@ impl Call {
 
 /// tonic's own timer says CANCELLED where gRPC says DEADLINE_EXCEEDED.
 fn timed_out(status: Status) -> Status {
-    let by_timer = std::error::Error::source(&status).is_some_and(<dyn std::error::Error>::is::<tonic::TimeoutExpired>);
-    if by_timer { Status::deadline_exceeded(status.message()) } else { status }
+    let mut sources = std::iter::successors(std::error::Error::source(&status), |error| error.source());
+    if sources.any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>) {
+        Status::deadline_exceeded(status.message())
+    } else {
+        status
+    }
 }
 
 impl Came {

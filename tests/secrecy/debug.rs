@@ -28,12 +28,13 @@ const SECRETIVE: &[(&str, Show)] = messages! {
     ConfirmTotpRequest CreateDefinitionRequest CreateLinkedAuthRequest CreateSessionRequest CreateSessionResponse
     CreateUserRequest DefinitionSecret DeleteAttributesRequest DeleteDefinitionRequest DeleteLinkedAuthRequest
     DeleteUserRequest DisableTotpRequest EnrollTotpRequest EnrollTotpResponse GetCurrentUserRequest
-    GetDefinitionRequest GetSessionRequest GetUserRequest JwtCredential ListAttributesRequest ListAttributesResponse
-    ListAuditEventsRequest ListDefinitionsRequest ListLinkedAuthRequest ListSessionsRequest ListUsersRequest
-    LockUserRequest PasswordCredential RejectUserRequest RenewSessionRequest RenewSessionResponse
+    GetDefinitionRequest GetPlatformAuthRequest GetPlatformAuthResponse GetSessionRequest GetSessionResponse
+    GetUserRequest JwtCredential ListAttributesRequest ListAttributesResponse
+    ListAuditEventsRequest ListDefinitionsRequest ListLinkedAuthRequest ListSessionsRequest ListSessionsResponse ListUsersRequest
+    LockUserRequest PasswordCredential PlatformCredential RejectUserRequest RenewSessionRequest RenewSessionResponse
     RevokeSessionRequest RevokeSessionsRequest RotateDefinitionSecretRequest SessionToVerify SetAttributesRequest
     SetAttributesResponse SetPasswordRequest UnlockUserRequest UpdateDefinitionRequest UpdateLinkedAuthRequest
-    UpdateUserRequest VerifySessionRequest
+    UpdateUserRequest UserSession VerifySessionRequest
 };
 
 fn pool() -> DescriptorPool {
@@ -82,8 +83,9 @@ fn no_generated_message_shows_a_secret() {
 /// A new field is not forgotten: what is called like a secret is marked as one.
 #[test]
 fn every_field_that_is_called_like_a_secret_is_marked() {
-    let words = ["ust", "password", "secret", "code", "otpauth", "key", "token", "credential"];
+    let words = ["auth", "ust", "password", "secret", "code", "otpauth", "key", "token", "credential"];
     let open = ["page_token", "next_page_token", "key", "credential"];
+    let open = [&open[..], &["auth_type", "auth_source", "auth_principal", "auth_username"]].concat();
     let pool = pool();
     let fields = pool.all_messages().filter(|message| message.package_name() == "lanyard.v1");
     for field in fields.flat_map(|message| message.fields().collect::<Vec<_>>()) {

@@ -8,6 +8,7 @@ use lanyard_proto::v1::{self, ClientInfo};
 use lanyard_server::clock::Clock;
 use lanyard_server::crypto::{Token, TokenKind};
 use lanyard_tests::support::installation::{Installation, Program};
+use lanyard_tests::support::micetro::FakeMicetro;
 use lanyard_tests::support::raw::{Answered, Connection, framed, grpc};
 use lanyard_tests::support::secrets::Secrets;
 use prost::Message;
@@ -21,8 +22,11 @@ const SEALED: &str = "sealed: the number of the account is 4711-0815";
 const PLAIN: &str = "plain, but nobody's business: north-east";
 
 /// Their answers hold a secret on purpose.
-const DELIBERATE: [&str; 5] = [
+const DELIBERATE: [&str; 7] = [
     "SessionService/CreateSession",
+    // To who holds the token, it is shown again.
+    "SessionService/GetSession",
+    "SessionService/GetPlatformAuth",
     "SessionService/RenewSession",
     "UserService/EnrollTotp",
     "AttributeService/SetAttributes",
@@ -123,13 +127,14 @@ impl Tour {
         self.tokens.push((TokenKind::Ust, ust.to_owned()));
     }
 
-    pub(super) async fn of_everything(&mut self) {
+    pub(super) async fn of_everything(&mut self, micetro: &FakeMicetro) {
         self.of_logins().await;
         self.of_sessions().await;
         self.of_users().await;
         self.of_second_factors().await;
         self.of_attributes().await;
         self.of_accounts().await;
+        self.of_platforms(micetro).await;
         self.of_mistakes().await;
     }
 
@@ -383,6 +388,7 @@ impl Tour {
         let set = v1::SetAttributesRequest { ust: root, attributes, ..Default::default() };
         is(self.ask::<v1::SetAttributesResponse>("AttributeService/SetAttributes", &set).await, "STORE_UNAVAILABLE");
         self.of_accounts_that_fail().await;
+        self.of_platforms_that_fail().await;
     }
 }
 

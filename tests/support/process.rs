@@ -155,27 +155,38 @@ fn keep(stream: impl Read + Send + 'static, output: Arc<Output>) {
 /// If it cannot be built.
 pub fn lanyard() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // .../target/<profile>/deps/e2e-0123
-        let test = std::env::current_exe().expect("a program knows where it lies");
-        let folder = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps").to_path_buf();
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        // The whole workspace, so that its dependencies keep the features that they were built with for the tests.
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", "--bin", "lanyard"]);
-        cargo.args(["--profile", profile]).arg("--target-dir").arg(folder.parent().expect("target/"));
-        // What `cargo test` tells this package about itself would make build scripts run again.
-        let about_us = std::env::vars_os().map(|(name, _)| name);
-        for name in about_us.filter(|name| {
-            name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        }) {
-            cargo.env_remove(name);
-        }
-        let output = cargo.output().expect("cargo runs");
-        assert!(output.status.success(), "lanyard does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-        folder.join("lanyard")
-    })
+    PROGRAM.get_or_init(|| built("--bin", "lanyard").join("lanyard"))
+}
+
+/// An example of the Rust client, built in the same way.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    built("--example", name).join("examples").join(name)
+}
+
+/// Builds a target, and tells the folder of the profile.
+fn built(kind: &str, name: &str) -> PathBuf {
+    // .../target/<profile>/deps/e2e-0123
+    let test = std::env::current_exe().expect("a program knows where it lies");
+    let folder = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps").to_path_buf();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    // The whole workspace, so that its dependencies keep the features that they were built with for the tests.
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", kind, name]);
+    cargo.args(["--profile", profile]).arg("--target-dir").arg(folder.parent().expect("target/"));
+    // What `cargo test` tells this package about itself would make build scripts run again.
+    let about_us = std::env::vars_os().map(|(name, _)| name);
+    for name in about_us.filter(|name| {
+        name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    }) {
+        cargo.env_remove(name);
+    }
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    folder
 }

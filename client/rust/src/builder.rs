@@ -129,7 +129,14 @@ impl ClientBuilder {
     /// own settings count; endpoint, certificates and authorities given here do not.
     pub fn over(self, channel: Channel) -> Result<Client, ConnectError> {
         let authorization = self.api_key.as_ref().map(bearer).transpose()?;
-        let shared = Shared { channel, authorization, retry: self.retry, budget: RetryBudget::full() };
+        let shared = Shared {
+            channel,
+            authorization,
+            retry: self.retry,
+            budget: RetryBudget::full(),
+            #[cfg(feature = "micetro")]
+            micetro: crate::micetro::HttpClients::default(),
+        };
         Ok(Client {
             shared: Arc::new(shared),
             info: self.client_info.map(Arc::new),

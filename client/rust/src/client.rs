@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) authorization: Option<MetadataValue<Ascii>>,
     pub(crate) retry: RetryPolicy,
     pub(crate) budget: RetryBudget,
+    #[cfg(feature = "micetro")]
+    pub(crate) micetro: crate::micetro::HttpClients,
 }
 
 impl Client {
@@ -113,7 +115,7 @@ impl Subject {
         self.client.call_for(self.sign(request), missing, part).await
     }
 
-    fn sign<R: ActingRequest>(&self, mut request: R) -> R {
+    pub(crate) fn sign<R: ActingRequest>(&self, mut request: R) -> R {
         self.ust.expose().clone_into(request.ust_mut());
         request
     }

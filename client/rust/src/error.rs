@@ -27,6 +27,8 @@ pub struct Error {
     pub field_violations: Vec<FieldViolation>,
     /// How long the server asks to wait before trying again.
     pub retry_after: Option<Duration>,
+    /// The number that a platform gives its error, where the call failed for one.
+    pub upstream_code: Option<i64>,
     status: Status,
 }
 
@@ -39,6 +41,7 @@ impl Error {
             message: message(&status),
             correlation_id: correlation_id(&status, &details).unwrap_or_else(|| sent.clone()),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            upstream_code: upstream_code(&details),
             field_violations: details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default(),
             status,
         }
@@ -76,6 +79,11 @@ fn reason(details: &ErrorDetails) -> ErrorReason {
         Some(info) if info.domain == ERROR_DOMAIN => ErrorReason::from_reason(&info.reason),
         _ => ErrorReason::Unspecified,
     }
+}
+
+fn upstream_code(details: &ErrorDetails) -> Option<i64> {
+    let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN)?;
+    info.metadata.get("upstream_code")?.parse().ok()
 }
 
 /// tonic reports a connection that broke under a call as UNKNOWN or CANCELLED, and its own timeout as CANCELLED.
@@ -127,6 +135,7 @@ impl fmt::Debug for Error {
             .field("correlation_id", &self.correlation_id)
             .field("field_violations", &self.field_violations)
             .field("retry_after", &self.retry_after)
+            .field("upstream_code", &self.upstream_code)
             .field("source", &std::error::Error::source(self))
             .finish_non_exhaustive()
     }
@@ -168,6 +177,16 @@ mod tests {
             error.to_string(),
             "a field is not good (INVALID_FIELD, user.username: must not be empty, correlation ID server-id)"
         );
+    }
+
+    #[test]
+    fn the_number_of_a_platforms_error_is_told() {
+        let details = |domain, code| ErrorDetails::with_error_info("PLATFORM_BUSY", domain, [("upstream_code", code)]);
+        let told = |details| error(Code::ResourceExhausted, "busy", details).upstream_code;
+        assert_eq!(told(details(ERROR_DOMAIN, "1037")), Some(1037));
+        assert_eq!(told(details(ERROR_DOMAIN, "many")), None);
+        assert_eq!(told(details("proxy.example", "1037")), None);
+        assert_eq!(told(ErrorDetails::new()), None);
     }
 
     #[test]

@@ -65,12 +65,16 @@ mod definition;
 mod error;
 mod health;
 mod linked_auth;
+#[cfg(feature = "micetro")]
+pub mod micetro;
 mod page;
+mod platform_auth;
 mod retry;
 mod rpc;
 mod session;
 mod token;
 mod user;
+mod user_session;
 mod verdict;
 
 pub use lanyard_proto::v1;
@@ -87,12 +91,15 @@ pub use correlation::{CorrelationId, CorrelationLayer, InvalidCorrelationId};
 pub use definition::DefinitionChange;
 pub use error::Error;
 pub use linked_auth::LinkChange;
+#[cfg(feature = "micetro")]
+pub use micetro::{MicetroClient, MicetroError, MicetroErrorKind, MicetroReply};
 pub use page::Pages;
 pub use retry::RetryPolicy;
 pub use rpc::{ActingRequest, PagedRequest, Rpc};
 pub use session::{Login, Renewal};
 pub use token::Ust;
 pub use user::UserChange;
+pub use user_session::UserSession;
 pub use verdict::{Inactive, Verdict, VerifiedSession};
 
 /// The examples of the README compile.

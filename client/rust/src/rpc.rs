@@ -119,6 +119,7 @@ rpcs! {
     write SessionServiceClient::renew_session(RenewSessionRequest) -> RenewSessionResponse;
     write SessionServiceClient::revoke_session(RevokeSessionRequest) -> RevokeSessionResponse;
     write SessionServiceClient::revoke_sessions(RevokeSessionsRequest) -> RevokeSessionsResponse;
+    write SessionServiceClient::get_platform_auth(GetPlatformAuthRequest) -> GetPlatformAuthResponse;
 
     write UserServiceClient::create_user(CreateUserRequest) -> CreateUserResponse;
     read UserServiceClient::get_user(GetUserRequest) -> GetUserResponse;
@@ -158,6 +159,7 @@ rpcs! {
 
 acting! {
     GetSessionRequest ListSessionsRequest RenewSessionRequest RevokeSessionRequest RevokeSessionsRequest
+    GetPlatformAuthRequest
     CreateUserRequest GetUserRequest GetCurrentUserRequest ListUsersRequest UpdateUserRequest DeleteUserRequest
     LockUserRequest UnlockUserRequest ApproveUserRequest RejectUserRequest ChangePasswordRequest SetPasswordRequest
     EnrollTotpRequest ConfirmTotpRequest DisableTotpRequest

@@ -11,8 +11,8 @@ use crate::v1::create_session_request::Credential;
 use crate::v1::revoke_sessions_request::Target;
 use crate::v1::{
     BasicAuthCredential, BatchVerifySessionsRequest, CreateSessionRequest, GetSessionRequest, JwtCredential,
-    ListSessionsRequest, PasswordCredential, RenewSessionRequest, RevokeSessionRequest, RevokeSessionsRequest,
-    SessionToVerify, UserSession, VerifySessionRequest, Warning,
+    ListSessionsRequest, PasswordCredential, PlatformCredential, RenewSessionRequest, RevokeSessionRequest,
+    RevokeSessionsRequest, SessionToVerify, UserSession, VerifySessionRequest, Warning,
 };
 use crate::verdict::Verdict;
 
@@ -61,6 +61,23 @@ impl Client {
     pub async fn log_in_jwt(&self, token: &SecretString) -> Result<Login, Error> {
         let token = token.expose_secret().to_owned();
         self.create_session(Credential::Jwt(JwtCredential { token, ..JwtCredential::default() })).await
+    }
+
+    /// Logs in the user who has this name on a platform, with the password there. For a code or a unique name see
+    /// [`Self::create_session`].
+    pub async fn log_in_platform(
+        &self,
+        platform: &str,
+        username: &str,
+        password: &SecretString,
+    ) -> Result<Login, Error> {
+        let credential = PlatformCredential {
+            platform: platform.to_owned(),
+            username: username.to_owned(),
+            password: password.expose_secret().to_owned(),
+            ..PlatformCredential::default()
+        };
+        self.create_session(Credential::Platform(credential)).await
     }
 
     /// Logs a user in.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::audit::Event;
 use super::client::{Client, clean_user_agent};
 use super::session::{AuthType, RevokeReason, binding_number, in_networks};
-use super::user::{ApprovalStatus, networks_of};
+use super::user::{ApprovalStatus, matching_totp_step, networks_of};
 use crate::clock::Time;
 use crate::config::{Policy, QuotaPolicy};
-use crate::crypto::{Token, TokenKind};
-use crate::error::Result;
+use crate::crypto::{Keyring, Token, TokenKind};
+use crate::error::{Error, Result};
 use crate::id::{Id, SessionId, UserId};
 use crate::store::{NewSession, SessionRow, Tx, UserRow};
 
@@ -46,6 +46,11 @@ impl Admission {
             app: Arc::clone(&client.app.name),
             user_agent: clean_user_agent(client.user_agent),
         }
+    }
+
+    /// With other limits than those of the app.
+    pub(super) fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// May the user log in to this app from here? If not, why, for the audit trail.
@@ -107,6 +112,23 @@ impl Admission {
         tx.insert_session(NewSession { row: row.clone(), token: hash, key_id }).await?;
         Ok((token, row))
     }
+}
+
+/// The step of a good code; none where none is asked for.
+pub(super) fn second_factor(
+    keyring: &Keyring,
+    user: &UserRow,
+    code: &str,
+    now: Time,
+) -> Result<std::result::Result<Option<i64>, Error>> {
+    if !user.is_totp_enabled {
+        return Ok(Ok(None));
+    }
+    if code.is_empty() {
+        return Ok(Err(Error::TotpRequired));
+    }
+    let step = matching_totp_step(keyring, user, code, now)?;
+    Ok(step.map(Some).ok_or(Error::LoginFailed))
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -26,10 +26,11 @@ pub enum Grant {
     LinkRead,
     LinkWrite,
     LinkLookup,
+    PlatformAuth,
 }
 
 impl Grant {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SessionCreate,
         Self::SessionVerify,
         Self::SessionRead,
@@ -45,6 +46,7 @@ impl Grant {
         Self::LinkRead,
         Self::LinkWrite,
         Self::LinkLookup,
+        Self::PlatformAuth,
     ];
 
     /// The name by which operators give it and by which it is stored.
@@ -65,6 +67,7 @@ impl Grant {
             Self::LinkRead => "link.read",
             Self::LinkWrite => "link.write",
             Self::LinkLookup => "link.lookup",
+            Self::PlatformAuth => "platform.auth",
         }
     }
 }
@@ -90,7 +93,7 @@ impl FromStr for Grant {
 
 /// A set of grants.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Grants(u16);
+pub struct Grants(u32);
 
 impl Grants {
     pub const NONE: Self = Self(0);

@@ -10,14 +10,13 @@ use std::time::Duration;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::admission::{Admission, Means};
+use super::admission::{Admission, Means, second_factor};
 use super::audit::Event;
 use super::client::{Client, ClientInput};
 use super::external::{ExternalCredential, ProvedExternal};
 use super::login::NewLogin;
 use super::session::{AuthType, RevokeReason, Session, extend, prefix_of};
 use super::throttle::Attempt;
-use super::user::matching_totp_step;
 use super::verify::{Active, Verdict, judge};
 use super::{App, Context};
 use crate::clock::Time;
@@ -319,14 +318,10 @@ impl Work {
 
     /// The step of a good code; none where none is asked for.
     fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<std::result::Result<Option<i64>, Error>> {
-        if self.auth_type() != AuthType::Jwt || !user.is_totp_enabled {
+        if self.auth_type() != AuthType::Jwt {
             return Ok(Ok(None));
         }
-        if self.totp_code.is_empty() {
-            return Ok(Err(Error::TotpRequired));
-        }
-        let step = matching_totp_step(tx.keyring(), user, &self.totp_code, now)?;
-        Ok(step.map(Some).ok_or(Error::LoginFailed))
+        second_factor(tx.keyring(), user, &self.totp_code, now)
     }
 
     async fn begin(

@@ -1,4 +1,4 @@
-//! What runs beside the calls: writing activity, purging, reading callers anew.
+//! What runs beside the calls: writing activity, purging, reading callers anew, logging out of platforms.
 
 use std::time::Duration;
 
@@ -18,7 +18,12 @@ impl App {
     /// Runs until `stop`, then writes the activity that is left.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keep_house(&self, stop: CancellationToken) {
-        tokio::join!(self.flush_regularly(&stop), self.purge_regularly(&stop), self.reload_regularly(&stop));
+        tokio::join!(
+            self.flush_regularly(&stop),
+            self.purge_regularly(&stop),
+            self.reload_regularly(&stop),
+            self.log_out_of_platforms(&stop)
+        );
         if let Err(error) = self.parts.store.flush_activity().await {
             tracing::error!(%error, "activity was not written before the stop");
         }
@@ -39,6 +44,13 @@ impl App {
                 Ok(purged) if purged.total() > 0 => tracing::info!(?purged, "purged"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "purging failed; it is tried again"),
+            }
+            match self.reseal_platform_credentials().await {
+                Ok(resealed) if resealed > 0 => {
+                    tracing::info!(resealed, "credentials are sealed under the current key")
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "sealing under the current key failed; it is tried again"),
             }
         }
     }

@@ -104,6 +104,8 @@ impl App {
             Error::TotpRequired => "totp_required",
             Error::PasswordChangeRequired => "password_change_required",
             Error::PasswordRefused { .. } => "new_password_refused",
+            Error::PlatformRoleMissing => "platform_role_missing",
+            Error::PlatformAccessDenied { .. } => "platform_access_denied",
             fault => return Err(fault),
         };
         self.write_event(event.refused(reason)).await?;

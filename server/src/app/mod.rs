@@ -18,6 +18,9 @@ pub mod linked_auth;
 pub mod login;
 pub mod page;
 mod password;
+pub mod platform;
+pub mod platform_auth;
+pub mod platform_login;
 pub mod revoke;
 pub mod session;
 mod throttle;
@@ -68,6 +71,7 @@ struct Parts {
     hasher: PasswordHasher,
     throttle: throttle::Throttle,
     jwks: Jwks,
+    platforms: platform::Platforms,
     callers: callers::Callers,
     apps: HashMap<String, AppPolicy>,
     session: Session,
@@ -90,6 +94,7 @@ impl App {
         let parts = Parts {
             throttle: throttle::Throttle::new(config.throttle.clone()),
             jwks: Jwks::new(config.jwt.clone(), clock.clone()),
+            platforms: platform::Platforms::new(&config.platforms)?,
             callers: callers::Callers::new(config.server.max_in_flight_per_caller),
             apps: config.apps.keys().filter_map(|name| Some((name.clone(), policy(name)?))).collect(),
             session: config.session.clone(),

@@ -14,6 +14,8 @@ pub enum RevokeTarget {
     App(String),
     /// Those that began with the definition of this number.
     Definition(i64),
+    /// Those that are logged in to the platform of this name.
+    Platform(String),
     Everyone,
 }
 
@@ -89,12 +91,16 @@ impl App {
                             tx.lock_definition(*auth_id).await?;
                             tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
                         }
+                        RevokeTarget::Platform(platform) => {
+                            tx.revoke_sessions_of_platform(platform, None, except, reason, now).await?
+                        }
                         RevokeTarget::Everyone => tx.revoke_sessions_of_app(None, except, reason, now).await?,
                     };
                     let mut detail = serde_json::json!({ "revoked": ended });
                     match &target {
                         RevokeTarget::App(app) => detail["app"] = app.as_str().into(),
                         RevokeTarget::Definition(auth_id) => detail["auth_id"] = (*auth_id).into(),
+                        RevokeTarget::Platform(platform) => detail["platform"] = platform.as_str().into(),
                         RevokeTarget::User(_) | RevokeTarget::Everyone => {}
                     }
                     tx.audit(event.detail(detail).done());

@@ -1,15 +1,18 @@
 //! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, the hot path in `verify`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
 use super::external_login::follow_rotation;
 use super::page::{Page, PageRequest, Query};
+use super::platform::SessionOnPlatform;
 use super::verify::{Inactive, judge};
 use crate::clock::Time;
 use crate::config::AddressBinding;
@@ -24,6 +27,7 @@ pub enum AuthType {
     Password = 1,
     BasicAuth = 2,
     Jwt = 3,
+    Platform = 4,
 }
 
 impl AuthType {
@@ -37,6 +41,7 @@ impl AuthType {
             Self::Password => "password",
             Self::BasicAuth => "basic_auth",
             Self::Jwt => "jwt",
+            Self::Platform => "platform",
         }
     }
 
@@ -45,6 +50,7 @@ impl AuthType {
         match number {
             2 => Self::BasicAuth,
             3 => Self::Jwt,
+            4 => Self::Platform,
             _ => Self::Password,
         }
     }
@@ -76,6 +82,8 @@ pub enum RevokeReason {
     DefinitionInactive = 12,
     DefinitionDeleted = 13,
     SecretRotated = 14,
+    PlatformRefused = 15,
+    PlatformRemoved = 16,
 }
 
 impl RevokeReason {
@@ -100,6 +108,8 @@ impl RevokeReason {
             12 => Self::DefinitionInactive,
             13 => Self::DefinitionDeleted,
             14 => Self::SecretRotated,
+            15 => Self::PlatformRefused,
+            16 => Self::PlatformRemoved,
             _ => Self::Unknown,
         }
     }
@@ -147,6 +157,8 @@ pub struct Session {
     pub auth_id: Option<i64>,
     /// The username of that definition; empty: none.
     pub auth_principal: String,
+    /// The platform that it is logged in to.
+    pub platform: Option<SessionOnPlatform>,
 }
 
 impl Session {
@@ -179,6 +191,7 @@ impl Session {
             rotation_count: u32::try_from(row.generation).unwrap_or(0),
             auth_id: row.auth_id,
             auth_principal: row.auth_principal,
+            platform: None,
         }
     }
 
@@ -218,6 +231,8 @@ pub struct ListSessions {
     pub state: Option<SessionState>,
     pub app: Option<String>,
     pub auth_type: Option<AuthType>,
+    /// The name of a platform.
+    pub platform: Option<String>,
 }
 
 /// A session with more time and, maybe, another token.
@@ -278,6 +293,8 @@ impl App {
             app: list.app.clone(),
             auth_type: list.auth_type.map(AuthType::number),
             auth_id: None,
+            platform: list.platform.clone(),
+            platform_url: None,
             revoked: list.state.map(|state| state == SessionState::Revoked),
             expired: list
                 .state
@@ -297,9 +314,11 @@ impl App {
         let owners: std::collections::BTreeSet<UserId> =
             page.items.iter().map(|row| Id::from_uuid(row.user_id)).collect();
         let super_users = self.parts.store.super_users_among(owners).await?;
+        let mut platforms = self.platforms_of_sessions(&page.items).await?;
         let show = |row: SessionRow| {
             let is_super_user = super_users.contains(&Id::from_uuid(row.user_id));
-            Session::from_row(row, is_super_user, now)
+            let platform = platforms.remove(&row.session_id);
+            Session { platform, ..Session::from_row(row, is_super_user, now) }
         };
         let shown = page.items.into_iter().map(show).collect();
         Ok(Page { items: shown, next_page_token: page.next_page_token })
@@ -308,7 +327,21 @@ impl App {
     pub(super) async fn show_session(&self, row: SessionRow) -> Result<Session> {
         let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
         let is_super_user = user.is_some_and(|user| user.is_super_user);
-        Ok(Session::from_row(row, is_super_user, self.parts.clock.now()))
+        self.with_platform(Session::from_row(row, is_super_user, self.parts.clock.now())).await
+    }
+
+    async fn with_platform(&self, session: Session) -> Result<Session> {
+        if session.auth_type != AuthType::Platform {
+            return Ok(session);
+        }
+        let platform = self.platform_of_session(session.session_id).await?;
+        Ok(Session { platform, ..session })
+    }
+
+    async fn platforms_of_sessions(&self, sessions: &[SessionRow]) -> Result<HashMap<Uuid, SessionOnPlatform>> {
+        let on_platform = sessions.iter().filter(|row| AuthType::from_number(row.auth_type) == AuthType::Platform);
+        let found = self.parts.store.session_platforms(on_platform.map(|row| row.session_id).collect()).await?;
+        Ok(found.into_iter().map(|row| (row.session_id, SessionOnPlatform::from(row))).collect())
     }
 
     /// More time for a session and, if asked for, another token.
@@ -354,7 +387,8 @@ impl App {
             })
         });
         let (row, is_super_user, now, replaced) = renewed.await??;
-        Ok(Renewed { session: Session::from_row(row, is_super_user, now), replaced })
+        let session = self.with_platform(Session::from_row(row, is_super_user, now)).await?;
+        Ok(Renewed { session, replaced })
     }
 }
 

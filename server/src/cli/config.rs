@@ -1,11 +1,14 @@
 //! `lanyard config`.
 
 use clap::{Args, Subcommand};
+use lanyard_server::app::platform::Platforms;
 use lanyard_server::config::DEFAULT;
+use lanyard_server::error::Error;
+use serde::Serialize;
 use serde_json::json;
 
-use super::exit::Outcome;
-use super::output::{Output, say, say_json};
+use super::exit::{Exit, Outcome, with_sources};
+use super::output::{Output, View, say, say_json};
 use super::settings::Settings;
 
 /// Check and show the configuration
@@ -17,8 +20,7 @@ pub(crate) struct Config {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Read the configuration and say what is wrong; exit code 78 if something is
-    Check(Settings),
+    Check(Check),
     /// Print what is in effect, without the password of the database
     Show(Settings),
     /// Print the default configuration: every key, explained
@@ -26,15 +28,65 @@ enum Verb {
     Default,
 }
 
+/// Read the configuration and say what is wrong; exit code 78 if something is
+#[derive(Args)]
+struct Check {
+    /// Ask each platform too, without any credential, whether it is there; exit code 6 if one is not
+    #[arg(long)]
+    probe: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What asking a platform came to.
+#[derive(Serialize)]
+struct PlatformView {
+    platform: String,
+    reachable: bool,
+    version: Option<String>,
+    problem: Option<String>,
+}
+
+impl View for PlatformView {
+    const FIELDS: &'static [&'static str] = &["platform", "reachable", "version", "problem"];
+    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+}
+
+impl From<(String, Result<Option<String>, Error>)> for PlatformView {
+    fn from((platform, outcome): (String, Result<Option<String>, Error>)) -> Self {
+        let (version, problem) = match outcome {
+            Ok(version) => (version, None),
+            Err(error) => (None, Some(with_sources(&error))),
+        };
+        Self { platform, reachable: problem.is_none(), version, problem }
+    }
+}
+
+impl Check {
+    async fn run(self, output: Output) -> Outcome {
+        let config = self.settings.load()?;
+        let platforms = Platforms::new(&config.platforms)?;
+        platforms.check_files()?;
+        let file = self.settings.file().map(|file| file.display().to_string());
+        let text = format!("{} is good.", file.as_deref().unwrap_or("The configuration"));
+        if !self.probe {
+            return output.done(&json!({ "valid": true, "file": file }), &text);
+        }
+        let probed: Vec<_> = platforms.probe().await.into_iter().map(PlatformView::from).collect();
+        if output.is_json() {
+            say_json(&json!({ "valid": true, "file": file, "platforms": probed }))?;
+        } else {
+            say(&text)?;
+            output.list("platforms", &probed, false)?;
+        }
+        Ok(if probed.iter().all(|platform| platform.reachable) { Exit::Ok } else { Exit::Unavailable })
+    }
+}
+
 impl Config {
-    pub(crate) fn run(self, output: Output) -> Outcome {
+    pub(crate) async fn run(self, output: Output) -> Outcome {
         match self.verb {
-            Verb::Check(settings) => {
-                settings.load()?;
-                let file = settings.file().map(|file| file.display().to_string());
-                let what = file.as_deref().unwrap_or("The configuration");
-                output.done(&json!({ "valid": true, "file": file }), &format!("{what} is good."))
-            }
+            Verb::Check(check) => check.run(output).await,
             Verb::Show(settings) => {
                 let config = settings.load()?;
                 if output.is_json() { say_json(&config) } else { say(config.show().trim_end()) }

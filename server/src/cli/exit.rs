@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lanyard_client::v1::ErrorReason;
-use lanyard_client::{Code, ConnectError};
+use lanyard_client::{Code, ConnectError, MicetroError};
 use lanyard_server::config::ConfigError;
 use lanyard_server::crypto::KeyringError;
 use lanyard_server::error::Error;
@@ -89,15 +89,29 @@ impl Exit {
         }
     }
 
+    fn of_micetro(error: &MicetroError) -> Self {
+        match error {
+            error if error.is_unauthenticated() => Self::Unauthenticated,
+            error if error.is_access_denied() => Self::PermissionDenied,
+            error if error.is_not_found() => Self::NotFound,
+            error if error.is_unavailable() => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+
     fn of_error(error: &Error) -> Self {
         match error {
             Error::CallerUnauthenticated | Error::SessionInvalid | Error::LoginFailed => Self::Unauthenticated,
-            Error::CallerForbidden { .. } | Error::SuperUserRequired => Self::PermissionDenied,
+            Error::CallerForbidden { .. }
+            | Error::SuperUserRequired
+            | Error::PlatformRoleMissing
+            | Error::PlatformAccessDenied { .. } => Self::PermissionDenied,
             Error::SessionNotFound | Error::UserNotFound | Error::AttributeNotFound | Error::DefinitionNotFound => {
                 Self::NotFound
             }
             Error::StoreUnavailable { .. }
             | Error::Overloaded { .. }
+            | Error::PlatformUnavailable { .. }
             | Error::ShuttingDown
             | Error::DeadlineExceeded => Self::Unavailable,
             _ => Self::Failed,
@@ -127,6 +141,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What a server said about it.
     pub(crate) refusal: Option<Box<lanyard_client::Error>>,
+    /// What Micetro said about it.
+    pub(crate) micetro: Option<Box<MicetroError>>,
 }
 
 /// How a command ended.
@@ -134,7 +150,7 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), refusal: None }
+        Self { exit, message: message.into(), refusal: None, micetro: None }
     }
 
     pub(crate) fn is(&self, reason: ErrorReason) -> bool {
@@ -144,8 +160,18 @@ impl Failure {
 
 impl From<lanyard_client::Error> for Failure {
     fn from(error: lanyard_client::Error) -> Self {
-        let exit = Exit::of_code(error.code);
-        Self { exit, message: error.message.clone(), refusal: Some(Box::new(error)) }
+        let (exit, message) = (Exit::of_code(error.code), error.message.clone());
+        Self { refusal: Some(Box::new(error)), ..Self::new(exit, message) }
+    }
+}
+
+impl From<MicetroError> for Failure {
+    fn from(error: MicetroError) -> Self {
+        if let Some(refusal) = error.lanyard() {
+            return refusal.clone().into();
+        }
+        let exit = Exit::of_micetro(&error);
+        Self { exit, message: error.message.clone(), refusal: None, micetro: Some(Box::new(error)) }
     }
 }
 
@@ -201,7 +227,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// An error and what caused it, each said once.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     for source in std::iter::successors(error.source(), |error| error.source()) {
         let source = source.to_string();

@@ -174,6 +174,13 @@ fn failure_text(failure: &Failure) -> String {
     let red =
         |text: &str| if io::stderr().is_terminal() { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_owned() };
     let mut text = format!("{} {}", red("error:"), failure.message);
+    if let Some(micetro) = &failure.micetro {
+        let facts = [("http status", micetro.status.map(i64::from)), ("micetro code", micetro.code)];
+        for (name, number) in facts.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+            let _ = write!(text, "\n  {name}: {number}");
+        }
+        let _ = write!(text, "\n  correlation id: {}", micetro.correlation_id);
+    }
     let Some(refusal) = &failure.refusal else { return text };
     if refusal.reason != lanyard_client::ErrorReason::Unspecified {
         let _ = write!(text, "\n  reason: {}", refusal.reason.reason());
@@ -190,6 +197,11 @@ fn failure_text(failure: &Failure) -> String {
 
 fn failure_json(failure: &Failure) -> String {
     let mut error = json!({ "message": failure.message, "exit_code": failure.exit.code() });
+    if let Some(micetro) = &failure.micetro {
+        error["status"] = json!(micetro.status);
+        error["micetro_code"] = json!(micetro.code);
+        error["correlation_id"] = json!(micetro.correlation_id.as_str());
+    }
     if let Some(refusal) = &failure.refusal {
         let fields = refusal.field_violations.iter();
         error["reason"] = json!(refusal.reason.reason());

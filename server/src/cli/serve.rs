@@ -1,6 +1,7 @@
 //! `lanyard serve`.
 
 use lanyard_server::clock::Clock;
+use lanyard_server::config::{Platform, PlatformUsers};
 use lanyard_server::serve::{Schema, Server, StartError};
 use lanyard_server::stop::Stop;
 use lanyard_server::telemetry;
@@ -21,19 +22,25 @@ use super::settings::Settings;
 Examples:
   lanyard serve --dev
   LANYARD__SERVER__LISTEN=127.0.0.1:6000 lanyard serve --dev --data-dir try
+  lanyard serve --dev --platform micetro=http://127.0.0.1:8080
   lanyard serve --config /etc/lanyard/lanyard.toml")]
 pub(crate) struct Serve {
     /// For trying things out: make what is missing in the data folder (database, keys, a super-user, a demo user, a caller) and
     /// show, once, how to use it
     #[arg(long)]
     dev: bool,
+    /// With --dev: a Micetro that users may log in to, who are made here at their first login; may be given several times
+    #[arg(long, value_name = "NAME=URL", requires = "dev", value_parser = platform)]
+    platform: Vec<(String, Platform)>,
     #[command(flatten)]
     settings: Settings,
 }
 
 impl Serve {
     pub(crate) fn run(self, output: Output) -> Outcome {
-        let config = self.settings.load_for(self.dev)?;
+        let mut config = self.settings.load_for(self.dev)?;
+        config.platforms.extend(self.platform);
+        config.validate()?;
         telemetry::init(&config.log);
         if self.dev {
             dev::prepare(&config, self.settings.data_dir())?;
@@ -51,6 +58,14 @@ impl Serve {
             Ok(Exit::Ok)
         })
     }
+}
+
+/// A platform for trying things out.
+fn platform(text: &str) -> Result<(String, Platform), String> {
+    let (name, url) = text.split_once('=').ok_or("must be NAME=URL, for instance micetro=http://127.0.0.1:8080")?;
+    let platform = Platform { users: PlatformUsers::Create, ..Platform::at(url) };
+    platform.url.origin().map_err(|problem| format!("the URL {problem}"))?;
+    Ok((name.to_owned(), platform))
 }
 
 /// A start that fails says what to do about it.

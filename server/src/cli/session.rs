@@ -7,7 +7,8 @@ use lanyard_client::secrecy::ExposeSecret;
 use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::revoke_sessions_request::Target;
 use lanyard_client::v1::{
-    BasicAuthCredential, ErrorReason, JwtCredential, ListSessionsRequest, PasswordCredential, SessionState,
+    BasicAuthCredential, ErrorReason, JwtCredential, ListSessionsRequest, PasswordCredential, PlatformCredential,
+    SessionState,
 };
 use lanyard_client::{Client, Login, Ust};
 use serde_json::json;
@@ -48,10 +49,17 @@ Examples:
   lanyard session login --username demo --save
   printf '%s\\n' \"$PASSWORD\" | lanyard session login --username demo --password-stdin --json
   lanyard session login --basic-auth reporting --secret-file reporting.secret
-  lanyard session login --jwt --secret-file token.jwt")]
+  lanyard session login --jwt --secret-file token.jwt
+  lanyard session login --platform micetro --username alice --save")]
 struct LoginArgs {
     #[command(flatten)]
     who: Who,
+    /// Log in with name and password of this platform
+    #[arg(long, value_name = "PLATFORM", requires = "username")]
+    platform: Option<String>,
+    /// With --platform: what tells the sessions of one user apart
+    #[arg(long, value_name = "TEXT", requires = "platform")]
+    unique_name: Option<String>,
     /// Keep the token for the commands that follow, in a file that only you can read, instead of showing it
     #[arg(long)]
     save: bool,
@@ -59,7 +67,7 @@ struct LoginArgs {
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
     /// Choose a new password with this login (`LANYARD_NEW_PASSWORD`); asked for at a terminal where it is needed
-    #[arg(long, conflicts_with_all = ["basic_auth", "jwt"])]
+    #[arg(long, conflicts_with_all = ["basic_auth", "jwt", "platform"])]
     new_password: bool,
     /// The secret of the definition (else `LANYARD_SECRET`) or the token (else `LANYARD_JWT`) is in this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_stdin"])]
@@ -71,7 +79,7 @@ struct LoginArgs {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Who {
-    /// Name of the user, who logs in with a password
+    /// Name of the user, who logs in with a password: their own here, or with --platform the one there
     #[arg(long, short)]
     username: Option<String>,
     /// Log in with this username of a basic-auth definition and its secret, as the user that it is linked to
@@ -92,6 +100,15 @@ impl LoginArgs {
             None => passwords.other(prompt, variable),
         };
         Ok(match &self.who {
+            Who { username: Some(username), .. } if self.platform.is_some() => {
+                Credential::Platform(PlatformCredential {
+                    platform: self.platform.clone().unwrap_or_default(),
+                    username: username.clone(),
+                    password: passwords.present(&format!("Password of {username}: "))?.expose_secret().to_owned(),
+                    totp_code,
+                    unique_name: self.unique_name.clone().unwrap_or_default(),
+                })
+            }
             Who { username: Some(username), .. } => Credential::Password(PasswordCredential {
                 username: username.clone(),
                 password: passwords.present(&format!("Password of {username}: "))?.expose_secret().to_owned(),
@@ -150,6 +167,9 @@ struct List {
     /// Only those that were logged in to this app
     #[arg(long, value_name = "APP")]
     in_app: Option<String>,
+    /// Only those that are logged in to this platform
+    #[arg(long, value_name = "PLATFORM")]
+    on_platform: Option<String>,
     #[command(flatten)]
     limit: Limit,
 }
@@ -202,6 +222,9 @@ struct RevokeTarget {
     /// Those that began with the definition of this number
     #[arg(long, value_name = "AUTH_ID")]
     of_definition: Option<i64>,
+    /// Those that are logged in to this platform
+    #[arg(long, value_name = "PLATFORM")]
+    on_platform: Option<String>,
     /// All there are
     #[arg(long)]
     everyone: bool,
@@ -258,6 +281,7 @@ async fn try_to_log_in(client: &Client, mut credential: Credential, passwords: P
         match &mut credential {
             Credential::Password(PasswordCredential { totp_code, .. })
             | Credential::Jwt(JwtCredential { totp_code, .. })
+            | Credential::Platform(PlatformCredential { totp_code, .. })
                 if failure.is(ErrorReason::TotpRequired) && totp_code.is_empty() =>
             {
                 ask("Code of the second factor: ")?.expose_secret().clone_into(totp_code);
@@ -325,6 +349,7 @@ async fn list(list: Acting<List>, output: Output) -> Outcome {
         all_users: list.all_users,
         state: state.into(),
         app: list.in_app.unwrap_or_default(),
+        platform: list.on_platform.unwrap_or_default(),
         page_size: list.limit.page_size(),
         ..ListSessionsRequest::default()
     };
@@ -365,6 +390,7 @@ async fn revoke_all(revoke: Acting<RevokeAll>, output: Output) -> Outcome {
         RevokeTarget { user: Some(user), .. } => Some(Target::UserId(user_id(&subject, &user).await?)),
         RevokeTarget { in_app: Some(app), .. } => Some(Target::App(app)),
         RevokeTarget { of_definition: Some(auth_id), .. } => Some(Target::AuthId(auth_id)),
+        RevokeTarget { on_platform: Some(platform), .. } => Some(Target::Platform(platform)),
         RevokeTarget { everyone: true, .. } => Some(Target::Everyone(true)),
         _ => None,
     };

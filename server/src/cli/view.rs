@@ -58,6 +58,15 @@ pub(crate) struct SessionView {
     absolute_expire_time: Option<String>,
     revoke_time: Option<String>,
     rotation_count: u32,
+    platform: String,
+    authentication_url: String,
+    authentication_host: Option<String>,
+    authentication_version: Option<String>,
+    /// `None`: it is on no platform.
+    is_replication_user: Option<bool>,
+    micetro_url: String,
+    unique_name: String,
+    groups: Vec<String>,
 }
 
 impl View for SessionView {
@@ -72,6 +81,14 @@ impl View for SessionView {
         "auth_type",
         "auth_id",
         "auth_principal",
+        "platform",
+        "micetro_url",
+        "authentication_url",
+        "authentication_host",
+        "authentication_version",
+        "is_replication_user",
+        "groups",
+        "unique_name",
         "remote_addr",
         "user_agent",
         "creation_time",
@@ -108,6 +125,14 @@ impl From<v1::UserSession> for SessionView {
             rotation_count: session.rotation_count,
             auth_id: Some(session.auth_id).filter(|auth_id| *auth_id != 0),
             auth_principal: session.auth_principal,
+            is_replication_user: (!session.platform.is_empty()).then_some(session.is_replication_user),
+            platform: session.platform,
+            authentication_url: session.authentication_url,
+            authentication_host: session.authentication_host,
+            authentication_version: session.authentication_version,
+            micetro_url: session.micetro_url,
+            unique_name: session.unique_name,
+            groups: session.groups,
         }
     }
 }

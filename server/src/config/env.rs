@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{App, ConfigError};
+use super::{Config, ConfigError};
 
 const PREFIX: &str = "LANYARD__";
 
-/// The variables with our prefix, as TOML. Their names have no case, the names of apps have: an app is found without
-/// regard to case among `apps`, and one that is not there is refused rather than invented.
+/// The variables with our prefix, as TOML. Their names have no case, the names of apps and platforms have: one is found
+/// without regard to case among those of the layers `below`, and one that is not there is refused rather than invented.
 pub(super) fn layer(
     environment: impl IntoIterator<Item = (String, String)>,
-    apps: &BTreeMap<String, App>,
+    below: &Config,
 ) -> Result<String, ConfigError> {
     let mut layer = toml::Table::new();
     for (name, value) in environment {
@@ -18,22 +18,29 @@ pub(super) fn layer(
         if value.is_empty() {
             continue;
         }
-        let keys = keys(path, apps).map_err(|problem| invalid(&name, problem))?;
+        let keys = keys(path, below).map_err(|problem| invalid(&name, problem))?;
         insert(&mut layer, &keys, value).map_err(|problem| invalid(&name, problem))?;
     }
     Ok(layer.to_string())
 }
 
-fn keys(path: &str, apps: &BTreeMap<String, App>) -> Result<Vec<String>, &'static str> {
+fn keys(path: &str, below: &Config) -> Result<Vec<String>, &'static str> {
     let mut keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
     if keys.len() < 2 || keys.iter().any(String::is_empty) {
         return Err("the name must be LANYARD__SECTION__KEY");
     }
-    if keys[0] == "apps" {
-        let app = apps.keys().find(|app| app.eq_ignore_ascii_case(&keys[1]));
-        keys[1].clone_from(app.ok_or("no such app: an app must stand in the configuration file")?);
-    }
+    let named = match keys[0].as_str() {
+        "apps" => named(&below.apps, &keys[1]).ok_or("no such app: an app must stand in the configuration file")?,
+        "platforms" => named(&below.platforms, &keys[1])
+            .ok_or("no such platform: a platform must stand in the configuration file")?,
+        _ => return Ok(keys),
+    };
+    keys[1] = named;
     Ok(keys)
+}
+
+fn named<T>(sections: &BTreeMap<String, T>, name: &str) -> Option<String> {
+    sections.keys().find(|section| section.eq_ignore_ascii_case(name)).cloned()
 }
 
 fn insert(table: &mut toml::Table, keys: &[String], value: String) -> Result<(), &'static str> {

@@ -30,7 +30,8 @@ fn every_key_is_documented() {
     let full = "
         [server]\nlisten = '0.0.0.0:1'\n[server.tls]\ncert = 'c'\nkey = 'k'\nclient_ca = 'a'\n
         [admin]\nlisten = '127.0.0.1:2'\n[password]\nmax_age = '90d'\n
-        [apps.default]\nidle = '1m'\nabsolute = '1h'\nquota = 1\nquota_policy = 'deny'\naddress_binding = 'exact'";
+        [apps.default]\nidle = '1m'\nabsolute = '1h'\nquota = 1\nquota_policy = 'deny'\naddress_binding = 'exact'
+        [platforms.micetro]\nkind = 'micetro'\nurl = 'https://h'\nca_file = 'a'\nexpiry = 'fixed'\nexpires_after = '1h'";
     let shown: toml::Table = load(full, &[]).expect("valid").show().parse().expect("TOML");
     let documented = |key: &str| {
         let is_key = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
@@ -98,6 +99,23 @@ fn a_path_with_odd_characters_is_one_path_in_the_url() {
 }
 
 #[test]
+fn a_platform_has_safe_defaults_and_the_environment_is_over_its_section() {
+    let file = platform("url = 'https://Micetro.example.org'\naliases = ['ipam']");
+    let config = load(&file, &[("LANYARD__PLATFORMS__M__TIMEOUT", "3s")]).expect("valid");
+    let platform = &config.platforms["m"];
+    assert_eq!((platform.credential, platform.keep_password), (CredentialMode::Bearer, false));
+    assert_eq!((platform.users, platform.super_users), (PlatformUsers::MustExist, false));
+    assert_eq!((platform.required_role_prefix.as_str(), platform.expiry), ("GW_", PlatformExpiry::None));
+    assert_eq!(platform.timeout, Duration::from_secs(3));
+    assert_eq!(load(&config.show(), &[]).expect("valid").show(), config.show());
+}
+
+/// A configuration with the platform `m`.
+fn platform(keys: &str) -> String {
+    format!("[platforms.m]\nkind = 'micetro'\n{keys}")
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
     for (file, said) in [
         ("[server]\nlisten = '0.0.0.0:50051'", "server.listen: listens beyond loopback without TLS"),
@@ -153,6 +171,54 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[jwt]\njwks_min_refresh = '0s'", "jwt.jwks_min_refresh: must be more than 0"),
         ("[jwt]\njwks_min_refresh = '11m'", "jwt.jwks_min_refresh: at most"),
         ("[jwt]\njwks_stale = '8d'", "jwt.jwks_stale: at most 7d"),
+        ("[platforms.'a b']\nkind = 'micetro'\nurl = 'https://h'", "platforms.a b: the name must be"),
+        (platform("url = 'h'").as_str(), "platforms.m.url: must be a URL"),
+        (platform("url = 'https://u:p@h'").as_str(), "platforms.m.url: must not have a username"),
+        (platform("url = 'https://h/mmws'").as_str(), "platforms.m.url: must be scheme, host and port only"),
+        (platform("url = 'http://h'").as_str(), "platforms.m.url: must begin with https://"),
+        (platform("url = 'http://127.0.0.1:1'\nca_file = 'f'").as_str(), "platforms.m.ca_file: needs"),
+        (platform("url = 'https://h'\naliases = ['']").as_str(), "platforms.m.aliases: each must be"),
+        (platform("url = 'https://h'\naliases = ['m']").as_str(), "platforms.m.aliases: names a platform"),
+        (platform("url = 'https://h'\naliases = ['x', 'x']").as_str(), "platforms.m.aliases: names a platform"),
+        (
+            platform("url = 'https://h'\ncredential = 'basic'\nkeep_password = true").as_str(),
+            "platforms.m.keep_password: means nothing",
+        ),
+        (
+            platform("url = 'https://h'\nrequired_role_prefix = \"\\t\"").as_str(),
+            "platforms.m.required_role_prefix: at most",
+        ),
+        (platform("url = 'https://h'\nexpiry = 'fixed'").as_str(), "platforms.m.expires_after: goes with"),
+        (platform("url = 'https://h'\nexpires_after = '1h'").as_str(), "platforms.m.expires_after: goes with"),
+        (
+            platform("url = 'https://h'\nexpiry = 'fixed'\nexpires_after = '31d'").as_str(),
+            "platforms.m.expires_after: at most 30d",
+        ),
+        (
+            platform("url = 'https://h'\nexpiry = 'activity'\nexpires_after = '0s'").as_str(),
+            "platforms.m.expires_after: must be more than 0",
+        ),
+        (
+            platform("url = 'https://h'\nauth_valid_for = '0s'").as_str(),
+            "platforms.m.auth_valid_for: must be more than 0",
+        ),
+        (platform("url = 'https://h'\nauth_valid_for = '2h'").as_str(), "platforms.m.auth_valid_for: at most 1h"),
+        (
+            platform("url = 'https://h'\nconnect_timeout = '0s'").as_str(),
+            "platforms.m.connect_timeout: must be more than 0",
+        ),
+        (platform("url = 'https://h'\ntimeout = '1s'").as_str(), "platforms.m.connect_timeout: must not be more than"),
+        (platform("url = 'https://h'\ntimeout = '61s'").as_str(), "platforms.m.timeout: at most 60s"),
+        (platform("url = 'https://h'\nmax_response_bytes = 1").as_str(), "platforms.m.max_response_bytes: between"),
+        (platform("url = 'https://h'\nmax_attempts = 0").as_str(), "platforms.m.max_attempts: between"),
+        (
+            platform("url = 'https://h'\nmax_idle_connections = 1025").as_str(),
+            "platforms.m.max_idle_connections: at most",
+        ),
+        (
+            platform("url = 'https://h'\nidle_connection_timeout = '0s'").as_str(),
+            "platforms.m.idle_connection_timeout: must be more than 0",
+        ),
         ("[cache]\ncapacity = 0", "cache.capacity: must be more than 0"),
         ("[purge]\ninterval = '0s'", "purge.interval: must be more than 0"),
         ("[purge]\nbatch = 0", "purge.batch: between"),
@@ -174,6 +240,10 @@ fn what_cannot_be_read_is_refused_with_the_key() {
         ("[session]\nidle = '15'", "session.idle"),
         ("[session]\nquota_policy = 'maybe'", "session.quota_policy"),
         ("[session]\naddress_binding = 'loose'", "session.address_binding"),
+        ("[platforms.m]\nurl = 'https://h'", "kind"),
+        ("[platforms.m]\nkind = 'micetro'", "url"),
+        ("[platforms.m]\nkind = 'other'\nurl = 'https://h'", "platforms.m.kind"),
+        ("[platforms.m]\nkind = 'micetro'\nurl = 'https://h'\ntoken = 'x'", "token"),
         ("[cache]\nmode = 'maybe'", "cache.mode"),
         ("[audit]\nreads = 'some'", "audit.reads"),
         ("[log]\nformat = 'xml'", "log.format"),
@@ -192,6 +262,7 @@ fn a_variable_that_means_nothing_is_refused_with_its_name() {
         ("LANYARD__SERVER", "LANYARD__SERVER: the name must be"),
         ("LANYARD____X", "LANYARD____X: the name must be"),
         ("LANYARD__APPS__CRM__IDLE", "LANYARD__APPS__CRM__IDLE: no such app"),
+        ("LANYARD__PLATFORMS__M__TIMEOUT", "LANYARD__PLATFORMS__M__TIMEOUT: no such platform"),
         ("LANYARD__SERVER__LISSTEN", "lissten"),
     ] {
         let error = load("", &[(name, "1m")]).expect_err(name).to_string();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, ConfigError, DEFAULT_APP, Session};
+use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -19,6 +19,7 @@ impl Config {
         self.validate_password()?;
         self.validate_throttle()?;
         self.validate_jwt()?;
+        self.validate_platforms()?;
         self.validate_upkeep()
     }
 
@@ -79,7 +80,7 @@ impl Config {
         ensure("apps.default", self.apps.contains_key(DEFAULT_APP), "must be there")?;
         for (name, app) in &self.apps {
             let section = format!("apps.{name}");
-            ensure(&section, is_app_name(name), "the name must be 1 to 64 letters, digits, `.`, `_` or `-`")?;
+            ensure(&section, is_plain_name(name), "the name must be 1 to 64 letters, digits, `.`, `_` or `-`")?;
             let key = |key: &str| format!("{section}.{key}");
             let no_more = |own: Option<Duration>, limit| own.is_none_or(|own| own <= limit);
             ensure(&key("idle"), no_more(app.idle, session.idle), "an app can only shorten `session.idle`")?;
@@ -135,12 +136,79 @@ impl Config {
         ensure("jwt.jwks_stale", jwt.jwks_stale <= 7 * DAY, "at most 7d")
     }
 
+    fn validate_platforms(&self) -> Valid {
+        let mut names: Vec<&str> = self.platforms.keys().map(String::as_str).collect();
+        for (name, platform) in &self.platforms {
+            let section = format!("platforms.{name}");
+            ensure(&section, is_plain_name(name), "the name must be 1 to 64 letters, digits, `.`, `_` or `-`")?;
+            for alias in &platform.aliases {
+                let aliases = format!("{section}.aliases");
+                ensure(&aliases, is_plain_name(alias), "each must be 1 to 64 letters, digits, `.`, `_` or `-`")?;
+                ensure(
+                    &aliases,
+                    !names.contains(&alias.as_str()),
+                    "names a platform or an alias that is there already",
+                )?;
+                names.push(alias);
+            }
+            platform.validate(&section)?;
+        }
+        Ok(())
+    }
+
     fn validate_upkeep(&self) -> Valid {
         ensure("cache.capacity", self.cache.capacity > 0, MORE_THAN_0)?;
         positive("purge.interval", self.purge.interval)?;
         ensure("purge.batch", (1..=10_000).contains(&self.purge.batch), "between 1 and 10000")?;
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         ensure("log.level", !self.log.level.is_empty() && filter.is_ok(), "is neither a level nor a filter")
+    }
+}
+
+impl Platform {
+    fn validate(&self, section: &str) -> Valid {
+        let key = |key: &str| format!("{section}.{key}");
+        let origin = match self.url.origin() {
+            Ok(origin) => origin,
+            Err(problem) => return ensure(&key("url"), false, problem),
+        };
+        let sheltered = origin.is_https() || origin.is_loopback() || self.allow_http;
+        ensure(&key("url"), sheltered, "must begin with https://, or passwords travel in the open: see `allow_http`")?;
+        ensure(&key("ca_file"), self.ca_file.is_none() || origin.is_https(), "needs a URL that begins with https://")?;
+        let is_kept_anyway = self.keep_password && self.credential == CredentialMode::Basic;
+        ensure(
+            &key("keep_password"),
+            !is_kept_anyway,
+            "means nothing with `credential = \"basic\"`, which is the password",
+        )?;
+        let prefix = &self.required_role_prefix;
+        let is_prefix = prefix.len() <= 64 && !prefix.chars().any(char::is_control);
+        ensure(&key("required_role_prefix"), is_prefix, "at most 64 bytes, without control characters")?;
+        self.validate_times(section)?;
+        let bytes = 1024..=64 * 1024 * 1024;
+        ensure(&key("max_response_bytes"), bytes.contains(&self.max_response_bytes), "between 1 KiB and 64 MiB")?;
+        ensure(&key("max_attempts"), (1..=10).contains(&self.max_attempts), "between 1 and 10")?;
+        ensure(&key("max_idle_connections"), self.max_idle_connections <= 1024, "at most 1024")
+    }
+
+    fn validate_times(&self, section: &str) -> Valid {
+        let key = |key: &str| format!("{section}.{key}");
+        let goes_together = (self.expiry == PlatformExpiry::None) == self.expires_after.is_none();
+        ensure(
+            &key("expires_after"),
+            goes_together,
+            "goes with `expiry = \"fixed\"` or `\"activity\"`, and with no other",
+        )?;
+        if let Some(after) = self.expires_after {
+            positive(&key("expires_after"), after)?;
+            ensure(&key("expires_after"), after <= 30 * DAY, "at most 30d")?;
+        }
+        positive(&key("auth_valid_for"), self.auth_valid_for)?;
+        ensure(&key("auth_valid_for"), self.auth_valid_for <= Duration::from_hours(1), "at most 1h")?;
+        positive(&key("connect_timeout"), self.connect_timeout)?;
+        ensure(&key("connect_timeout"), self.connect_timeout <= self.timeout, "must not be more than `timeout`")?;
+        ensure(&key("timeout"), self.timeout <= Duration::from_mins(1), "at most 60s")?;
+        positive(&key("idle_connection_timeout"), self.idle_connection_timeout)
     }
 }
 
@@ -156,7 +224,7 @@ fn lifetimes(section: &str, idle: Duration, absolute: Duration) -> Valid {
     ensure(&idle_key, idle <= absolute, "must not be more than `absolute`")
 }
 
-fn is_app_name(name: &str) -> bool {
+fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 

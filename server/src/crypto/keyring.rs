@@ -176,6 +176,10 @@ impl Keyring {
         self.current(KeyPurpose::Audit).id
     }
 
+    pub fn current_seal_key(&self) -> u16 {
+        self.current(KeyPurpose::Seal).id
+    }
+
     /// A name that says nothing of the value: for throttling by username without keeping usernames.
     pub fn pseudonym(&self, label: &str, value: &[u8]) -> [u8; 32] {
         self.current(KeyPurpose::Seal).mac(&labelled(label, value))

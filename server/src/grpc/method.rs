@@ -72,6 +72,7 @@ pub static METHODS: &[Method] = methods! {
     Session/RenewSession: SessionWrite;
     Session/RevokeSession: SessionWrite;
     Session/RevokeSessions: SessionWrite;
+    Session/GetPlatformAuth: PlatformAuth;
     User/GetCurrentUser: UserSelf;
     User/ChangePassword: UserSelf;
     User/EnrollTotp: UserSelf;

@@ -12,6 +12,8 @@ use super::handler::{self, Handler, Reply};
 use crate::app::external::ExternalCredential;
 use crate::app::external_login::ExternalLogin;
 use crate::app::login::PasswordLogin;
+use crate::app::platform_auth::PlatformAuth;
+use crate::app::platform_login::PlatformLogin;
 use crate::app::revoke::RevokeTarget;
 use crate::app::session::{AuthType, ListSessions, Session, SessionState};
 use crate::app::verify::{Active, Inactive, Verdict};
@@ -32,15 +34,22 @@ impl SessionService for Handler {
                 Some(Credential::Jwt(credential)) => {
                     app.create_session_externally(&context, client, jwt_login(credential)).await?
                 }
-                None => return Err(Error::invalid("credential", "is missing: send `password`, `basic_auth` or `jwt`")),
+                Some(Credential::Platform(credential)) => {
+                    app.create_session_on_platform(&context, client, platform_login(credential)).await?
+                }
+                None => {
+                    let problem = "is missing: send `password`, `basic_auth`, `jwt` or `platform`";
+                    return Err(Error::invalid("credential", problem));
+                }
             };
             let warnings = done.password_expires_soon.map(|time| v1::Warning {
                 kind: v1::WarningKind::PasswordExpiresSoon.into(),
                 time: Some(convert::timestamp(time)),
             });
+            let ust = done.ust.expose().to_owned();
             Ok(v1::CreateSessionResponse {
-                ust: done.ust.expose().to_owned(),
-                session: Some(session(done.session)),
+                session: Some(own_session(done.session, &ust)),
+                ust,
                 warnings: warnings.into_iter().collect(),
             })
         })
@@ -93,7 +102,9 @@ impl SessionService for Handler {
             let wanted = convert::optional_id("session_id", &message.session_id)?;
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
             let found = app.get_session(&acting, wanted).await?;
-            Ok(v1::GetSessionResponse { session: Some(session(found)) })
+            let is_own = found.session_id == acting.session.session_id;
+            let shown = if is_own { own_session(found, &message.ust) } else { session(found) };
+            Ok(v1::GetSessionResponse { session: Some(shown) })
         })
         .await
     }
@@ -107,6 +118,7 @@ impl SessionService for Handler {
                 state: convert::optional_enum("state", message.state, session_state)?,
                 app: convert::optional_text("app", &message.app)?,
                 auth_type: convert::optional_enum("auth_type", message.auth_type, auth_type)?,
+                platform: convert::optional_text("platform", &message.platform)?,
             };
             let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
             let page = app.list_sessions(&acting, list, page).await?;
@@ -123,9 +135,11 @@ impl SessionService for Handler {
             let input = convert::acting(&message.ust, message.client.as_ref());
             let renewed = app.renew_session(&context, input, message.rotate).await?;
             let (ust, grace) = renewed.replaced.map(|(token, grace)| (token.expose().to_owned(), grace)).unzip();
+            let ust = ust.unwrap_or_default();
+            let current = if ust.is_empty() { &message.ust } else { &ust };
             Ok(v1::RenewSessionResponse {
-                session: Some(session(renewed.session)),
-                ust: ust.unwrap_or_default(),
+                session: Some(own_session(renewed.session, current)),
+                ust,
                 grace_time: grace.map(convert::timestamp),
             })
         })
@@ -150,6 +164,27 @@ impl SessionService for Handler {
             Ok(v1::RevokeSessionsResponse { revoked_count })
         })
         .await
+    }
+
+    async fn get_platform_auth(
+        &self,
+        request: Request<v1::GetPlatformAuthRequest>,
+    ) -> Reply<v1::GetPlatformAuthResponse> {
+        self.run(request, |app, context, message| async move {
+            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
+            app.platform_auth(&acting, message.refused).await.map(platform_auth)
+        })
+        .await
+    }
+}
+
+fn platform_login(mut credential: v1::PlatformCredential) -> PlatformLogin {
+    PlatformLogin {
+        password: convert::secret(&mut credential.password),
+        totp_code: convert::secret(&mut credential.totp_code),
+        platform: credential.platform,
+        username: credential.username,
+        unique_name: credential.unique_name,
     }
 }
 
@@ -184,6 +219,8 @@ fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeT
         Target::App(app) => convert::text("app", app).map(RevokeTarget::App),
         Target::AuthId(..=0) => Err(Error::invalid("auth_id", "must be positive")),
         Target::AuthId(auth_id) => Ok(RevokeTarget::Definition(*auth_id)),
+        Target::Platform(platform) if platform.is_empty() => Err(Error::invalid("platform", "is empty")),
+        Target::Platform(platform) => convert::text("platform", platform).map(RevokeTarget::Platform),
         Target::Everyone(true) => Ok(RevokeTarget::Everyone),
         Target::Everyone(false) => Err(Error::invalid("everyone", "must be true where it is set")),
     }
@@ -204,10 +241,18 @@ fn auth_type(auth_type: v1::AuthType) -> Option<AuthType> {
         v1::AuthType::Password => Some(AuthType::Password),
         v1::AuthType::BasicAuth => Some(AuthType::BasicAuth),
         v1::AuthType::Jwt => Some(AuthType::Jwt),
+        v1::AuthType::Platform => Some(AuthType::Platform),
     }
 }
 
-fn session(session: Session) -> v1::UserSession {
+/// A session as who holds its token may see it.
+fn own_session(shown: Session, ust: &str) -> v1::UserSession {
+    v1::UserSession { session_auth: ust.to_owned(), ..session(shown) }
+}
+
+fn session(mut session: Session) -> v1::UserSession {
+    // A standalone session has nothing of this.
+    let on = session.platform.take().unwrap_or_default();
     v1::UserSession {
         logger_context: session.logger_context(),
         session_id: session.session_id.to_string(),
@@ -229,6 +274,34 @@ fn session(session: Session) -> v1::UserSession {
         rotation_count: session.rotation_count,
         auth_id: session.auth_id.unwrap_or(0),
         auth_principal: session.auth_principal,
+        session_auth: String::new(),
+        platform: on.name,
+        authentication_url: on.url.clone(),
+        authentication_host: on.host,
+        authentication_version: on.version,
+        micetro_url: on.url,
+        // Micetro has no replication system that would authenticate users.
+        is_replication_user: false,
+        unique_name: on.unique_name,
+        groups: on.groups,
+    }
+}
+
+fn platform_auth(auth: PlatformAuth) -> v1::GetPlatformAuthResponse {
+    let settings = auth.settings;
+    v1::GetPlatformAuthResponse {
+        micetro_auth: auth.authorization.as_str().to_owned(),
+        scheme: auth.scheme as i32,
+        micetro_url: auth.url,
+        platform: auth.platform,
+        valid_for: Some(convert::proto_duration(auth.valid_for)),
+        settings: Some(v1::PlatformSettings {
+            connect_timeout: Some(convert::proto_duration(settings.connect_timeout)),
+            timeout: Some(convert::proto_duration(settings.timeout)),
+            max_response_bytes: settings.max_response_bytes as u64,
+            max_attempts: settings.max_attempts,
+            ca_certificates: settings.authorities.map(|pem| String::from(&*pem)).unwrap_or_default(),
+        }),
     }
 }
 

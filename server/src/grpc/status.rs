@@ -20,6 +20,10 @@ use crate::error::Error;
 /// How long to wait before a retry where the situation does not say.
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 const STORE_RETRY: Duration = Duration::from_secs(1);
+const PLATFORM_RETRY: Duration = Duration::from_secs(1);
+
+/// In `ErrorInfo.metadata`: the number that a platform gives its error.
+const UPSTREAM_CODE: &str = "upstream_code";
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
@@ -59,10 +63,13 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
         Error::PasswordChangeRequired => (Code::FailedPrecondition, Reason::PasswordChangeRequired),
         Error::SuperUserRequired => (Code::PermissionDenied, Reason::SuperUserRequired),
         Error::NotOnYourself { .. } => (Code::FailedPrecondition, Reason::NotOnYourself),
+        Error::PlatformRoleMissing => (Code::PermissionDenied, Reason::PlatformRoleMissing),
+        Error::PlatformAccessDenied { .. } => (Code::PermissionDenied, Reason::PlatformAccessDenied),
         Error::InvalidField { .. } => (Code::InvalidArgument, Reason::InvalidField),
         Error::PageTokenInvalid => (Code::InvalidArgument, Reason::PageTokenInvalid),
         Error::AppUnknown => (Code::InvalidArgument, Reason::AppUnknown),
         Error::PasswordRefused { .. } => (Code::InvalidArgument, Reason::PasswordRefused),
+        Error::PlatformUnknown => (Code::InvalidArgument, Reason::PlatformUnknown),
         Error::SessionNotFound => (Code::NotFound, Reason::SessionNotFound),
         Error::UserNotFound => (Code::NotFound, Reason::UserNotFound),
         Error::AttributeNotFound => (Code::NotFound, Reason::AttributeNotFound),
@@ -79,6 +86,7 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
         Error::LastLoginMethod => (Code::FailedPrecondition, Reason::LastLoginMethod),
         Error::ReauthenticationRequired => (Code::FailedPrecondition, Reason::ReauthenticationRequired),
         Error::UserNotEligible => (Code::FailedPrecondition, Reason::UserNotEligible),
+        Error::PlatformSessionRequired => (Code::FailedPrecondition, Reason::PlatformSessionRequired),
         Error::EtagMismatch => (Code::Aborted, Reason::EtagMismatch),
         Error::WriteConflict => (Code::Aborted, Reason::WriteConflict),
         Error::LoginThrottled { .. } => (Code::ResourceExhausted, Reason::LoginThrottled),
@@ -86,6 +94,9 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
         Error::Overloaded { .. } => (Code::Unavailable, Reason::Overloaded),
         Error::StoreUnavailable { .. } => (Code::Unavailable, Reason::StoreUnavailable),
         Error::KeysUnavailable { .. } => (Code::Unavailable, Reason::KeysUnavailable),
+        Error::PlatformUnavailable { .. } => (Code::Unavailable, Reason::PlatformUnavailable),
+        Error::PlatformBusy { .. } => (Code::ResourceExhausted, Reason::PlatformBusy),
+        Error::PlatformAnswerInvalid { .. } => (Code::Internal, Reason::PlatformAnswerInvalid),
         Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
         Error::Internal { .. } => (Code::Internal, Reason::Internal),
@@ -127,18 +138,28 @@ pub(super) fn complete(
     }
 }
 
-/// Completes trailers after a message: what fails there is our encoding.
+/// Completes the trailers of a stream, or those after a message, where what fails is our encoding.
 pub(super) fn complete_trailers(correlation_id: &CorrelationId, method: &str, trailers: &mut HeaderMap) {
-    let failed = trailers.get(GRPC_STATUS).is_some_and(|code| Code::from_bytes(code.as_bytes()) != Code::Ok);
-    if failed && !trailers.contains_key(STATUS_DETAILS) {
-        write_error(&Error::internal("the answer could not be encoded"), correlation_id, method, trailers);
+    let code = trailers.get(GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    if code == Code::Ok || trailers.contains_key(STATUS_DETAILS) {
+        return;
+    }
+    match code {
+        // Reflection, asked about what is not here.
+        Code::NotFound | Code::InvalidArgument => {
+            write_plain(code, ErrorReason::InvalidField, "no such symbol", correlation_id, trailers);
+        }
+        _ => {
+            write_error(&Error::internal("the answer could not be encoded"), correlation_id, method, trailers);
+        }
     }
 }
 
 fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Code {
     let (code, reason) = classify(error);
     log(error, reason, correlation_id, method);
-    let mut details = base(reason, correlation_id);
+    let metadata = upstream_code(error).map(|code| (UPSTREAM_CODE.to_owned(), code.to_string()));
+    let mut details = with_info(reason, correlation_id, metadata.into_iter().collect());
     match error {
         Error::InvalidField { field, problem } => {
             details.add_bad_request_violation(field.clone(), problem.clone());
@@ -151,6 +172,9 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
         }
         Error::AppUnknown => {
             details.add_bad_request_violation("client.current_app", "names no known app");
+        }
+        Error::PlatformUnknown => {
+            details.add_bad_request_violation("platform", "names no known platform");
         }
         _ => {}
     }
@@ -192,7 +216,11 @@ fn write_plain(
 }
 
 fn base(reason: ErrorReason, correlation_id: &CorrelationId) -> ErrorDetails {
-    let mut details = ErrorDetails::with_error_info(reason.reason(), ERROR_DOMAIN, HashMap::new());
+    with_info(reason, correlation_id, HashMap::new())
+}
+
+fn with_info(reason: ErrorReason, correlation_id: &CorrelationId, metadata: HashMap<String, String>) -> ErrorDetails {
+    let mut details = ErrorDetails::with_error_info(reason.reason(), ERROR_DOMAIN, metadata);
     details.set_request_info(correlation_id.as_str(), "");
     details
 }
@@ -215,6 +243,17 @@ fn retry_after(error: &Error) -> Option<Duration> {
         | Error::KeysUnavailable { retry_after, .. } => Some(*retry_after),
         Error::WriteConflict => Some(CONFLICT_RETRY),
         Error::StoreUnavailable { .. } => Some(STORE_RETRY),
+        Error::PlatformUnavailable { .. } | Error::PlatformBusy { .. } => Some(PLATFORM_RETRY),
+        _ => None,
+    }
+}
+
+fn upstream_code(error: &Error) -> Option<i64> {
+    match error {
+        Error::PlatformAccessDenied { code }
+        | Error::PlatformUnavailable { code, .. }
+        | Error::PlatformBusy { code }
+        | Error::PlatformAnswerInvalid { code, .. } => *code,
         _ => None,
     }
 }
@@ -226,7 +265,9 @@ fn log(error: &Error, reason: ErrorReason, correlation_id: &CorrelationId, metho
         Error::Internal { source } | Error::StoreUnavailable { source } => {
             tracing::error!(%correlation_id, method, reason, %source, "failed");
         }
-        Error::KeysUnavailable { source, .. } => {
+        Error::KeysUnavailable { source, .. }
+        | Error::PlatformUnavailable { source, .. }
+        | Error::PlatformAnswerInvalid { source, .. } => {
             tracing::warn!(%correlation_id, method, reason, %source, "failed");
         }
         Error::CallerUnauthenticated | Error::CallerForbidden { .. } => {
@@ -257,6 +298,8 @@ mod tests {
             (Error::PasswordChangeRequired, Code::FailedPrecondition, "PASSWORD_CHANGE_REQUIRED"),
             (Error::SuperUserRequired, Code::PermissionDenied, "SUPER_USER_REQUIRED"),
             (Error::NotOnYourself { what: "lock" }, Code::FailedPrecondition, "NOT_ON_YOURSELF"),
+            (Error::PlatformRoleMissing, Code::PermissionDenied, "PLATFORM_ROLE_MISSING"),
+            (Error::PlatformAccessDenied { code: Some(1028) }, Code::PermissionDenied, "PLATFORM_ACCESS_DENIED"),
             (Error::invalid("a.b", "is bad"), Code::InvalidArgument, "INVALID_FIELD"),
             (Error::PageTokenInvalid, Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::AppUnknown, Code::InvalidArgument, "APP_UNKNOWN"),
@@ -265,6 +308,7 @@ mod tests {
                 Code::InvalidArgument,
                 "PASSWORD_REFUSED",
             ),
+            (Error::PlatformUnknown, Code::InvalidArgument, "PLATFORM_UNKNOWN"),
             (Error::SessionNotFound, Code::NotFound, "SESSION_NOT_FOUND"),
             (Error::UserNotFound, Code::NotFound, "USER_NOT_FOUND"),
             (Error::AttributeNotFound, Code::NotFound, "ATTRIBUTE_NOT_FOUND"),
@@ -281,6 +325,7 @@ mod tests {
             (Error::LastLoginMethod, Code::FailedPrecondition, "LAST_LOGIN_METHOD"),
             (Error::ReauthenticationRequired, Code::FailedPrecondition, "REAUTHENTICATION_REQUIRED"),
             (Error::UserNotEligible, Code::FailedPrecondition, "USER_NOT_ELIGIBLE"),
+            (Error::PlatformSessionRequired, Code::FailedPrecondition, "PLATFORM_SESSION_REQUIRED"),
             (Error::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (Error::WriteConflict, Code::Aborted, "WRITE_CONFLICT"),
             (Error::LoginThrottled { retry_after: WAIT }, Code::ResourceExhausted, "LOGIN_THROTTLED"),
@@ -288,6 +333,17 @@ mod tests {
             (Error::Overloaded { retry_after: WAIT }, Code::Unavailable, "OVERLOADED"),
             (Error::StoreUnavailable { source: fault() }, Code::Unavailable, "STORE_UNAVAILABLE"),
             (Error::KeysUnavailable { retry_after: WAIT, source: fault() }, Code::Unavailable, "KEYS_UNAVAILABLE"),
+            (
+                Error::PlatformUnavailable { problem: "is away", code: None, source: fault() },
+                Code::Unavailable,
+                "PLATFORM_UNAVAILABLE",
+            ),
+            (Error::PlatformBusy { code: Some(0) }, Code::ResourceExhausted, "PLATFORM_BUSY"),
+            (
+                Error::PlatformAnswerInvalid { problem: "redirects", code: Some(16544), source: fault() },
+                Code::Internal,
+                "PLATFORM_ANSWER_INVALID",
+            ),
             (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (Error::Internal { source: fault() }, Code::Internal, "INTERNAL"),
@@ -345,7 +401,21 @@ mod tests {
                 assert_eq!(delay, Some(WAIT));
             }
         }
-        assert_eq!(told, 6);
+        assert_eq!(told, 8);
+    }
+
+    #[test]
+    fn the_number_of_an_error_of_a_platform_is_told() {
+        let with_code = |(error, _, reason)| {
+            let info = sent(error).1.get_details_error_info().expect("ErrorInfo");
+            Some((reason, info.metadata.get(UPSTREAM_CODE)?.clone()))
+        };
+        let told: Vec<(&str, String)> = all().into_iter().filter_map(with_code).collect();
+        let told: Vec<(&str, &str)> = told.iter().map(|(reason, code)| (*reason, code.as_str())).collect();
+        assert_eq!(
+            told,
+            [("PLATFORM_ACCESS_DENIED", "1028"), ("PLATFORM_BUSY", "0"), ("PLATFORM_ANSWER_INVALID", "16544")]
+        );
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod linked_auth;
 mod migration;
 #[cfg(test)]
 mod plan_tests;
+mod platform;
 mod purge;
 mod read_log;
 pub mod seed;
@@ -54,13 +55,16 @@ pub use entity::attribute::Model as AttributeRow;
 pub use entity::caller::Model as CallerRow;
 pub use entity::definition::Model as DefinitionRow;
 pub use entity::linked_auth::Model as LinkedAuthRow;
+pub use entity::platform_credential::Model as PlatformCredentialRow;
 pub use entity::session::Model as SessionRow;
 pub use entity::session_credential::Model as SessionCredentialRow;
+pub use entity::session_platform::Model as SessionPlatformRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
+pub use platform::HeldCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
 pub use session::{NewSession, SessionEntry, SessionFilter};
@@ -167,6 +171,7 @@ struct Shared {
     cache: cache::Caches,
     read_log: ReadLog,
     activity: Activity,
+    dropped: platform::Dropped,
     writer: write::Writer,
 }
 
@@ -193,6 +198,7 @@ pub struct Tx {
     store: Store<DatabaseTransaction>,
     events: Mutex<Vec<AuditEvent>>,
     touched: Mutex<cache::Changed>,
+    dropped: Mutex<Vec<HeldCredential>>,
 }
 
 impl Deref for Tx {
@@ -230,6 +236,7 @@ impl Store {
             cache: cache::Caches::new(config.cache_capacity),
             read_log: ReadLog::default(),
             activity: Activity::default(),
+            dropped: platform::Dropped::default(),
             writer: write::Writer::new(writer, &config),
             config,
         };

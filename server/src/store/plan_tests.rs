@@ -24,16 +24,18 @@ mod credentials;
 mod definitions;
 mod import;
 mod links;
+mod platforms;
 
 const USERS: u64 = 1_500;
 const SESSIONS_EACH: u64 = 4;
 const START: Time = Time::from_micros(1_767_225_600_000_000);
 /// The tables that grow.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "user",
     "session",
     "session_token",
     "session_credential",
+    "session_platform",
     "attribute",
     "audit_event",
     "change",
@@ -86,6 +88,7 @@ impl Ground {
             cache: cache::Caches::new(None),
             read_log: super::ReadLog::default(),
             activity: Activity::default(),
+            dropped: super::platform::Dropped::default(),
             writer: write::Writer::new(conn.clone(), &config),
             config,
         };
@@ -135,6 +138,7 @@ impl Ground {
         }
         links::fill(store, &self.users).await;
         credentials::fill(store, &self.own, &self.sessions).await;
+        platforms::fill(store, &self.sessions).await;
         // Most tokens were replaced long ago; those that still have a successor are few.
         let replaced = format!("UPDATE session_token SET grace_until = {}", START.micros());
         self.own.execute_unprepared(&replaced).await.unwrap();
@@ -391,6 +395,7 @@ async fn purging(ground: &Ground) {
 async fn none_reads_a_whole_table(ground: Ground) {
     reads(&ground).await;
     credentials::all(&ground).await;
+    platforms::all(&ground).await;
     links::all(&ground).await;
     import::all(&ground).await;
     definitions::all(&ground).await;

@@ -21,11 +21,12 @@ pub struct Purged {
     pub changes: u64,
     pub successors: u64,
     pub caller_keys: u64,
+    pub platform_credentials: u64,
 }
 
 impl Purged {
     pub fn total(&self) -> u64 {
-        self.sessions + self.attributes + self.changes + self.successors + self.caller_keys
+        self.sessions + self.attributes + self.changes + self.successors + self.caller_keys + self.platform_credentials
     }
 }
 
@@ -36,13 +37,14 @@ impl std::ops::AddAssign for Purged {
         self.changes += more.changes;
         self.successors += more.successors;
         self.caller_keys += more.caller_keys;
+        self.platform_credentials += more.platform_credentials;
     }
 }
 
 impl Store {
     /// Purges one batch of each kind: sessions that were revoked or reached their absolute limit before `ended_before`, with
     /// their attributes; expired attributes, the change feed before `fed_before`, sealed successors whose grace is over,
-    /// expired caller keys.
+    /// expired caller keys, credentials of platforms whose session expired.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
@@ -52,6 +54,7 @@ impl Store {
             changes: self.purge_rows(change::Entity, &["sequence"], "time", fed_before, batch).await?,
             successors: self.clear_successors(now, batch).await?,
             caller_keys: self.purge_rows(caller_key::Entity, &["key_hash"], "expires_at", ended_before, batch).await?,
+            platform_credentials: self.purge_platform_credentials(now, batch).await?,
         })
     }
 

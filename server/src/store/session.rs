@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ipnet::IpNet;
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{ExprTrait, Query, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
     Statement, Value,
 };
 use uuid::Uuid;
 
-use super::entity::session;
+use super::entity::{session, session_platform};
 use super::{SessionRow, Store, fault, user};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
@@ -99,6 +99,9 @@ pub struct SessionFilter {
     pub auth_type: Option<i16>,
     /// The definition that the user logged in with.
     pub auth_id: Option<i64>,
+    /// The platform that the session is logged in to, and its URL.
+    pub platform: Option<String>,
+    pub platform_url: Option<String>,
     /// Revoked or not.
     pub revoked: Option<bool>,
     /// Expired at this time or not.
@@ -123,8 +126,24 @@ impl SessionFilter {
             .add_option(self.app.as_ref().map(by_app))
             .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
             .add_option(self.auth_id.map(|auth_id| Column::AuthId.eq(auth_id)))
+            .add_option(self.on_platform())
             .add_option(self.revoked.map(revoked))
             .add_option(self.expired.map(expired))
+    }
+}
+
+impl SessionFilter {
+    fn on_platform(&self) -> Option<SimpleExpr> {
+        use session_platform::Column;
+
+        let platform = self.platform.as_ref()?;
+        let sessions = Query::select()
+            .column(Column::SessionId)
+            .from(session_platform::Entity)
+            .and_where(Column::Platform.eq(platform.as_str()))
+            .and_where_option(self.platform_url.as_ref().map(|url| Column::Url.eq(url.as_str())))
+            .to_owned();
+        Some(session::Column::SessionId.in_subquery(sessions))
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use super::audit::Chains;
 use super::cache::Changed;
-use super::{Shared, Store, StoreConfig, Tx, fault};
+use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
 
@@ -116,6 +116,7 @@ impl Store {
         };
         let chain = tx.write_events().await;
         let touched = std::mem::take(&mut *tx.touched.lock());
+        let dropped = std::mem::take(&mut *tx.dropped.lock());
         let committed = match chain {
             Ok(chain) => {
                 let committed = tx.store.conn.commit().await.map_err(fault);
@@ -126,7 +127,10 @@ impl Store {
         };
         // Whatever came of the commit: if its answer was lost, it may have happened.
         self.shared.cache.take_out(&touched);
-        committed.map(|()| value)
+        committed.map(|()| {
+            self.shared.dropped.tell(dropped);
+            value
+        })
     }
 
     async fn write_in_group<T: Send + 'static>(&self, operation: Arc<impl Operation<T>>) -> Result<T> {
@@ -179,7 +183,7 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
     let mut broken = None;
     for job in jobs.by_ref() {
         match run_in_savepoint(shared, &outer, &job).await {
-            Ok(changed) => good.push((changed, job.done)),
+            Ok(left) => good.push((left, job.done)),
             Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
             Err(Failed::Broken(error)) => {
                 let for_others =
@@ -198,21 +202,30 @@ async fn commit_together(shared: &Arc<Shared>, group: Vec<Job>) {
         }
     };
     // Whatever came of the commit: what it changed is not in the cache when anybody hears of it.
-    for (changed, _) in &good {
-        shared.cache.take_out(changed);
+    for (left, _) in &good {
+        shared.cache.take_out(&left.changed);
     }
     if committed.is_err() {
         // Nobody knows where the chain ends: the next transaction opens another.
         shared.writer.chains.abandon();
         shared.writer.replace_connection().await;
     }
-    for (_, done) in good {
+    for (left, done) in good {
+        if committed.is_ok() {
+            shared.dropped.tell(left.dropped);
+        }
         let _ = done.send(committed.as_ref().copied().map_err(again));
     }
     // Only a broken transaction leaves some: they have not run, and may be tried again.
     for job in jobs {
         let _ = job.done.send(committed.as_ref().copied().map_err(again));
     }
+}
+
+/// What a job left to be done once it is committed.
+struct Left {
+    changed: Changed,
+    dropped: Vec<HeldCredential>,
 }
 
 /// Why a job left nothing in the group's transaction.
@@ -227,7 +240,7 @@ async fn run_in_savepoint(
     shared: &Arc<Shared>,
     outer: &DatabaseTransaction,
     job: &Job,
-) -> std::result::Result<Changed, Failed> {
+) -> std::result::Result<Left, Failed> {
     let tx = Tx::new(outer.begin().await.map_err(|error| Failed::Broken(fault(error)))?, shared);
     // In a future of its own, so that a panic before the operation's first await is caught too.
     let running = AssertUnwindSafe(async { (job.operation)(&tx).await }).catch_unwind();
@@ -236,10 +249,11 @@ async fn run_in_savepoint(
         Ok(()) => tx.write_events().await.map(|chain| chain.end(true)),
         Err(error) => Err(error),
     };
-    let touched = std::mem::take(&mut *tx.touched.lock());
+    let changed = std::mem::take(&mut *tx.touched.lock());
+    let dropped = std::mem::take(&mut *tx.dropped.lock());
     match outcome {
         Ok(()) => match tx.store.conn.commit().await {
-            Ok(()) => Ok(touched),
+            Ok(()) => Ok(Left { changed, dropped }),
             Err(error) => Err(Failed::Broken(fault(error))),
         },
         // No chain to come back to: one that could not be written to was not given back.
@@ -276,7 +290,7 @@ impl Tx {
 
     fn new(conn: DatabaseTransaction, shared: &Arc<Shared>) -> Self {
         let store = Store { conn, shared: Arc::clone(shared) };
-        Self { store, events: Mutex::default(), touched: Mutex::default() }
+        Self { store, events: Mutex::default(), touched: Mutex::default(), dropped: Mutex::default() }
     }
 }
 

@@ -10,14 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use tokio_rustls::rustls::crypto::ring;
 use tracing::Instrument;
 
+use super::http::{Connector, connector, with_sources};
 use crate::clock::{Clock, Time};
 use crate::config;
 use crate::crypto::jwt::PublicKeys;
@@ -29,7 +27,7 @@ const MAX_URL: usize = 1024;
 /// The least time after which it is worth asking again.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Http = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type Http = Client<Connector, Empty<Bytes>>;
 
 /// The sets. Cloning shares them.
 #[derive(Clone)]
@@ -197,14 +195,12 @@ impl Shared {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(ring::default_provider())
-            .map_err(|problem| format!("certificates of the system: {problem}"))?;
-        let schemes = if self.config.allow_http_jwks { tls.https_or_http() } else { tls.https_only() };
+        // `jwks_timeout` is over connecting too.
+        let connector = connector(None, None, self.config.allow_http_jwks)?;
         let http = Client::builder(TokioExecutor::new())
             // Minutes lie between two fetches: no connection is worth keeping.
             .pool_max_idle_per_host(0)
-            .build(schemes.enable_http1().build());
+            .build(connector);
         Ok(self.http.get_or_init(|| http))
     }
 }
@@ -213,17 +209,6 @@ impl Known {
     fn younger_than(&self, age: Duration, now: Time) -> Option<Arc<PublicKeys>> {
         self.keys.clone().filter(|_| now < self.fetched_at + age)
     }
-}
-
-/// The client says "connect error" only; its sources say which.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod alter;
 mod contract;
 mod front;
 mod people;
+mod platforms;
 mod secured;
 mod trouble;
 
@@ -15,6 +16,7 @@ use lanyard_client::secrecy::{ExposeSecret, SecretString};
 use lanyard_tests::support::temporary_folder;
 
 use contract::Contract;
+use platforms::Platforms;
 
 /// What is told to the runners.
 #[derive(Default)]
@@ -41,7 +43,8 @@ async fn main() {
     std::fs::write(&descriptors, contract.descriptors()).expect("the folder can be written to");
     variables.set("descriptor_file", descriptors.display().to_string());
 
-    let people = people::start(&mut variables).await;
+    let platforms = Platforms::start();
+    let people = people::start(&mut variables, &platforms).await;
     let front = front::start(people.addr(), contract).await;
     variables.set("faults_endpoint", front.to_string());
     let secured = secured::start(&mut variables, folder.path()).await;
@@ -50,6 +53,6 @@ async fn main() {
     println!("{}", serde_json::to_string(&variables.0).expect("text is JSON"));
     let until_closed = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     let ended = tokio::task::spawn_blocking(until_closed).await.expect("reading does not panic");
-    drop((trouble, secured, people));
+    drop((trouble, secured, people, platforms));
     ended.expect("standard input can be read");
 }

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use lanyard_client::Subject;
 use lanyard_client::v1::definition_ref::Definition as ByNumber;
 use lanyard_client::v1::{AttributeToSet, SetAttributesRequest};
+use lanyard_server::app::App;
 use lanyard_server::app::caller::{Apps, Grant};
 use lanyard_server::app::callers::CallerToCreate;
 use lanyard_server::clock::Clock;
-use lanyard_server::config::{App, Config, QuotaPolicy};
+use lanyard_server::config::{App as AppConfig, Config, QuotaPolicy};
 use lanyard_tests::support::external::{Defined, Kinds};
 use lanyard_tests::support::free_address;
+use lanyard_tests::support::links::{BASIC_AUTH, definition_row};
 use lanyard_tests::support::principal::{AUDIENCE, ISSUER, definition, url};
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::signing::Signer;
 use serde_json::json;
 
 use crate::Variables;
+use crate::platforms::Platforms;
 
 /// More than one page of each size.
-const LINKS: usize = 250;
+const LINKS: u64 = 250;
 /// As many as are allowed; their page is as large as an answer gets.
 const ATTRIBUTES: usize = 256;
 /// A request of 16 KiB each may have this many.
@@ -28,7 +30,11 @@ const AT_ONCE: usize = 8;
 const LONGEST_VALUE: usize = 16 * 1024;
 const HOUR: Duration = Duration::from_hours(1);
 
-pub(crate) async fn start(variables: &mut Variables) -> TestServer {
+pub(crate) async fn start(variables: &mut Variables, platforms: &Platforms) -> TestServer {
+    let configure = |config: &mut Config| {
+        configure(config);
+        platforms.configure(config);
+    };
     let server = TestServer::start_at(Database::Sqlite, Clock::system(), configure).await;
     variables.set("endpoint", server.addr().to_string());
     variables.set_secret("caller_key", &server.key);
@@ -41,9 +47,10 @@ pub(crate) async fn start(variables: &mut Variables) -> TestServer {
     }
     callers(&server, variables).await;
     sessions(&server, variables).await;
-    links(&server, &root, variables).await;
+    links(&server, variables).await;
     attributes(&server, variables).await;
     tokens(&server, &root, variables).await;
+    platforms.tell(&server, variables).await;
     server
 }
 
@@ -54,8 +61,8 @@ fn configure(config: &mut Config) {
     config.session.quota = u32::MAX;
     (config.throttle.free_failures, config.throttle.address_free_failures) = (2, 1_000_000);
     config.jwt.allow_http_jwks = true;
-    let single = App { quota: Some(1), quota_policy: Some(QuotaPolicy::Deny), ..App::default() };
-    let self_service = App { self_service_links: true, ..App::default() };
+    let single = AppConfig { quota: Some(1), quota_policy: Some(QuotaPolicy::Deny), ..AppConfig::default() };
+    let self_service = AppConfig { self_service_links: true, ..AppConfig::default() };
     config.apps.extend([("single".to_owned(), single), ("self_service".to_owned(), self_service)]);
     assert!(config.apps.contains_key("CRM"), "the apps of all tests");
 }
@@ -88,12 +95,12 @@ async fn sessions(server: &TestServer, variables: &mut Variables) {
     variables.set("revoked_ust", ust.expose());
 }
 
-async fn links(server: &TestServer, root: &Subject, variables: &mut Variables) {
-    let many = server.add_user("many", false).await;
-    let names: Vec<String> = (0..LINKS).map(|number| format!("many-{number:03}")).collect();
-    let defined = join_all(names.iter().map(|name| server.add_definition(name))).await;
-    let linked = defined.iter().map(|auth_id| root.create_linked_auth(&many.user_id, ByNumber::AuthId(*auth_id)));
-    join_all(linked).await.into_iter().for_each(|link| drop(link.expect("it can be linked")));
+async fn links(server: &TestServer, variables: &mut Variables) {
+    // The first of the users whose names begin so is the one whom the store links to.
+    let many = server.add_user("many-0", false).await;
+    let definition = definition_row(BASIC_AUTH, "many-", "", server.clock.now().micros());
+    let seed = |app: App| async move { app.store().seed_links("many-", LINKS, LINKS, &definition).await };
+    server.within(seed).await.expect("they can be linked");
     variables.set("many_user_id", &many.user_id);
     variables.set("many_ust", server.log_in(&many).await.ust.expose());
 }

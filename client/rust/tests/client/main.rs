@@ -5,4 +5,5 @@ mod health;
 mod retrying;
 mod support;
 mod tls;
+mod user_session;
 mod verbs;

@@ -139,4 +139,5 @@ serve! {
     renew_session(RenewSessionRequest) -> RenewSessionResponse;
     revoke_session(RevokeSessionRequest) -> RevokeSessionResponse;
     revoke_sessions(RevokeSessionsRequest) -> RevokeSessionsResponse;
+    get_platform_auth(GetPlatformAuthRequest) -> GetPlatformAuthResponse;
 }

@@ -156,6 +156,10 @@ impl SessionService for Double {
     async fn revoke_sessions(&self, _: tonic::Request<RevokeSessionsRequest>) -> Reply<RevokeSessionsResponse> {
         not_called()
     }
+
+    async fn get_platform_auth(&self, _: tonic::Request<GetPlatformAuthRequest>) -> Reply<GetPlatformAuthResponse> {
+        not_called()
+    }
 }
 
 struct PanicsWhenDropped;

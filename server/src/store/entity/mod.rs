@@ -13,8 +13,10 @@ pub(super) mod change;
 pub(super) mod definition;
 pub(super) mod lease;
 pub(super) mod linked_auth;
+pub(super) mod platform_credential;
 pub(super) mod session;
 pub(super) mod session_credential;
+pub(super) mod session_platform;
 pub(super) mod session_token;
 pub(super) mod user;
 

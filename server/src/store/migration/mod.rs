@@ -3,6 +3,7 @@
 
 mod m0001_sessions;
 mod m0002_links;
+mod m0003_platforms;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
 use sea_orm_migration::prelude::*;
@@ -18,7 +19,11 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_sessions::Migration), Box::new(m0002_links::Migration)]
+        vec![
+            Box::new(m0001_sessions::Migration),
+            Box::new(m0002_links::Migration),
+            Box::new(m0003_platforms::Migration),
+        ]
     }
 }
 

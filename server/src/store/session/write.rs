@@ -141,6 +141,7 @@ impl Tx {
     pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
         let session = Id::from_uuid(row.session_id);
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
+        self.drop_platform_credential(session).await?;
         self.forget_session(session).await?;
         self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session)).await
     }
@@ -198,6 +199,28 @@ impl Tx {
         Ok(ended)
     }
 
+    /// Ends all sessions that are logged in to a platform, at this URL or at any, and are not revoked yet, but one; returns how
+    /// many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_sessions_of_platform(
+        &self,
+        platform: &str,
+        url: Option<&str>,
+        except: Option<SessionId>,
+        reason: i16,
+        now: Time,
+    ) -> Result<u64> {
+        let filter = SessionFilter {
+            platform: Some(platform.to_owned()),
+            platform_url: url.map(str::to_owned),
+            ..SessionFilter::default()
+        };
+        self.forget_sessions(filter.condition()).await?;
+        let ended = self.revoke_all(&filter, except, reason, now).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        Ok(ended)
+    }
+
     /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
     /// not), but are not counted.
     async fn revoke_all(
@@ -212,6 +235,7 @@ impl Tx {
         let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
         let ended = self.revoke_where(live, reason, now).await?;
         self.revoke_where(condition, reason, now).await?;
+        self.drop_platform_credentials_of_revoked(now).await?;
         Ok(ended)
     }
 

@@ -1,0 +1,89 @@
+//! Sessions of platforms: many have been, and few have not ended, which alone have a credential.
+
+use std::time::Duration;
+
+use super::{Ground, START, Way};
+use crate::id::Id;
+use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
+
+/// Those that have not ended.
+const LIVE: usize = 40;
+
+pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
+    for (number, sessions) in sessions.chunks(1000).enumerate() {
+        let rows: Vec<SessionPlatformRow> = sessions.iter().map(platform).collect();
+        let filled = store.write(move |tx| {
+            let rows = rows.clone();
+            Box::pin(async move {
+                for (place, row) in rows.into_iter().enumerate() {
+                    let is_live = number == 0 && place < LIVE;
+                    let name = if is_live { "micetro" } else { "of-old" };
+                    let row = SessionPlatformRow { platform: name.to_owned(), ..row };
+                    let session = Id::from_uuid(row.session_id);
+                    tx.insert_platform(row.clone(), credential(&row)).await?;
+                    if !is_live {
+                        tx.drop_platform_credential(session).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        filled.await.unwrap();
+    }
+}
+
+pub(super) async fn all(ground: &Ground) {
+    let (store, session) = (&ground.store, &ground.sessions[3]);
+    let id = Id::from_uuid(session.session_id);
+    store.session_platform(id).await.unwrap().unwrap();
+    ground.explain("the platform of a session", Way::Found).await;
+    let some = ground.sessions[..20].iter().map(|session| session.session_id).collect();
+    assert_eq!(store.session_platforms(some).await.unwrap().len(), 20);
+    ground.explain("the platforms of a page", Way::Found).await;
+    store.platform_credential(id).await.unwrap().unwrap();
+    ground.explain("the credential of a session", Way::Found).await;
+    assert_eq!(store.platform_credentials_before_key(2, 10).await.unwrap().len(), 10);
+    ground.explain("credentials under an older key", Way::Found).await;
+    assert_eq!(store.platforms_in_use().await.unwrap().len(), 1);
+    ground.explain("the platforms of all sessions that have not ended", Way::Found).await;
+    let of_platform = SessionFilter { platform: Some("micetro".to_owned()), ..SessionFilter::default() };
+    assert_eq!(store.sessions(&of_platform, None, 51).await.unwrap().len(), LIVE);
+    ground.explain("a platform's sessions", Way::Found).await;
+    let user = Some(Id::from_uuid(session.user_id));
+    assert!(!store.sessions(&SessionFilter { user, ..of_platform }, None, 51).await.unwrap().is_empty());
+    ground.explain("a user's sessions on a platform", Way::Found).await;
+
+    let row = platform(session);
+    let work = store.write(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            let before = credential(&row);
+            let after = PlatformCredentialRow { generation: 1, ..before.clone() };
+            assert!(tx.replace_platform_credential(&before, after).await?);
+            let now = tx.clock().now();
+            assert_eq!(tx.revoke_sessions_of_platform("micetro", Some("nowhere"), None, 16, now).await?, 0);
+            tx.revoke_sessions_of_platform("micetro", None, Some(Id::from_uuid(row.session_id)), 16, now).await
+        })
+    });
+    assert_eq!(work.await.unwrap(), LIVE as u64 - 1);
+    ground.explain("what changes sessions of platforms", Way::Found).await;
+    // That of the one that was spared, once it has expired.
+    let gone = store.purge_platform_credentials(START + Duration::from_hours(2_000), 10).await.unwrap();
+    assert_eq!(gone, 1);
+    ground.explain("purging credentials", Way::Found).await;
+}
+
+fn platform(session: &SessionRow) -> SessionPlatformRow {
+    SessionPlatformRow {
+        session_id: session.session_id,
+        platform: String::new(),
+        url: "https://micetro.example.org".to_owned(),
+        version: None,
+        unique_name: String::new(),
+        groups: "[]".to_owned(),
+    }
+}
+
+fn credential(platform: &SessionPlatformRow) -> PlatformCredentialRow {
+    PlatformCredentialRow { session_id: platform.session_id, key_id: 1, generation: 0, sealed: vec![1; 100] }
+}

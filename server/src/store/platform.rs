@@ -1,0 +1,206 @@
+//! The platforms that sessions are logged in to, and their sealed credentials, which are gone as soon as their session has ended.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sea_orm::sea_query::{IntoCondition, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, Order, QueryFilter, QueryOrder,
+    QuerySelect, RelationTrait,
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::entity::{platform_credential, session, session_platform};
+use super::{PlatformCredentialRow, SessionPlatformRow, Store, Tx, fault};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::id::SessionId;
+
+/// Credentials of one transaction that somebody hears of, and that wait to be heard; the rest are just gone.
+const DROPPED: usize = 1024;
+/// A session that expired so long ago has no activity left that another replica has not written yet.
+const UNWRITTEN_ACTIVITY: Duration = Duration::from_mins(15);
+
+/// A credential and the platform it is for.
+#[derive(Clone)]
+pub struct HeldCredential {
+    pub credential: PlatformCredentialRow,
+    pub platform: SessionPlatformRow,
+}
+
+/// Credentials that are no longer in the database, for who would log them out of their platform.
+pub(super) struct Dropped {
+    told: mpsc::Sender<HeldCredential>,
+    waiting: Mutex<Option<mpsc::Receiver<HeldCredential>>>,
+}
+
+impl Default for Dropped {
+    fn default() -> Self {
+        let (told, waiting) = mpsc::channel(DROPPED);
+        Self { told, waiting: Mutex::new(Some(waiting)) }
+    }
+}
+
+impl Dropped {
+    /// Tells those who listen, as far as they keep up.
+    pub(super) fn tell(&self, dropped: impl IntoIterator<Item = HeldCredential>) {
+        for dropped in dropped {
+            if self.told.try_send(dropped).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn of(session: SessionId) -> Condition {
+    Condition::all().add(platform_credential::Column::SessionId.eq(session.uuid()))
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// The platform that a session is logged in to.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn session_platform(&self, session: SessionId) -> Result<Option<SessionPlatformRow>> {
+        session_platform::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
+    }
+
+    /// The same of a few hundred sessions; those without a platform are left out.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn session_platforms(&self, sessions: Vec<Uuid>) -> Result<Vec<SessionPlatformRow>> {
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = session_platform::Entity::find().filter(session_platform::Column::SessionId.is_in(sessions));
+        found.all(&self.conn).await.map_err(fault)
+    }
+
+    /// The credential of a session that is logged in to a platform and has not ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn platform_credential(&self, session: SessionId) -> Result<Option<HeldCredential>> {
+        Ok(self.held(of(session), 1).await?.pop())
+    }
+
+    /// Credentials that are sealed under an older key than this.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn platform_credentials_before_key(&self, key_id: u16, limit: u64) -> Result<Vec<HeldCredential>> {
+        self.held(platform_credential::Column::KeyId.lt(i32::from(key_id)).into(), limit).await
+    }
+
+    /// The names and URLs of the platforms of all sessions that have not ended.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn platforms_in_use(&self) -> Result<Vec<(String, String)>> {
+        use session_platform::Column;
+
+        let found = platform_credential::Entity::find()
+            .select_only()
+            .column(Column::Platform)
+            .column(Column::Url)
+            .join(JoinType::InnerJoin, platform_credential::Relation::SessionPlatform.def())
+            .distinct();
+        found.into_tuple().all(&self.conn).await.map_err(fault)
+    }
+
+    async fn held(&self, condition: Condition, limit: u64) -> Result<Vec<HeldCredential>> {
+        let found = platform_credential::Entity::find()
+            .filter(condition)
+            .find_also_related(session_platform::Entity)
+            .order_by(platform_credential::Column::SessionId, Order::Asc)
+            .limit(limit)
+            .all(&self.conn)
+            .await
+            .map_err(fault)?;
+        let held = |(credential, platform): (_, Option<_>)| Some(HeldCredential { credential, platform: platform? });
+        Ok(found.into_iter().filter_map(held).collect())
+    }
+}
+
+impl Store {
+    /// The credentials that are dropped from now on; `None`: somebody else listens.
+    pub fn dropped_credentials(&self) -> Option<mpsc::Receiver<HeldCredential>> {
+        self.shared.dropped.waiting.lock().take()
+    }
+
+    /// Drops credentials of sessions that ended by themselves.
+    pub(super) async fn purge_platform_credentials(&self, now: Time, batch: u64) -> Result<u64> {
+        let over = platform_credential::Entity::find()
+            .select_only()
+            .column(platform_credential::Column::SessionId)
+            .join(JoinType::InnerJoin, platform_credential::Relation::Session.def())
+            .filter(session::Column::ExpiresAt.lt((now - UNWRITTEN_ACTIVITY).micros()))
+            .limit(batch);
+        let over: Vec<Uuid> = over.into_tuple().all(self.shared.writer.conn()).await.map_err(fault)?;
+        if over.is_empty() {
+            return Ok(0);
+        }
+        let gone = self.held(platform_credential::Column::SessionId.is_in(over.clone()).into(), batch).await?;
+        let delete = platform_credential::Entity::delete_many()
+            .filter(platform_credential::Column::SessionId.is_in(over))
+            .exec(self.shared.writer.conn());
+        let done = delete.await.map_err(fault)?.rows_affected;
+        self.shared.dropped.tell(gone);
+        Ok(done)
+    }
+}
+
+impl Tx {
+    /// Logs a new session in to a platform.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn insert_platform(&self, platform: SessionPlatformRow, credential: PlatformCredentialRow) -> Result<()> {
+        let platform: session_platform::ActiveModel = platform.into();
+        session_platform::Entity::insert(platform).exec_without_returning(&self.conn).await.map_err(fault)?;
+        let credential: platform_credential::ActiveModel = credential.into();
+        platform_credential::Entity::insert(credential).exec_without_returning(&self.conn).await.map_err(fault)?;
+        Ok(())
+    }
+
+    /// Stores a credential in the place of `before`, if that is still there.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn replace_platform_credential(
+        &self,
+        before: &PlatformCredentialRow,
+        after: PlatformCredentialRow,
+    ) -> Result<bool> {
+        use platform_credential::Column;
+
+        let done = platform_credential::Entity::update_many()
+            .set(platform_credential::ActiveModel {
+                key_id: Set(after.key_id),
+                generation: Set(after.generation),
+                sealed: Set(after.sealed),
+                ..Default::default()
+            })
+            .filter(Column::SessionId.eq(before.session_id))
+            .filter(Column::KeyId.eq(before.key_id))
+            .filter(Column::Generation.eq(before.generation))
+            .exec(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(done.rows_affected == 1)
+    }
+
+    /// The credential of a session that has just been revoked goes with it.
+    pub(super) async fn drop_platform_credential(&self, session: SessionId) -> Result<()> {
+        self.drop_platform_credentials(of(session)).await
+    }
+
+    /// Those of all sessions that this transaction has just revoked, which tells them by the moment.
+    pub(super) async fn drop_platform_credentials_of_revoked(&self, revoked_at: Time) -> Result<()> {
+        let revoked = Query::select()
+            .column(session::Column::SessionId)
+            .from(session::Entity)
+            .and_where(session::Column::RevokedAt.eq(revoked_at.micros()))
+            .to_owned();
+        let condition = platform_credential::Column::SessionId.in_subquery(revoked);
+        self.drop_platform_credentials(condition.into_condition()).await
+    }
+
+    async fn drop_platform_credentials(&self, condition: Condition) -> Result<()> {
+        let gone = self.held(condition.clone(), DROPPED as u64).await?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        platform_credential::Entity::delete_many().filter(condition).exec(&self.conn).await.map_err(fault)?;
+        self.dropped.lock().extend(gone);
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! Calls: one request and its answer, both within limits, over connections that are kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+use super::answer::{Answer, Failure};
+use crate::config::{self, Origin};
+use crate::upstream::http::{Connector, connector, with_sources};
+
+/// The wait before the second attempt; doubles with each one.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+type Http = Client<Connector, Full<Bytes>>;
+
+/// The way to one platform.
+pub(super) struct Calls {
+    name: String,
+    origin: Origin,
+    ca_file: Option<PathBuf>,
+    connect_timeout: Duration,
+    max_response_bytes: usize,
+    max_attempts: u32,
+    max_idle_connections: usize,
+    idle_connection_timeout: Duration,
+    /// Made when it is needed: it reads certificates.
+    http: OnceLock<Http>,
+    authorities: OnceLock<Arc<str>>,
+}
+
+/// A request.
+#[derive(Clone)]
+pub(super) struct Call {
+    method: Method,
+    path: &'static str,
+    /// The status of a good answer.
+    expected: StatusCode,
+    authorization: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, path: &'static str, expected: StatusCode) -> Self {
+        Self { method, path, expected, authorization: None, body: Bytes::new() }
+    }
+
+    pub(super) fn get(path: &'static str) -> Self {
+        Self::new(Method::GET, path, StatusCode::OK)
+    }
+
+    pub(super) fn with_body(self, json: Vec<u8>) -> Self {
+        Self { body: json.into(), ..self }
+    }
+
+    /// Ours are ASCII.
+    pub(super) fn with_authorization(self, authorization: &str) -> Self {
+        let mut value = HeaderValue::from_str(authorization).ok();
+        value.iter_mut().for_each(|value| value.set_sensitive(true));
+        Self { authorization: value, ..self }
+    }
+}
+
+impl Calls {
+    pub(super) fn new(name: &str, config: &config::Platform, origin: &Origin) -> Self {
+        Self {
+            name: name.to_owned(),
+            origin: origin.clone(),
+            ca_file: config.ca_file.clone(),
+            connect_timeout: config.connect_timeout,
+            max_response_bytes: config.max_response_bytes,
+            max_attempts: config.max_attempts,
+            max_idle_connections: config.max_idle_connections,
+            idle_connection_timeout: config.idle_connection_timeout,
+            http: OnceLock::new(),
+            authorities: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes a call that changes nothing, and makes it again for a while where that may help.
+    pub(super) async fn repeatedly(&self, call: &Call) -> Result<Answer, Failure> {
+        let mut wait = BACKOFF;
+        for _ in 1..self.max_attempts {
+            match self.once(call).await {
+                Err(failure) if failure.is_passing() => tokio::time::sleep(wait).await,
+                outcome => return outcome,
+            }
+            wait *= 2;
+        }
+        self.once(call).await
+    }
+
+    /// Makes a call. What was not sent at all, because a kept connection had gone, is sent on a new one.
+    pub(super) async fn once(&self, call: &Call) -> Result<Answer, Failure> {
+        let http = self.http().map_err(|problem| Failure::NotConnected(format!("{}: {problem}", self.name)))?;
+        let answered = http.request(self.request(call)?).await.map_err(|error| {
+            let source = format!("{}: {}", self.name, with_sources(&error));
+            if error.is_connect() { Failure::NotConnected(source) } else { Failure::Broken(source) }
+        });
+        let answer = self.read(answered?).await?;
+        tracing::debug!(platform = %self.name, path = call.path, status = answer.status.as_u16(), "called");
+        if answer.status == call.expected { Ok(answer) } else { Err(Failure::of(answer.status, &answer.body)) }
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
+        let request = Request::builder().method(&call.method).uri(format!("{}{}", self.origin, call.path));
+        let mut request = request
+            .body(Full::new(call.body.clone()))
+            .map_err(|problem| Failure::NotConnected(format!("{}: {problem}", self.name)))?;
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        // What is packed may be any size when it is unpacked.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("lanyard"));
+        if !call.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(authorization) = &call.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        Ok(request)
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
+        let status = response.status();
+        let not_micetro = |problem| Failure::NotMicetro { problem, status };
+        if is_packed(response.headers()) {
+            return Err(not_micetro("answers packed, which was not asked for"));
+        }
+        if status.is_success() && !may_be_json(response.headers()) {
+            return Err(not_micetro("answers with something that is no JSON"));
+        }
+        let body = Limited::new(response.into_body(), self.max_response_bytes).collect().await;
+        match body {
+            Ok(body) => Ok(Answer { status, body: body.to_bytes() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(not_micetro("answers with more bytes than are read")),
+            Err(error) => Err(Failure::Broken(format!("{}: {}", self.name, with_sources(&*error)))),
+        }
+    }
+
+    fn http(&self) -> Result<&Http, String> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let authorities = self.ca_file.as_deref().map(read_certificates).transpose()?;
+        let connector = connector(authorities, Some(self.connect_timeout), !self.origin.is_https())?;
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(self.max_idle_connections)
+            .pool_idle_timeout(self.idle_connection_timeout)
+            .build(connector);
+        Ok(self.http.get_or_init(|| http))
+    }
+
+    /// The certificates of `ca_file` and nothing else that may stand in it.
+    pub(super) fn authorities(&self) -> Result<Option<Arc<str>>, String> {
+        let Some(file) = &self.ca_file else { return Ok(None) };
+        if let Some(known) = self.authorities.get() {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let pem: String = read_certificates(file)?.iter().map(pem).collect();
+        Ok(Some(Arc::clone(self.authorities.get_or_init(|| pem.into()))))
+    }
+}
+
+fn is_packed(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity")
+}
+
+/// Without a type, the body decides.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
+    let found = read().map_err(|problem| format!("{}: {problem}", file.display()))?;
+    if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
+}
+
+fn pem(certificate: &CertificateDer<'static>) -> String {
+    let encoded = BASE64.encode(certificate);
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in encoded.as_bytes().chunks(64) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}

@@ -175,7 +175,8 @@ public final class LanyardClient implements AutoCloseable {
         Call call = newCall();
         var answer = call.send(SessionServiceGrpc.getCreateSessionMethod(), complete(request));
         call.require(answer.hasSession() && !answer.getUst().isEmpty(), "session or token");
-        return new Login(Ust.of(answer.getUst()), answer.getSession(), answer.getWarningsList());
+        return new Login(
+                Ust.of(answer.getUst()), Login.withoutToken(answer.getSession()), answer.getWarningsList());
     }
 
     /**

@@ -40,7 +40,7 @@ public final class Subject {
     public UserSession getSession(String sessionId) {
         var request = GetSessionRequest.newBuilder().setSessionId(sessionId).build();
         return part(SessionServiceGrpc.getGetSessionMethod(), request, "session",
-                GetSessionResponse::hasSession, GetSessionResponse::getSession);
+                GetSessionResponse::hasSession, answer -> Login.withoutToken(answer.getSession()));
     }
 
     /** Sessions, newest first: the own ones or, for super-users, those of a user or of everybody. */
@@ -67,7 +67,7 @@ public final class Subject {
         return part(SessionServiceGrpc.getRenewSessionMethod(), request, "session or new token",
                 answer -> answer.hasSession() && !(rotate && answer.getUst().isEmpty()),
                 answer -> new Renewal(
-                        answer.getSession(),
+                        Login.withoutToken(answer.getSession()),
                         Optional.of(answer.getUst()).filter(token -> !token.isEmpty()).map(Ust::of),
                         answer.hasGraceTime() ? Optional.of(instant(answer.getGraceTime())) : Optional.empty()));
     }

@@ -31,7 +31,7 @@ public final class Subject {
 
     // ---------------------------------------------------------------- sessions
 
-    /** The own session. */
+    /** The own session; without {@code session_auth}, which is the token. */
     public UserSession currentSession() {
         return getSession("");
     }

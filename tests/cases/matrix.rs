@@ -114,16 +114,16 @@ impl Matrix {
 fn main() -> ExitCode {
     let matrix = Matrix::read(Arguments::parse());
     println!("{}\n", matrix.table());
-    let not_run = matrix.not_passed(Some(Outcome::NotRun));
-    let bad = [
+    let told = [
+        ("cannot be run", matrix.not_passed(Some(Outcome::NotRun))),
         ("failed", matrix.not_passed(Some(Outcome::Failed))),
         ("not reported", matrix.not_passed(None)),
         ("reported, and unknown here", matrix.unknown()),
     ];
-    let all = [("cannot be run", &not_run), (bad[0].0, &bad[0].1), (bad[1].0, &bad[1].1), (bad[2].0, &bad[2].1)];
-    for (what, names) in all.into_iter().filter(|(_, names)| !names.is_empty()) {
+    for (what, names) in told.iter().filter(|(_, names)| !names.is_empty()) {
         println!("{what}: {}\n  {}", names.len(), names.join("\n  "));
     }
+    let [(_, not_run), bad @ ..] = &told;
     let languages = matrix.languages.len();
     println!("{languages} languages, {} cases, {} not run", matrix.cases.len(), not_run.len());
     if bad.iter().all(|(_, names)| names.is_empty()) && !matrix.cases.is_empty() {

@@ -55,6 +55,7 @@ pub struct Step {
 }
 
 /// What must come back.
+#[expect(clippy::option_option, reason = "`null` says that it is not there; a key that is not there says nothing")]
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -71,7 +72,7 @@ pub struct Expect {
     pub items: Option<usize>,
 }
 
-/// A key that is there and `null` is another thing than one that is not there.
+#[expect(clippy::option_option, reason = "see `Expect`")]
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

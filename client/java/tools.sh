@@ -7,7 +7,12 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; elif have sudo; then sudo "$@"; else return 1; fi
 }
 
+# And says so where buf, which comes from elsewhere, is missing.
 install_java() {
+    if ! have buf; then
+        echo "buf is not there: tests/run installs it, and so does npm install --global @bufbuild/buf" >&2
+        return 1
+    fi
     if have javac && have mvn; then return; fi
     local install=(env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
         openjdk-17-jdk-headless maven)

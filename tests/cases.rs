@@ -10,7 +10,7 @@ mod wire;
 
 use std::path::PathBuf;
 
-use lanyard_tests::support::cases::{Case, Expect, Step, Via, read};
+use lanyard_tests::support::cases::{Case, Step, Via, read};
 use lanyard_tests::support::repository_file;
 use lanyard_tests::support::server::run;
 

@@ -39,6 +39,7 @@ mod secrecy;
 mod session;
 mod stopping;
 mod store;
+mod strangers;
 mod throttle;
 mod tls;
 mod totp;

@@ -67,7 +67,7 @@ impl Matrix {
     /// One row for each file, and their sum.
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
         table.set_header(std::iter::once("cases").chain(self.languages.iter().map(String::as_str)));
         let files: BTreeSet<&str> = self.cases.iter().map(|case| case.file.as_str()).collect();
         for file in &files {

@@ -101,7 +101,9 @@ fn check(expect: &Expect, given: Result<Given, Error>, id: &str) -> Result<(), S
     match (given, expect) {
         (Given::Verified(found), Expect { verified: Some(wanted), .. }) if found == *wanted => Ok(()),
         (Given::Items(found), Expect { items: Some(wanted), .. }) if found == *wanted => Ok(()),
-        (Given::Session(found), Expect { message: Some(wanted), .. }) => pattern::check(wanted, Some(&found), "message"),
+        (Given::Session(found), Expect { message: Some(wanted), .. }) => {
+            pattern::check(wanted, Some(&found), "message")
+        }
         (Given::Verified(found), _) => Err(format!("verified: is {found}")),
         (Given::Items(found), _) => Err(format!("items: there were {found}")),
         (Given::Session(found), _) => Err(format!("it was answered: {found}")),

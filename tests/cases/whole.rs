@@ -101,7 +101,9 @@ fn every_variable_of_the_server_is_described_and_used() {
     let server = CaseServer::start();
     for name in server.variables.names() {
         assert!(readme.contains(&format!("`{name}`")), "README.md does not describe {name}");
-        let is_used = [format!("${{{name}}}"), format!("${{totp:{name}}}")].iter().any(|place| cases.contains(place));
-        assert!(is_used || readme.contains(&format!("`${{{name}}}`")) || name == "descriptor_file", "{name}: unused");
+        let places = [format!("${{{name}}}"), format!("${{totp:{name}}}")];
+        // What runners put in by themselves stands in the format.
+        let is_used = places.iter().any(|place| cases.contains(place) || readme.contains(place));
+        assert!(is_used || name == "descriptor_file", "no case uses {name}");
     }
 }

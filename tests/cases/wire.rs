@@ -64,7 +64,8 @@ impl Wire {
         };
         let wanted = step.expect.messages.as_ref().map(Vec::len).filter(|count| *count > 0);
         let came = call.make(wanted).await;
-        let answers: Vec<Value> = came.messages.iter().map(|bytes| read(method.as_ref(), bytes)).collect::<Result<_, _>>()?;
+        let answers: Vec<Value> =
+            came.messages.iter().map(|bytes| read(method.as_ref(), bytes)).collect::<Result<_, _>>()?;
         let answer = if step.requests.is_some() { Value::Array(answers) } else { single(answers, came.code())? };
         check(&step.expect, &came, &answer, sent.as_deref())?;
         Ok(answer)
@@ -183,8 +184,12 @@ impl Call {
 
 /// tonic's own timer says CANCELLED where gRPC says DEADLINE_EXCEEDED.
 fn timed_out(status: Status) -> Status {
-    let by_timer = std::error::Error::source(&status).is_some_and(<dyn std::error::Error>::is::<tonic::TimeoutExpired>);
-    if by_timer { Status::deadline_exceeded(status.message()) } else { status }
+    let mut sources = std::iter::successors(std::error::Error::source(&status), |error| error.source());
+    if sources.any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>) {
+        Status::deadline_exceeded(status.message())
+    } else {
+        status
+    }
 }
 
 impl Came {

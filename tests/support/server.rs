@@ -264,7 +264,8 @@ impl TestServer {
     /// If that fails.
     pub async fn certified_caller(&self, name: &str, spiffe_id: &str, grants: Grants) {
         let spiffe_id = Some(spiffe_id.to_owned());
-        let caller = CallerToCreate { spiffe_id, grants, flags: Flags::default(), key_lifetime: None, ..all_powerful(name) };
+        let caller =
+            CallerToCreate { spiffe_id, grants, flags: Flags::default(), key_lifetime: None, ..all_powerful(name) };
         let context = operator(&self.config, self.clock.now());
         let made = self.within(|app| async move { app.create_caller(&context, caller).await }).await;
         assert!(made.expect("the caller can be made").1.is_none(), "it has no key");

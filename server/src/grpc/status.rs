@@ -127,11 +127,20 @@ pub(super) fn complete(
     }
 }
 
-/// Completes trailers after a message: what fails there is our encoding.
+/// Completes the trailers of a stream, or those after a message, where what fails is our encoding.
 pub(super) fn complete_trailers(correlation_id: &CorrelationId, method: &str, trailers: &mut HeaderMap) {
-    let failed = trailers.get(GRPC_STATUS).is_some_and(|code| Code::from_bytes(code.as_bytes()) != Code::Ok);
-    if failed && !trailers.contains_key(STATUS_DETAILS) {
-        write_error(&Error::internal("the answer could not be encoded"), correlation_id, method, trailers);
+    let code = trailers.get(GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    if code == Code::Ok || trailers.contains_key(STATUS_DETAILS) {
+        return;
+    }
+    match code {
+        // Reflection, asked about what is not here.
+        Code::NotFound | Code::InvalidArgument => {
+            write_plain(code, ErrorReason::InvalidField, "no such symbol", correlation_id, trailers);
+        }
+        _ => {
+            write_error(&Error::internal("the answer could not be encoded"), correlation_id, method, trailers);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use crate::contract::{Contract, FUTURE_MESSAGE, FUTURE_NUMBER, FUTURE_TEXT};
 

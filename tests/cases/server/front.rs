@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
-use h2::{RecvStream, Reason};
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use lanyard_proto::CORRELATION_ID_HEADER;
 use lanyard_tests::support::raw::{Answered, Connection, Outcome, framed};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use lanyard_client::Subject;
 use lanyard_client::v1::definition_ref::Definition as ByNumber;
 use lanyard_client::v1::{AttributeToSet, SetAttributesRequest};
-use lanyard_client::Subject;
 use lanyard_server::app::caller::{Apps, Grant};
 use lanyard_server::app::callers::CallerToCreate;
 use lanyard_server::clock::Clock;
@@ -13,7 +13,7 @@ use lanyard_server::config::{App, Config, QuotaPolicy};
 use lanyard_tests::support::external::{Defined, Kinds};
 use lanyard_tests::support::free_address;
 use lanyard_tests::support::principal::{AUDIENCE, ISSUER, definition, url};
-use lanyard_tests::support::server::{Database, Person, TestServer, all_powerful};
+use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::signing::Signer;
 use serde_json::json;
 
@@ -94,7 +94,8 @@ async fn links(server: &TestServer, root: &Subject, variables: &mut Variables) {
     let defined = join_all(names.iter().map(|name| server.add_definition(name))).await;
     let linked = defined.iter().map(|auth_id| root.create_linked_auth(&many.user_id, ByNumber::AuthId(*auth_id)));
     join_all(linked).await.into_iter().for_each(|link| drop(link.expect("it can be linked")));
-    person(server, variables, &many).await;
+    variables.set("many_user_id", &many.user_id);
+    variables.set("many_ust", server.log_in(&many).await.ust.expose());
 }
 
 async fn attributes(server: &TestServer, variables: &mut Variables) {
@@ -110,12 +111,7 @@ async fn attributes(server: &TestServer, variables: &mut Variables) {
         user.call(request).await.expect("there is room");
     }
     variables.set("text_16k", value);
-    person(server, variables, &full).await;
-}
-
-async fn person(server: &TestServer, variables: &mut Variables, person: &Person) {
-    variables.set(format!("{}_user_id", person.username), &person.user_id);
-    variables.set(format!("{}_ust", person.username), server.log_in(person).await.ust.expose());
+    variables.set("full_ust", server.log_in(&full).await.ust.expose());
 }
 
 /// JSON web tokens: one that is good, and one whose keys are where nobody answers.

@@ -59,11 +59,7 @@ pub(crate) async fn start(variables: &mut Variables, people: &TestServer) -> Tro
     tell(variables, "away", &away).await;
     away.within(|app| async move { app.store().close().await }).await.expect("it can be closed");
 
-    Trouble {
-        _calls: [of_caller, of_server],
-        _lock: lock,
-        _servers: vec![overloaded, slow, broken, contended, away],
-    }
+    Trouble { _calls: [of_caller, of_server], _lock: lock, _servers: vec![overloaded, slow, broken, contended, away] }
 }
 
 async fn server(change: impl FnOnce(&mut Config)) -> TestServer {

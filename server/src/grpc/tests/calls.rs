@@ -1,5 +1,7 @@
 //! One call: its correlation ID, its refusals, its deadline.
 
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+
 use super::*;
 
 #[tokio::test]
@@ -168,6 +170,8 @@ async fn health_and_reflection_need_no_key() {
         let text = String::from_utf8_lossy(&listed.body).into_owned();
         assert_eq!(listed.code(), Code::Ok, "{version}");
         assert!(text.contains("lanyard.v1.SessionService") && text.contains("grpc.health.v1.Health"), "{text}");
+        let unknown = client.call(&reflection(version), &[], symbol("lanyard.v1.Nothing")).await;
+        assert_eq!((unknown.code(), unknown.reason().as_str()), (Code::NotFound, "INVALID_FIELD"), "{version}");
     }
 }
 
@@ -182,9 +186,16 @@ fn reflection(version: &str) -> String {
     format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
 }
 
-/// `list_services: "*"`; both versions have the same messages.
 fn list_services() -> Bytes {
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-    let message_request = Some(MessageRequest::ListServices("*".to_owned()));
+    reflection_request(MessageRequest::ListServices("*".to_owned()))
+}
+
+fn symbol(name: &str) -> Bytes {
+    reflection_request(MessageRequest::FileContainingSymbol(name.to_owned()))
+}
+
+/// Both versions have the same messages.
+fn reflection_request(message_request: MessageRequest) -> Bytes {
+    let message_request = Some(message_request);
     frame(&tonic_reflection::pb::v1::ServerReflectionRequest { host: String::new(), message_request })
 }

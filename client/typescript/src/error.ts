@@ -6,6 +6,7 @@ import type * as Grpc from "@grpc/grpc-js";
 import { CORRELATION_ID_HEADER, isCorrelationId } from "./correlation.js";
 import {
   BadRequestSchema,
+  type ErrorInfo,
   ErrorInfoSchema,
   RequestInfoSchema,
   RetryInfoSchema,
@@ -35,6 +36,7 @@ export interface Failure {
   readonly reason?: ErrorReason;
   readonly fieldViolations?: readonly FieldViolation[];
   readonly retryAfterMs?: number | undefined;
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -55,6 +57,8 @@ export class LanyardError extends Error {
   readonly fieldViolations: readonly FieldViolation[];
   /** How long the server asks to wait before trying again, in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** What else there is to know about the reason; the contract says what, where there is something. */
+  readonly metadata: Readonly<Record<string, string>>;
 
   constructor(failure: Failure) {
     super(messageOf(failure));
@@ -64,6 +68,7 @@ export class LanyardError extends Error {
     this.correlationId = failure.correlationId;
     this.fieldViolations = failure.fieldViolations ?? [];
     this.retryAfterMs = failure.retryAfterMs;
+    this.metadata = failure.metadata ?? {};
   }
 
   /** The acting user's token is not good: they must log in again. */
@@ -85,17 +90,17 @@ export class LanyardError extends Error {
 /** The error of a call that ended with this status; `sent` is the correlation ID that it was sent with. */
 export function errorOfStatus(status: Grpc.StatusObject, sent: string): LanyardError {
   const details = detailsOf(status.metadata);
+  const info = find(details, ErrorInfoSchema);
   const retryDelay = find(details, RetryInfoSchema)?.retryDelay;
+  const violations = find(details, BadRequestSchema)?.fieldViolations ?? [];
   return new LanyardError({
     code: status.code,
     details: status.details,
-    reason: reasonOf(status.code, details),
+    reason: reasonOf(status.code, info),
     correlationId: correlationIdOf(status.metadata, details) ?? sent,
-    fieldViolations: (find(details, BadRequestSchema)?.fieldViolations ?? []).map(({ field, description }) => ({
-      field,
-      description,
-    })),
+    fieldViolations: violations.map(({ field, description }) => ({ field, description })),
     retryAfterMs: retryDelay && durationMs(retryDelay),
+    metadata: info?.domain === DOMAIN ? info.metadata : {},
   });
 }
 
@@ -136,8 +141,7 @@ function find<D extends DescMessage>(details: readonly Any[], schema: D): Messag
 }
 
 /** Only what Lanyard itself says is a reason of Lanyard; a proxy may send an `ErrorInfo` of its own. */
-function reasonOf(code: Code, details: readonly Any[]): ErrorReason {
-  const info = find(details, ErrorInfoSchema);
+function reasonOf(code: Code, info: ErrorInfo | undefined): ErrorReason {
   if (info?.domain === DOMAIN) {
     const reason: unknown = ErrorReason[info.reason as keyof typeof ErrorReason];
     return typeof reason === "number" ? reason : ErrorReason.UNSPECIFIED;

@@ -1,5 +1,6 @@
 // How a client comes to be.
 
+import { X509Certificate } from "node:crypto";
 import { format } from "node:util";
 import type * as Grpc from "@grpc/grpc-js";
 import { grpc, require } from "./grpc.js";
@@ -109,6 +110,10 @@ function parse(endpoint: string): { isSecure: boolean; target: string } {
 function tlsCredentials({ ca, certificate, privateKey }: TlsOptions): Grpc.ChannelCredentials {
   const [root, key, chain] = [ca, privateKey, certificate].map((pem) => (pem === undefined ? null : Buffer.from(pem)));
   try {
+    if (root) {
+      // A text that holds none would otherwise be an authority that nobody has.
+      new X509Certificate(root);
+    }
     return grpc.credentials.createSsl(root, key, chain);
   } catch (cause) {
     throw new ConfigurationError("the TLS settings cannot be used", { cause });

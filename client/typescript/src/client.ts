@@ -172,6 +172,14 @@ export class LanyardClient {
     return this.createSession({ case: "jwt", value: { token: exposed(token) } });
   }
 
+  /**
+   * Logs in the user who has this name on a platform, with the password there. For a code or a unique name see
+   * {@link createSession}.
+   */
+  async logInPlatform(platform: string, username: string, password: Secret | string): Promise<Login> {
+    return this.createSession({ case: "platform", value: { platform, username, password: exposed(password) } });
+  }
+
   /** Logs a user in. */
   async createSession(credential: Credential): Promise<Login> {
     return this.callFor(

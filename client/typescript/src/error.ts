@@ -81,6 +81,12 @@ export class LanyardError extends Error {
     return this.code === Code.NOT_FOUND;
   }
 
+  /** The number that a platform gives its error, where the call failed for one. */
+  get upstreamCode(): number | undefined {
+    const code = Number(this.metadata["upstream_code"]);
+    return Number.isSafeInteger(code) ? code : undefined;
+  }
+
   /** The server could not be reached or cannot answer now. It says nothing about any session. */
   get isUnavailable(): boolean {
     return this.code === Code.UNAVAILABLE;

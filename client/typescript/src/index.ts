@@ -53,6 +53,7 @@ export type {
   DefinitionChange,
   LinkChange,
   LinkProof,
+  PlatformAuth,
   Renewal,
   RevokeTarget,
   Subject,
@@ -60,5 +61,5 @@ export type {
   UserChange,
 } from "./subject.js";
 export * as v1 from "./v1.js";
-export { ApprovalStatus, AuthType, ErrorReason, InactiveReason, RevokeReason, Role } from "./v1.js";
+export { ApprovalStatus, AuthType, ErrorReason, InactiveReason, PlatformAuthScheme, RevokeReason, Role } from "./v1.js";
 export { type Cases, InactiveSessionError, type Verdict, VerifiedSession } from "./verdict.js";

@@ -1,7 +1,7 @@
 // The client on behalf of a user.
 
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { durationMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { DefinitionKey, LanyardClient } from "./client.js";
 import { type Page, Pages } from "./page.js";
 import type { Acting, AnswerOf, RequestOf, Rpc } from "./rpc.js";
@@ -16,6 +16,8 @@ import {
   type LinkedAuth,
   LinkedAuthService,
   type LockUserResponse,
+  type PlatformAuthScheme,
+  type PlatformSettings,
   type RejectUserResponse,
   type RotateDefinitionSecretResponse,
   SessionService,
@@ -32,6 +34,21 @@ export interface Renewal {
   readonly ust: Ust | undefined;
   /** Until when the old token keeps working; only with a new one. */
   readonly graceTime: Timestamp | undefined;
+}
+
+/** The credential of a platform, and what there is to know for calling it. */
+export interface PlatformAuth {
+  /** The whole value of the header `Authorization`. For calls to `micetroUrl` only; never to be stored, logged or passed on. */
+  readonly micetroAuth: Secret;
+  readonly scheme: PlatformAuthScheme;
+  /** The base URL. */
+  readonly micetroUrl: string;
+  /** The name of the platform. */
+  readonly platform: string;
+  /** How long it may be used before it is asked for again, in milliseconds. */
+  readonly validForMs: number;
+  /** How the platform is to be called. */
+  readonly settings: PlatformSettings | undefined;
 }
 
 /** A user after a change that ends sessions. */
@@ -122,6 +139,20 @@ export class Subject {
       ({ session, ust, graceTime }) =>
         session && (ust || !rotate) ? { session, ust: ust ? new Ust(ust) : undefined, graceTime } : undefined,
     );
+  }
+
+  /**
+   * The credential with which the platform of the session is called. The calling service needs a grant for it, and each
+   * time is written to the audit trail. Ask again after `validForMs`; with `refused` after the platform answered 401 to it.
+   */
+  async getPlatformAuth({ refused = false } = {}): Promise<PlatformAuth> {
+    return this.#callFor(SessionService.method.getPlatformAuth, { refused }, "credential", (answer) => {
+      const { micetroAuth, scheme, micetroUrl, platform, validFor, settings } = answer;
+      const validForMs = validFor ? durationMs(validFor) : 0;
+      return micetroAuth
+        ? { micetroAuth: new Secret(micetroAuth), scheme, micetroUrl, platform, validForMs, settings }
+        : undefined;
+    });
   }
 
   /** Ends the own session. True if it was live. */

@@ -64,6 +64,7 @@ test("everything that a refusal says is decoded", async (t) => {
   assert.deepEqual(error.fieldViolations, [{ field: "user.username", description: "must not be empty" }]);
   assert.equal(error.retryAfterMs, 250);
   assert.deepEqual(error.metadata, { upstream_code: "7" });
+  assert.equal(error.upstreamCode, 7);
   assert.equal(
     error.message,
     "a field is not good (INVALID_FIELD, user.username: must not be empty, correlation ID server-id)",
@@ -75,6 +76,7 @@ test("a reason of another domain, of the future or of nowhere is unspecified", a
     const error = await errorOf(t, status(Code.UNAUTHENTICATED, "no", detail));
     assert.equal(error.reason, ErrorReason.UNSPECIFIED);
     assert.match(error.message, /^no \(UNAUTHENTICATED, /);
+    assert.equal(error.upstreamCode, undefined);
   }
 });
 

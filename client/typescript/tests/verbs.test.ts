@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { Code, create, LanyardError, v1 } from "@lanyard/client";
 import { type ListSessions, page } from "./support/answers.js";
 import { startFake, unavailable } from "./support/fake.js";
@@ -112,4 +113,24 @@ test("numbers of 64 bits come whole", async (t) => {
   assert.equal(link?.authId, authId);
   const [user] = await lanyard.lookupLinkedAuth([{ case: "authId", value: authId }]);
   assert.equal(user?.authId, authId);
+});
+
+test("the credential of a platform is handed out and does not print", async (t) => {
+  const fake = await startFake(t, ({ method }) =>
+    method === "createSession"
+      ? create(v1.CreateSessionResponseSchema, { ust: "lyu1_new", session: { sessionAuth: "lyu1_new" } })
+      : create(v1.GetPlatformAuthResponseSchema, {
+          micetroAuth: "Bearer of-micetro",
+          micetroUrl: "https://micetro.example",
+          validFor: { seconds: 60n },
+        }),
+  );
+  const lanyard = fake.client();
+  const { ust, session } = await lanyard.logInPlatform("lab", "alice", "password");
+  const platform = await lanyard.onBehalfOf(ust).getPlatformAuth({ refused: true });
+  assert.equal(platform.micetroAuth.expose(), "Bearer of-micetro");
+  assert.equal(platform.validForMs, 60_000);
+  assert.equal(fake.request<v1.GetPlatformAuthRequest>(1).refused, true);
+  assert.equal(session.sessionAuth, "lyu1_new");
+  assert.doesNotMatch(inspect([platform, session], { depth: 9 }), /of-micetro|lyu1/);
 });

@@ -39,10 +39,11 @@ async function ask(next: string, authorization = ""): Promise<unknown> {
   return answer.json();
 }
 
-const listen = new URL(`http://${LISTEN}`);
-app.listen(Number(listen.port || 80), listen.hostname, (problem) => {
+const { hostname, port } = new URL(`http://${LISTEN}`);
+const server = app.listen(Number(port || 80), hostname, (problem) => {
   if (problem) {
     throw problem;
   }
-  console.log(`listening on ${listen.host}`);
+  const address = server.address();
+  console.log(`listening on ${hostname}:${typeof address === "object" ? address?.port : port}`);
 });

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file lanyard/v1/session.proto.
  */
 export const file_lanyard_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChhsYW55YXJkL3YxL3Nlc3Npb24ucHJvdG8SCmxhbnlhcmQudjEiWgoHV2FybmluZxIlCgRraW5kGAEgASgOMhcubGFueWFyZC52MS5XYXJuaW5nS2luZBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKEBQoLVXNlclNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhAKCHVzZXJuYW1lGAMgASgJEh8KBXJvbGVzGAQgAygOMhAubGFueWFyZC52MS5Sb2xlEicKCWF1dGhfdHlwZRgFIAEoDjIULmxhbnlhcmQudjEuQXV0aFR5cGUSJwoFc3RhdGUYBiABKA4yGC5sYW55YXJkLnYxLlNlc3Npb25TdGF0ZRIvCg1yZXZva2VfcmVhc29uGAcgASgOMhgubGFueWFyZC52MS5SZXZva2VSZWFzb24SFgoObG9nZ2VyX2NvbnRleHQYCCABKAkSEwoLY3VycmVudF9hcHAYCSABKAkSEwoLcmVtb3RlX2FkZHIYCiABKAkSEgoKdXNlcl9hZ2VudBgLIAEoCRIxCg1jcmVhdGlvbl90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBsYXN0X2FjdGl2ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUYWJzb2x1dGVfZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5yb3RhdGlvbl9jb3VudBgRIAEoDRIPCgdhdXRoX2lkGBIgASgDEhYKDmF1dGhfcHJpbmNpcGFsGBMgASgJInAKElBhc3N3b3JkQ3JlZGVudGlhbBIQCgh1c2VybmFtZRgBIAEoCRIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhYKCXRvdHBfY29kZRgDIAEoCUIDgAEBEhkKDG5ld19wYXNzd29yZBgEIAEoCUIDgAEBIjwKE0Jhc2ljQXV0aENyZWRlbnRpYWwSEAoIdXNlcm5hbWUYASABKAkSEwoGc2VjcmV0GAIgASgJQgOAAQEiOwoNSnd0Q3JlZGVudGlhbBISCgV0b2tlbhgBIAEoCUIDgAEBEhYKCXRvdHBfY29kZRgCIAEoCUIDgAEBIuEBChRDcmVhdGVTZXNzaW9uUmVxdWVzdBImCgZjbGllbnQYASABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SMgoIcGFzc3dvcmQYAiABKAsyHi5sYW55YXJkLnYxLlBhc3N3b3JkQ3JlZGVudGlhbEgAEjUKCmJhc2ljX2F1dGgYAyABKAsyHy5sYW55YXJkLnYxLkJhc2ljQXV0aENyZWRlbnRpYWxIABIoCgNqd3QYBCABKAsyGS5sYW55YXJkLnYxLkp3dENyZWRlbnRpYWxIAEIMCgpjcmVkZW50aWFsInoKFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIQCgN1c3QYASABKAlCA4ABARIoCgdzZXNzaW9uGAIgASgLMhcubGFueWFyZC52MS5Vc2VyU2Vzc2lvbhIlCgh3YXJuaW5ncxgDIAMoCzITLmxhbnlhcmQudjEuV2FybmluZyJeChRWZXJpZnlTZXNzaW9uUmVxdWVzdBIQCgN1c3QYASABKAlCA4ABARImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SDAoEcGVlaxgDIAEoCCKxAQoVVmVyaWZ5U2Vzc2lvblJlc3BvbnNlEi4KB3Nlc3Npb24YASABKAsyGy5sYW55YXJkLnYxLlZlcmlmaWVkU2Vzc2lvbkgAEi8KCGluYWN0aXZlGAIgASgLMhsubGFueWFyZC52MS5JbmFjdGl2ZVNlc3Npb25IABIsCgljYWNoZV9mb3IYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCQoHdmVyZGljdCKXAgoPVmVyaWZpZWRTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIQCgh1c2VybmFtZRgDIAEoCRIfCgVyb2xlcxgEIAMoDjIQLmxhbnlhcmQudjEuUm9sZRInCglhdXRoX3R5cGUYBSABKA4yFC5sYW55YXJkLnYxLkF1dGhUeXBlEhMKC2N1cnJlbnRfYXBwGAYgASgJEjQKEGlkbGVfZXhwaXJlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKFGFic29sdXRlX2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJuCg9JbmFjdGl2ZVNlc3Npb24SKgoGcmVhc29uGAEgASgOMhoubGFueWFyZC52MS5JbmFjdGl2ZVJlYXNvbhIvCg1yZXZva2VfcmVhc29uGAIgASgOMhgubGFueWFyZC52MS5SZXZva2VSZWFzb24iSwoPU2Vzc2lvblRvVmVyaWZ5EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbyKBAQoaQmF0Y2hWZXJpZnlTZXNzaW9uc1JlcXVlc3QSLQoIc2Vzc2lvbnMYASADKAsyGy5sYW55YXJkLnYxLlNlc3Npb25Ub1ZlcmlmeRImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SDAoEcGVlaxgDIAEoCCJSChtCYXRjaFZlcmlmeVNlc3Npb25zUmVzcG9uc2USMwoIdmVyZGljdHMYASADKAsyIS5sYW55YXJkLnYxLlZlcmlmeVNlc3Npb25SZXNwb25zZSJhChFHZXRTZXNzaW9uUmVxdWVzdBIQCgN1c3QYASABKAlCA4ABARImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SEgoKc2Vzc2lvbl9pZBgDIAEoCSI+ChJHZXRTZXNzaW9uUmVzcG9uc2USKAoHc2Vzc2lvbhgBIAEoCzIXLmxhbnlhcmQudjEuVXNlclNlc3Npb24i+QEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSEAoDdXN0GAEgASgJQgOAAQESJgoGY2xpZW50GAIgASgLMhYubGFueWFyZC52MS5DbGllbnRJbmZvEg8KB3VzZXJfaWQYAyABKAkSEQoJYWxsX3VzZXJzGAQgASgIEicKBXN0YXRlGAUgASgOMhgubGFueWFyZC52MS5TZXNzaW9uU3RhdGUSCwoDYXBwGAYgASgJEicKCWF1dGhfdHlwZRgHIAEoDjIULmxhbnlhcmQudjEuQXV0aFR5cGUSEQoJcGFnZV9zaXplGAggASgFEhIKCnBhZ2VfdG9rZW4YCSABKAkiWgoUTGlzdFNlc3Npb25zUmVzcG9uc2USKQoIc2Vzc2lvbnMYASADKAsyFy5sYW55YXJkLnYxLlVzZXJTZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJfChNSZW5ld1Nlc3Npb25SZXF1ZXN0EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbxIOCgZyb3RhdGUYAyABKAgiggEKFFJlbmV3U2Vzc2lvblJlc3BvbnNlEigKB3Nlc3Npb24YASABKAsyFy5sYW55YXJkLnYxLlVzZXJTZXNzaW9uEhAKA3VzdBgCIAEoCUIDgAEBEi4KCmdyYWNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImQKFFJldm9rZVNlc3Npb25SZXF1ZXN0EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbxISCgpzZXNzaW9uX2lkGAMgASgJIigKFVJldm9rZVNlc3Npb25SZXNwb25zZRIPCgdyZXZva2VkGAEgASgIIroBChVSZXZva2VTZXNzaW9uc1JlcXVlc3QSEAoDdXN0GAEgASgJQgOAAQESJgoGY2xpZW50GAIgASgLMhYubGFueWFyZC52MS5DbGllbnRJbmZvEhEKB3VzZXJfaWQYAyABKAlIABINCgNhcHAYBCABKAlIABISCghldmVyeW9uZRgFIAEoCEgAEhEKB2F1dGhfaWQYByABKANIABIUCgxrZWVwX2N1cnJlbnQYBiABKAhCCAoGdGFyZ2V0Ii8KFlJldm9rZVNlc3Npb25zUmVzcG9uc2USFQoNcmV2b2tlZF9jb3VudBgBIAEoBCpqCghBdXRoVHlwZRIZChVBVVRIX1RZUEVfVU5TUEVDSUZJRUQQABIWChJBVVRIX1RZUEVfUEFTU1dPUkQQARIYChRBVVRIX1RZUEVfQkFTSUNfQVVUSBACEhEKDUFVVEhfVFlQRV9KV1QQAypDCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIQCgxST0xFX1JFR1VMQVIQARITCg9ST0xFX1NVUEVSX1VTRVIQAip9CgxTZXNzaW9uU3RhdGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFU1NJT05fU1RBVEVfQUNUSVZFEAESGQoVU0VTU0lPTl9TVEFURV9FWFBJUkVEEAISGQoVU0VTU0lPTl9TVEFURV9SRVZPS0VEEAMq9QMKDFJldm9rZVJlYXNvbhIdChlSRVZPS0VfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUUkVWT0tFX1JFQVNPTl9MT0dPVVQQARIfChtSRVZPS0VfUkVBU09OX0FETUlOSVNUUkFUT1IQAhIiCh5SRVZPS0VfUkVBU09OX1BBU1NXT1JEX0NIQU5HRUQQAxIdChlSRVZPS0VfUkVBU09OX1VTRVJfTE9DS0VEEAQSHwobUkVWT0tFX1JFQVNPTl9VU0VSX1JFSkVDVEVEEAUSHgoaUkVWT0tFX1JFQVNPTl9VU0VSX0RFTEVURUQQBhIXChNSRVZPS0VfUkVBU09OX1FVT1RBEAcSHgoaUkVWT0tFX1JFQVNPTl9UT0tFTl9SRVVTRUQQCBIeChpSRVZPS0VfUkVBU09OX1RPVFBfQ0hBTkdFRBAJEh8KG1JFVk9LRV9SRUFTT05fTElOS19JTkFDVElWRRAKEh4KGlJFVk9LRV9SRUFTT05fTElOS19ERUxFVEVEEAsSJQohUkVWT0tFX1JFQVNPTl9ERUZJTklUSU9OX0lOQUNUSVZFEAwSJAogUkVWT0tFX1JFQVNPTl9ERUZJTklUSU9OX0RFTEVURUQQDRIgChxSRVZPS0VfUkVBU09OX1NFQ1JFVF9ST1RBVEVEEA4qvgIKDkluYWN0aXZlUmVhc29uEh8KG0lOQUNUSVZFX1JFQVNPTl9VTlNQRUNJRklFRBAAEh0KGUlOQUNUSVZFX1JFQVNPTl9NQUxGT1JNRUQQARIbChdJTkFDVElWRV9SRUFTT05fVU5LTk9XThACEiAKHElOQUNUSVZFX1JFQVNPTl9JRExFX0VYUElSRUQQAxIkCiBJTkFDVElWRV9SRUFTT05fQUJTT0xVVEVfRVhQSVJFRBAEEhsKF0lOQUNUSVZFX1JFQVNPTl9SRVZPS0VEEAUSGwoXSU5BQ1RJVkVfUkVBU09OX1JPVEFURUQQBhIkCiBJTkFDVElWRV9SRUFTT05fQUREUkVTU19NSVNNQVRDSBAHEicKI0lOQUNUSVZFX1JFQVNPTl9BRERSRVNTX05PVF9BTExPV0VEEAgqUwoLV2FybmluZ0tpbmQSHAoYV0FSTklOR19LSU5EX1VOU1BFQ0lGSUVEEAASJgoiV0FSTklOR19LSU5EX1BBU1NXT1JEX0VYUElSRVNfU09PThABMuQFCg5TZXNzaW9uU2VydmljZRJUCg1DcmVhdGVTZXNzaW9uEiAubGFueWFyZC52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBohLmxhbnlhcmQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlElkKDVZlcmlmeVNlc3Npb24SIC5sYW55YXJkLnYxLlZlcmlmeVNlc3Npb25SZXF1ZXN0GiEubGFueWFyZC52MS5WZXJpZnlTZXNzaW9uUmVzcG9uc2UiA5ACARJrChNCYXRjaFZlcmlmeVNlc3Npb25zEiYubGFueWFyZC52MS5CYXRjaFZlcmlmeVNlc3Npb25zUmVxdWVzdBonLmxhbnlhcmQudjEuQmF0Y2hWZXJpZnlTZXNzaW9uc1Jlc3BvbnNlIgOQAgESUAoKR2V0U2Vzc2lvbhIdLmxhbnlhcmQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHi5sYW55YXJkLnYxLkdldFNlc3Npb25SZXNwb25zZSIDkAIBElYKDExpc3RTZXNzaW9ucxIfLmxhbnlhcmQudjEuTGlzdFNlc3Npb25zUmVxdWVzdBogLmxhbnlhcmQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiA5ACARJRCgxSZW5ld1Nlc3Npb24SHy5sYW55YXJkLnYxLlJlbmV3U2Vzc2lvblJlcXVlc3QaIC5sYW55YXJkLnYxLlJlbmV3U2Vzc2lvblJlc3BvbnNlElkKDVJldm9rZVNlc3Npb24SIC5sYW55YXJkLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GiEubGFueWFyZC52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiA5ACAhJcCg5SZXZva2VTZXNzaW9ucxIhLmxhbnlhcmQudjEuUmV2b2tlU2Vzc2lvbnNSZXF1ZXN0GiIubGFueWFyZC52MS5SZXZva2VTZXNzaW9uc1Jlc3BvbnNlIgOQAgJCTQoOZGV2LmxhbnlhcmQudjFQAVo5Z2l0aHViLmNvbS9sYW55YXJkL2xhbnlhcmQvY2xpZW50L2dvL2xhbnlhcmQvdjE7bGFueWFyZHYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_lanyard_v1_client_info]);
+  fileDesc("ChhsYW55YXJkL3YxL3Nlc3Npb24ucHJvdG8SCmxhbnlhcmQudjEiWgoHV2FybmluZxIlCgRraW5kGAEgASgOMhcubGFueWFyZC52MS5XYXJuaW5nS2luZBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKeBwoLVXNlclNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhAKCHVzZXJuYW1lGAMgASgJEh8KBXJvbGVzGAQgAygOMhAubGFueWFyZC52MS5Sb2xlEicKCWF1dGhfdHlwZRgFIAEoDjIULmxhbnlhcmQudjEuQXV0aFR5cGUSJwoFc3RhdGUYBiABKA4yGC5sYW55YXJkLnYxLlNlc3Npb25TdGF0ZRIvCg1yZXZva2VfcmVhc29uGAcgASgOMhgubGFueWFyZC52MS5SZXZva2VSZWFzb24SFgoObG9nZ2VyX2NvbnRleHQYCCABKAkSEwoLY3VycmVudF9hcHAYCSABKAkSEwoLcmVtb3RlX2FkZHIYCiABKAkSEgoKdXNlcl9hZ2VudBgLIAEoCRIxCg1jcmVhdGlvbl90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBsYXN0X2FjdGl2ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUYWJzb2x1dGVfZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5yb3RhdGlvbl9jb3VudBgRIAEoDRIPCgdhdXRoX2lkGBIgASgDEhYKDmF1dGhfcHJpbmNpcGFsGBMgASgJEhkKDHNlc3Npb25fYXV0aBgUIAEoCUIDgAEBEhAKCHBsYXRmb3JtGBUgASgJEhoKEmF1dGhlbnRpY2F0aW9uX3VybBgWIAEoCRIgChNhdXRoZW50aWNhdGlvbl9ob3N0GBcgASgJSACIAQESIwoWYXV0aGVudGljYXRpb25fdmVyc2lvbhgYIAEoCUgBiAEBEhsKE2lzX3JlcGxpY2F0aW9uX3VzZXIYGSABKAgSEwoLbWljZXRyb191cmwYGiABKAkSEwoLdW5pcXVlX25hbWUYGyABKAkSDgoGZ3JvdXBzGBwgAygJQhYKFF9hdXRoZW50aWNhdGlvbl9ob3N0QhkKF19hdXRoZW50aWNhdGlvbl92ZXJzaW9uInAKElBhc3N3b3JkQ3JlZGVudGlhbBIQCgh1c2VybmFtZRgBIAEoCRIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhYKCXRvdHBfY29kZRgDIAEoCUIDgAEBEhkKDG5ld19wYXNzd29yZBgEIAEoCUIDgAEBIjwKE0Jhc2ljQXV0aENyZWRlbnRpYWwSEAoIdXNlcm5hbWUYASABKAkSEwoGc2VjcmV0GAIgASgJQgOAAQEiOwoNSnd0Q3JlZGVudGlhbBISCgV0b2tlbhgBIAEoCUIDgAEBEhYKCXRvdHBfY29kZRgCIAEoCUIDgAEBInwKElBsYXRmb3JtQ3JlZGVudGlhbBIQCghwbGF0Zm9ybRgBIAEoCRIQCgh1c2VybmFtZRgCIAEoCRIVCghwYXNzd29yZBgDIAEoCUIDgAEBEhYKCXRvdHBfY29kZRgEIAEoCUIDgAEBEhMKC3VuaXF1ZV9uYW1lGAUgASgJIpUCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBImCgZjbGllbnQYASABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SMgoIcGFzc3dvcmQYAiABKAsyHi5sYW55YXJkLnYxLlBhc3N3b3JkQ3JlZGVudGlhbEgAEjUKCmJhc2ljX2F1dGgYAyABKAsyHy5sYW55YXJkLnYxLkJhc2ljQXV0aENyZWRlbnRpYWxIABIoCgNqd3QYBCABKAsyGS5sYW55YXJkLnYxLkp3dENyZWRlbnRpYWxIABIyCghwbGF0Zm9ybRgFIAEoCzIeLmxhbnlhcmQudjEuUGxhdGZvcm1DcmVkZW50aWFsSABCDAoKY3JlZGVudGlhbCJ6ChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USEAoDdXN0GAEgASgJQgOAAQESKAoHc2Vzc2lvbhgCIAEoCzIXLmxhbnlhcmQudjEuVXNlclNlc3Npb24SJQoId2FybmluZ3MYAyADKAsyEy5sYW55YXJkLnYxLldhcm5pbmciXgoUVmVyaWZ5U2Vzc2lvblJlcXVlc3QSEAoDdXN0GAEgASgJQgOAAQESJgoGY2xpZW50GAIgASgLMhYubGFueWFyZC52MS5DbGllbnRJbmZvEgwKBHBlZWsYAyABKAgisQEKFVZlcmlmeVNlc3Npb25SZXNwb25zZRIuCgdzZXNzaW9uGAEgASgLMhsubGFueWFyZC52MS5WZXJpZmllZFNlc3Npb25IABIvCghpbmFjdGl2ZRgCIAEoCzIbLmxhbnlhcmQudjEuSW5hY3RpdmVTZXNzaW9uSAASLAoJY2FjaGVfZm9yGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgkKB3ZlcmRpY3QilwIKD1ZlcmlmaWVkU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEAoIdXNlcm5hbWUYAyABKAkSHwoFcm9sZXMYBCADKA4yEC5sYW55YXJkLnYxLlJvbGUSJwoJYXV0aF90eXBlGAUgASgOMhQubGFueWFyZC52MS5BdXRoVHlwZRITCgtjdXJyZW50X2FwcBgGIAEoCRI0ChBpZGxlX2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChRhYnNvbHV0ZV9leHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAibgoPSW5hY3RpdmVTZXNzaW9uEioKBnJlYXNvbhgBIAEoDjIaLmxhbnlhcmQudjEuSW5hY3RpdmVSZWFzb24SLwoNcmV2b2tlX3JlYXNvbhgCIAEoDjIYLmxhbnlhcmQudjEuUmV2b2tlUmVhc29uIksKD1Nlc3Npb25Ub1ZlcmlmeRIQCgN1c3QYASABKAlCA4ABARImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8igQEKGkJhdGNoVmVyaWZ5U2Vzc2lvbnNSZXF1ZXN0Ei0KCHNlc3Npb25zGAEgAygLMhsubGFueWFyZC52MS5TZXNzaW9uVG9WZXJpZnkSJgoGY2xpZW50GAIgASgLMhYubGFueWFyZC52MS5DbGllbnRJbmZvEgwKBHBlZWsYAyABKAgiUgobQmF0Y2hWZXJpZnlTZXNzaW9uc1Jlc3BvbnNlEjMKCHZlcmRpY3RzGAEgAygLMiEubGFueWFyZC52MS5WZXJpZnlTZXNzaW9uUmVzcG9uc2UiYQoRR2V0U2Vzc2lvblJlcXVlc3QSEAoDdXN0GAEgASgJQgOAAQESJgoGY2xpZW50GAIgASgLMhYubGFueWFyZC52MS5DbGllbnRJbmZvEhIKCnNlc3Npb25faWQYAyABKAkiPgoSR2V0U2Vzc2lvblJlc3BvbnNlEigKB3Nlc3Npb24YASABKAsyFy5sYW55YXJkLnYxLlVzZXJTZXNzaW9uIosCChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbxIPCgd1c2VyX2lkGAMgASgJEhEKCWFsbF91c2VycxgEIAEoCBInCgVzdGF0ZRgFIAEoDjIYLmxhbnlhcmQudjEuU2Vzc2lvblN0YXRlEgsKA2FwcBgGIAEoCRInCglhdXRoX3R5cGUYByABKA4yFC5sYW55YXJkLnYxLkF1dGhUeXBlEhEKCXBhZ2Vfc2l6ZRgIIAEoBRISCgpwYWdlX3Rva2VuGAkgASgJEhAKCHBsYXRmb3JtGAogASgJIloKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEikKCHNlc3Npb25zGAEgAygLMhcubGFueWFyZC52MS5Vc2VyU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXwoTUmVuZXdTZXNzaW9uUmVxdWVzdBIQCgN1c3QYASABKAlCA4ABARImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SDgoGcm90YXRlGAMgASgIIoIBChRSZW5ld1Nlc3Npb25SZXNwb25zZRIoCgdzZXNzaW9uGAEgASgLMhcubGFueWFyZC52MS5Vc2VyU2Vzc2lvbhIQCgN1c3QYAiABKAlCA4ABARIuCgpncmFjZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJkChRSZXZva2VTZXNzaW9uUmVxdWVzdBIQCgN1c3QYASABKAlCA4ABARImCgZjbGllbnQYAiABKAsyFi5sYW55YXJkLnYxLkNsaWVudEluZm8SEgoKc2Vzc2lvbl9pZBgDIAEoCSIoChVSZXZva2VTZXNzaW9uUmVzcG9uc2USDwoHcmV2b2tlZBgBIAEoCCLOAQoVUmV2b2tlU2Vzc2lvbnNSZXF1ZXN0EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbxIRCgd1c2VyX2lkGAMgASgJSAASDQoDYXBwGAQgASgJSAASEgoIZXZlcnlvbmUYBSABKAhIABIRCgdhdXRoX2lkGAcgASgDSAASEgoIcGxhdGZvcm0YCCABKAlIABIUCgxrZWVwX2N1cnJlbnQYBiABKAhCCAoGdGFyZ2V0Ii8KFlJldm9rZVNlc3Npb25zUmVzcG9uc2USFQoNcmV2b2tlZF9jb3VudBgBIAEoBCJjChZHZXRQbGF0Zm9ybUF1dGhSZXF1ZXN0EhAKA3VzdBgBIAEoCUIDgAEBEiYKBmNsaWVudBgCIAEoCzIWLmxhbnlhcmQudjEuQ2xpZW50SW5mbxIPCgdyZWZ1c2VkGAMgASgIIukBChdHZXRQbGF0Zm9ybUF1dGhSZXNwb25zZRIZCgxtaWNldHJvX2F1dGgYASABKAlCA4ABARIuCgZzY2hlbWUYAiABKA4yHi5sYW55YXJkLnYxLlBsYXRmb3JtQXV0aFNjaGVtZRITCgttaWNldHJvX3VybBgDIAEoCRIQCghwbGF0Zm9ybRgEIAEoCRIsCgl2YWxpZF9mb3IYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoIc2V0dGluZ3MYBiABKAsyHC5sYW55YXJkLnYxLlBsYXRmb3JtU2V0dGluZ3MivQEKEFBsYXRmb3JtU2V0dGluZ3MSMgoPY29ubmVjdF90aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGgoSbWF4X3Jlc3BvbnNlX2J5dGVzGAMgASgEEhQKDG1heF9hdHRlbXB0cxgEIAEoDRIXCg9jYV9jZXJ0aWZpY2F0ZXMYBSABKAkqggEKCEF1dGhUeXBlEhkKFUFVVEhfVFlQRV9VTlNQRUNJRklFRBAAEhYKEkFVVEhfVFlQRV9QQVNTV09SRBABEhgKFEFVVEhfVFlQRV9CQVNJQ19BVVRIEAISEQoNQVVUSF9UWVBFX0pXVBADEhYKEkFVVEhfVFlQRV9QTEFURk9STRAEKnsKElBsYXRmb3JtQXV0aFNjaGVtZRIkCiBQTEFURk9STV9BVVRIX1NDSEVNRV9VTlNQRUNJRklFRBAAEh8KG1BMQVRGT1JNX0FVVEhfU0NIRU1FX0JFQVJFUhABEh4KGlBMQVRGT1JNX0FVVEhfU0NIRU1FX0JBU0lDEAIqQwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASEAoMUk9MRV9SRUdVTEFSEAESEwoPUk9MRV9TVVBFUl9VU0VSEAIqfQoMU2Vzc2lvblN0YXRlEh0KGVNFU1NJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTRVNTSU9OX1NUQVRFX0FDVElWRRABEhkKFVNFU1NJT05fU1RBVEVfRVhQSVJFRBACEhkKFVNFU1NJT05fU1RBVEVfUkVWT0tFRBADKr0ECgxSZXZva2VSZWFzb24SHQoZUkVWT0tFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFJFVk9LRV9SRUFTT05fTE9HT1VUEAESHwobUkVWT0tFX1JFQVNPTl9BRE1JTklTVFJBVE9SEAISIgoeUkVWT0tFX1JFQVNPTl9QQVNTV09SRF9DSEFOR0VEEAMSHQoZUkVWT0tFX1JFQVNPTl9VU0VSX0xPQ0tFRBAEEh8KG1JFVk9LRV9SRUFTT05fVVNFUl9SRUpFQ1RFRBAFEh4KGlJFVk9LRV9SRUFTT05fVVNFUl9ERUxFVEVEEAYSFwoTUkVWT0tFX1JFQVNPTl9RVU9UQRAHEh4KGlJFVk9LRV9SRUFTT05fVE9LRU5fUkVVU0VEEAgSHgoaUkVWT0tFX1JFQVNPTl9UT1RQX0NIQU5HRUQQCRIfChtSRVZPS0VfUkVBU09OX0xJTktfSU5BQ1RJVkUQChIeChpSRVZPS0VfUkVBU09OX0xJTktfREVMRVRFRBALEiUKIVJFVk9LRV9SRUFTT05fREVGSU5JVElPTl9JTkFDVElWRRAMEiQKIFJFVk9LRV9SRUFTT05fREVGSU5JVElPTl9ERUxFVEVEEA0SIAocUkVWT0tFX1JFQVNPTl9TRUNSRVRfUk9UQVRFRBAOEiIKHlJFVk9LRV9SRUFTT05fUExBVEZPUk1fUkVGVVNFRBAPEiIKHlJFVk9LRV9SRUFTT05fUExBVEZPUk1fUkVNT1ZFRBAQKr4CCg5JbmFjdGl2ZVJlYXNvbhIfChtJTkFDVElWRV9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlJTkFDVElWRV9SRUFTT05fTUFMRk9STUVEEAESGwoXSU5BQ1RJVkVfUkVBU09OX1VOS05PV04QAhIgChxJTkFDVElWRV9SRUFTT05fSURMRV9FWFBJUkVEEAMSJAogSU5BQ1RJVkVfUkVBU09OX0FCU09MVVRFX0VYUElSRUQQBBIbChdJTkFDVElWRV9SRUFTT05fUkVWT0tFRBAFEhsKF0lOQUNUSVZFX1JFQVNPTl9ST1RBVEVEEAYSJAogSU5BQ1RJVkVfUkVBU09OX0FERFJFU1NfTUlTTUFUQ0gQBxInCiNJTkFDVElWRV9SRUFTT05fQUREUkVTU19OT1RfQUxMT1dFRBAIKlMKC1dhcm5pbmdLaW5kEhwKGFdBUk5JTkdfS0lORF9VTlNQRUNJRklFRBAAEiYKIldBUk5JTkdfS0lORF9QQVNTV09SRF9FWFBJUkVTX1NPT04QATLABgoOU2Vzc2lvblNlcnZpY2USVAoNQ3JlYXRlU2Vzc2lvbhIgLmxhbnlhcmQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIS5sYW55YXJkLnYxLkNyZWF0ZVNlc3Npb25SZXNwb25zZRJZCg1WZXJpZnlTZXNzaW9uEiAubGFueWFyZC52MS5WZXJpZnlTZXNzaW9uUmVxdWVzdBohLmxhbnlhcmQudjEuVmVyaWZ5U2Vzc2lvblJlc3BvbnNlIgOQAgESawoTQmF0Y2hWZXJpZnlTZXNzaW9ucxImLmxhbnlhcmQudjEuQmF0Y2hWZXJpZnlTZXNzaW9uc1JlcXVlc3QaJy5sYW55YXJkLnYxLkJhdGNoVmVyaWZ5U2Vzc2lvbnNSZXNwb25zZSIDkAIBElAKCkdldFNlc3Npb24SHS5sYW55YXJkLnYxLkdldFNlc3Npb25SZXF1ZXN0Gh4ubGFueWFyZC52MS5HZXRTZXNzaW9uUmVzcG9uc2UiA5ACARJWCgxMaXN0U2Vzc2lvbnMSHy5sYW55YXJkLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5sYW55YXJkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgESUQoMUmVuZXdTZXNzaW9uEh8ubGFueWFyZC52MS5SZW5ld1Nlc3Npb25SZXF1ZXN0GiAubGFueWFyZC52MS5SZW5ld1Nlc3Npb25SZXNwb25zZRJZCg1SZXZva2VTZXNzaW9uEiAubGFueWFyZC52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBohLmxhbnlhcmQudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlIgOQAgISXAoOUmV2b2tlU2Vzc2lvbnMSIS5sYW55YXJkLnYxLlJldm9rZVNlc3Npb25zUmVxdWVzdBoiLmxhbnlhcmQudjEuUmV2b2tlU2Vzc2lvbnNSZXNwb25zZSIDkAICEloKD0dldFBsYXRmb3JtQXV0aBIiLmxhbnlhcmQudjEuR2V0UGxhdGZvcm1BdXRoUmVxdWVzdBojLmxhbnlhcmQudjEuR2V0UGxhdGZvcm1BdXRoUmVzcG9uc2VCTQoOZGV2LmxhbnlhcmQudjFQAVo5Z2l0aHViLmNvbS9sYW55YXJkL2xhbnlhcmQvY2xpZW50L2dvL2xhbnlhcmQvdjE7bGFueWFyZHYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_lanyard_v1_client_info]);
 
 /**
  * Warning is something the user should know that did not stop the login.
@@ -47,7 +47,8 @@ export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
   messageDesc(file_lanyard_v1_session, 0);
 
 /**
- * UserSession is all there is to know about a session but its token.
+ * UserSession is all there is to know about a session. Its secrets are not among it: only who holds the token of the session
+ * is given `session_auth`, and the credential of a platform is handed out by GetPlatformAuth alone.
  *
  * @generated from message lanyard.v1.UserSession
  */
@@ -185,6 +186,72 @@ export type UserSession = Message<"lanyard.v1.UserSession"> & {
    * @generated from field: string auth_principal = 19;
    */
   authPrincipal: string;
+
+  /**
+   * The value that authenticates this session here: its token. Given to the holder of the token only (CreateSession,
+   * RenewSession, GetSession of the own session); empty in every other answer. Never a credential of the platform.
+   *
+   * @generated from field: string session_auth = 20;
+   */
+  sessionAuth: string;
+
+  /**
+   * The name of the platform that the session is logged in to; empty: none, a standalone session. What follows is empty
+   * then, or absent.
+   *
+   * @generated from field: string platform = 21;
+   */
+  platform: string;
+
+  /**
+   * The base URL of the server that authenticated the session: scheme, host and, only if it is configured, the port.
+   *
+   * @generated from field: string authentication_url = 22;
+   */
+  authenticationUrl: string;
+
+  /**
+   * The host of `authentication_url`, an IPv6 address without its brackets.
+   *
+   * @generated from field: optional string authentication_host = 23;
+   */
+  authenticationHost?: string | undefined;
+
+  /**
+   * The version of the server that authenticated the session, as it was at the login. Absent: it could not be read.
+   *
+   * @generated from field: optional string authentication_version = 24;
+   */
+  authenticationVersion?: string | undefined;
+
+  /**
+   * The user was authenticated by a replication system. No platform of the kind `micetro` has one.
+   *
+   * @generated from field: bool is_replication_user = 25;
+   */
+  isReplicationUser: boolean;
+
+  /**
+   * The base URL of the Micetro that the session is for: scheme, host and, only if it is configured, the port.
+   *
+   * @generated from field: string micetro_url = 26;
+   */
+  micetroUrl: string;
+
+  /**
+   * What tells the sessions of one user apart, as it was sent with the login.
+   *
+   * @generated from field: string unique_name = 27;
+   */
+  uniqueName: string;
+
+  /**
+   * The groups of the user on the platform, as they were at the login: the names of the roles there that begin with the
+   * configured prefix, without it (`GW_admin` is `admin`); all roles, where no prefix is configured. Sorted.
+   *
+   * @generated from field: repeated string groups = 28;
+   */
+  groups: string[];
 };
 
 /**
@@ -295,6 +362,58 @@ export const JwtCredentialSchema: GenMessage<JwtCredential> = /*@__PURE__*/
   messageDesc(file_lanyard_v1_session, 4);
 
 /**
+ * PlatformCredential is a login with the username and the password of a platform. The platform decides whether they are right; the
+ * user is the one here who is called as the platform calls them. Their password here, its expiry included, does not matter;
+ * their second factor here does.
+ *
+ * @generated from message lanyard.v1.PlatformCredential
+ */
+export type PlatformCredential = Message<"lanyard.v1.PlatformCredential"> & {
+  /**
+   * The name or an alias of a platform of the configuration.
+   *
+   * @generated from field: string platform = 1;
+   */
+  platform: string;
+
+  /**
+   * The username on the platform, 1 to 128 bytes.
+   *
+   * @generated from field: string username = 2;
+   */
+  username: string;
+
+  /**
+   * Exactly as typed, 1 to 1,024 bytes.
+   *
+   * @generated from field: string password = 3;
+   */
+  password: string;
+
+  /**
+   * The current six-digit code, if the user has TOTP on here. Each code works once.
+   *
+   * @generated from field: string totp_code = 4;
+   */
+  totpCode: string;
+
+  /**
+   * What tells the sessions of one user apart, for people; it comes back as `UserSession.unique_name`. At most 128
+   * bytes, no control characters. Empty is allowed.
+   *
+   * @generated from field: string unique_name = 5;
+   */
+  uniqueName: string;
+};
+
+/**
+ * Describes the message lanyard.v1.PlatformCredential.
+ * Use `create(PlatformCredentialSchema)` to create a new message.
+ */
+export const PlatformCredentialSchema: GenMessage<PlatformCredential> = /*@__PURE__*/
+  messageDesc(file_lanyard_v1_session, 5);
+
+/**
  * CreateSessionRequest is a login.
  *
  * @generated from message lanyard.v1.CreateSessionRequest
@@ -336,6 +455,14 @@ export type CreateSessionRequest = Message<"lanyard.v1.CreateSessionRequest"> & 
      */
     value: JwtCredential;
     case: "jwt";
+  } | {
+    /**
+     * A platform.
+     *
+     * @generated from field: lanyard.v1.PlatformCredential platform = 5;
+     */
+    value: PlatformCredential;
+    case: "platform";
   } | { case: undefined; value?: undefined };
 };
 
@@ -344,7 +471,7 @@ export type CreateSessionRequest = Message<"lanyard.v1.CreateSessionRequest"> & 
  * Use `create(CreateSessionRequestSchema)` to create a new message.
  */
 export const CreateSessionRequestSchema: GenMessage<CreateSessionRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 5);
+  messageDesc(file_lanyard_v1_session, 6);
 
 /**
  * CreateSessionResponse is a login that succeeded.
@@ -380,7 +507,7 @@ export type CreateSessionResponse = Message<"lanyard.v1.CreateSessionResponse"> 
  * Use `create(CreateSessionResponseSchema)` to create a new message.
  */
 export const CreateSessionResponseSchema: GenMessage<CreateSessionResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 6);
+  messageDesc(file_lanyard_v1_session, 7);
 
 /**
  * VerifySessionRequest asks whether a token is good.
@@ -415,7 +542,7 @@ export type VerifySessionRequest = Message<"lanyard.v1.VerifySessionRequest"> & 
  * Use `create(VerifySessionRequestSchema)` to create a new message.
  */
 export const VerifySessionRequestSchema: GenMessage<VerifySessionRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 7);
+  messageDesc(file_lanyard_v1_session, 8);
 
 /**
  * VerifySessionResponse is the verdict.
@@ -460,7 +587,7 @@ export type VerifySessionResponse = Message<"lanyard.v1.VerifySessionResponse"> 
  * Use `create(VerifySessionResponseSchema)` to create a new message.
  */
 export const VerifySessionResponseSchema: GenMessage<VerifySessionResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 8);
+  messageDesc(file_lanyard_v1_session, 9);
 
 /**
  * VerifiedSession is what a service needs to know about a good session on every request.
@@ -530,7 +657,7 @@ export type VerifiedSession = Message<"lanyard.v1.VerifiedSession"> & {
  * Use `create(VerifiedSessionSchema)` to create a new message.
  */
 export const VerifiedSessionSchema: GenMessage<VerifiedSession> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 9);
+  messageDesc(file_lanyard_v1_session, 10);
 
 /**
  * InactiveSession is why a token is not good.
@@ -558,7 +685,7 @@ export type InactiveSession = Message<"lanyard.v1.InactiveSession"> & {
  * Use `create(InactiveSessionSchema)` to create a new message.
  */
 export const InactiveSessionSchema: GenMessage<InactiveSession> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 10);
+  messageDesc(file_lanyard_v1_session, 11);
 
 /**
  * SessionToVerify is one token of a batch.
@@ -586,7 +713,7 @@ export type SessionToVerify = Message<"lanyard.v1.SessionToVerify"> & {
  * Use `create(SessionToVerifySchema)` to create a new message.
  */
 export const SessionToVerifySchema: GenMessage<SessionToVerify> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 11);
+  messageDesc(file_lanyard_v1_session, 12);
 
 /**
  * BatchVerifySessionsRequest asks about many tokens at once.
@@ -621,7 +748,7 @@ export type BatchVerifySessionsRequest = Message<"lanyard.v1.BatchVerifySessions
  * Use `create(BatchVerifySessionsRequestSchema)` to create a new message.
  */
 export const BatchVerifySessionsRequestSchema: GenMessage<BatchVerifySessionsRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 12);
+  messageDesc(file_lanyard_v1_session, 13);
 
 /**
  * BatchVerifySessionsResponse holds the verdicts.
@@ -642,7 +769,7 @@ export type BatchVerifySessionsResponse = Message<"lanyard.v1.BatchVerifySession
  * Use `create(BatchVerifySessionsResponseSchema)` to create a new message.
  */
 export const BatchVerifySessionsResponseSchema: GenMessage<BatchVerifySessionsResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 13);
+  messageDesc(file_lanyard_v1_session, 14);
 
 /**
  * GetSessionRequest asks for a whole session.
@@ -677,7 +804,7 @@ export type GetSessionRequest = Message<"lanyard.v1.GetSessionRequest"> & {
  * Use `create(GetSessionRequestSchema)` to create a new message.
  */
 export const GetSessionRequestSchema: GenMessage<GetSessionRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 14);
+  messageDesc(file_lanyard_v1_session, 15);
 
 /**
  * GetSessionResponse holds it.
@@ -698,7 +825,7 @@ export type GetSessionResponse = Message<"lanyard.v1.GetSessionResponse"> & {
  * Use `create(GetSessionResponseSchema)` to create a new message.
  */
 export const GetSessionResponseSchema: GenMessage<GetSessionResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 15);
+  messageDesc(file_lanyard_v1_session, 16);
 
 /**
  * ListSessionsRequest asks for sessions, newest first.
@@ -768,6 +895,13 @@ export type ListSessionsRequest = Message<"lanyard.v1.ListSessionsRequest"> & {
    * @generated from field: string page_token = 9;
    */
   pageToken: string;
+
+  /**
+   * Only sessions that are logged in to the platform of this name.
+   *
+   * @generated from field: string platform = 10;
+   */
+  platform: string;
 };
 
 /**
@@ -775,7 +909,7 @@ export type ListSessionsRequest = Message<"lanyard.v1.ListSessionsRequest"> & {
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 16);
+  messageDesc(file_lanyard_v1_session, 17);
 
 /**
  * ListSessionsResponse holds one page.
@@ -803,7 +937,7 @@ export type ListSessionsResponse = Message<"lanyard.v1.ListSessionsResponse"> & 
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 17);
+  messageDesc(file_lanyard_v1_session, 18);
 
 /**
  * RenewSessionRequest asks for more time.
@@ -838,7 +972,7 @@ export type RenewSessionRequest = Message<"lanyard.v1.RenewSessionRequest"> & {
  * Use `create(RenewSessionRequestSchema)` to create a new message.
  */
 export const RenewSessionRequestSchema: GenMessage<RenewSessionRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 18);
+  messageDesc(file_lanyard_v1_session, 19);
 
 /**
  * RenewSessionResponse is the session with more time.
@@ -873,7 +1007,7 @@ export type RenewSessionResponse = Message<"lanyard.v1.RenewSessionResponse"> & 
  * Use `create(RenewSessionResponseSchema)` to create a new message.
  */
 export const RenewSessionResponseSchema: GenMessage<RenewSessionResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 19);
+  messageDesc(file_lanyard_v1_session, 20);
 
 /**
  * RevokeSessionRequest ends one session.
@@ -908,7 +1042,7 @@ export type RevokeSessionRequest = Message<"lanyard.v1.RevokeSessionRequest"> & 
  * Use `create(RevokeSessionRequestSchema)` to create a new message.
  */
 export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 20);
+  messageDesc(file_lanyard_v1_session, 21);
 
 /**
  * RevokeSessionResponse says what was done.
@@ -929,7 +1063,7 @@ export type RevokeSessionResponse = Message<"lanyard.v1.RevokeSessionResponse"> 
  * Use `create(RevokeSessionResponseSchema)` to create a new message.
  */
 export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 21);
+  messageDesc(file_lanyard_v1_session, 22);
 
 /**
  * RevokeSessionsRequest ends many sessions.
@@ -988,6 +1122,14 @@ export type RevokeSessionsRequest = Message<"lanyard.v1.RevokeSessionsRequest"> 
      */
     value: bigint;
     case: "authId";
+  } | {
+    /**
+     * All that are logged in to the platform of this name, whether it is configured or not; needs a super-user.
+     *
+     * @generated from field: string platform = 8;
+     */
+    value: string;
+    case: "platform";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1003,7 +1145,7 @@ export type RevokeSessionsRequest = Message<"lanyard.v1.RevokeSessionsRequest"> 
  * Use `create(RevokeSessionsRequestSchema)` to create a new message.
  */
 export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 22);
+  messageDesc(file_lanyard_v1_session, 23);
 
 /**
  * RevokeSessionsResponse says what was done.
@@ -1024,7 +1166,151 @@ export type RevokeSessionsResponse = Message<"lanyard.v1.RevokeSessionsResponse"
  * Use `create(RevokeSessionsResponseSchema)` to create a new message.
  */
 export const RevokeSessionsResponseSchema: GenMessage<RevokeSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_lanyard_v1_session, 23);
+  messageDesc(file_lanyard_v1_session, 24);
+
+/**
+ * GetPlatformAuthRequest asks for the credential of the platform that a session is logged in to.
+ *
+ * @generated from message lanyard.v1.GetPlatformAuthRequest
+ */
+export type GetPlatformAuthRequest = Message<"lanyard.v1.GetPlatformAuthRequest"> & {
+  /**
+   * The token of the session.
+   *
+   * @generated from field: string ust = 1;
+   */
+  ust: string;
+
+  /**
+   * Where the user is.
+   *
+   * @generated from field: lanyard.v1.ClientInfo client = 2;
+   */
+  client?: ClientInfo | undefined;
+
+  /**
+   * The platform answered 401 to the credential that was handed out. The platform is asked: if it accepts the credential of the
+   * session, that is handed out; if not, the session is logged in anew, once, where the configuration lets the password be
+   * kept, or else revoked (PLATFORM_REFUSED).
+   *
+   * @generated from field: bool refused = 3;
+   */
+  refused: boolean;
+};
+
+/**
+ * Describes the message lanyard.v1.GetPlatformAuthRequest.
+ * Use `create(GetPlatformAuthRequestSchema)` to create a new message.
+ */
+export const GetPlatformAuthRequestSchema: GenMessage<GetPlatformAuthRequest> = /*@__PURE__*/
+  messageDesc(file_lanyard_v1_session, 25);
+
+/**
+ * GetPlatformAuthResponse is the credential of the platform, and what there is to know for calling it.
+ *
+ * @generated from message lanyard.v1.GetPlatformAuthResponse
+ */
+export type GetPlatformAuthResponse = Message<"lanyard.v1.GetPlatformAuthResponse"> & {
+  /**
+   * The whole value of the header `Authorization`: `Bearer ...` or `Basic ...`. For calls to `micetro_url` only; never to be
+   * stored, logged or passed on.
+   *
+   * @generated from field: string micetro_auth = 1;
+   */
+  micetroAuth: string;
+
+  /**
+   * Which of them it is.
+   *
+   * @generated from field: lanyard.v1.PlatformAuthScheme scheme = 2;
+   */
+  scheme: PlatformAuthScheme;
+
+  /**
+   * The base URL: scheme, host and, only if it is configured, the port.
+   *
+   * @generated from field: string micetro_url = 3;
+   */
+  micetroUrl: string;
+
+  /**
+   * The name of the platform.
+   *
+   * @generated from field: string platform = 4;
+   */
+  platform: string;
+
+  /**
+   * How long the credential may be used before it is asked for again. It is the setting `auth_valid_for`, cut to the time
+   * that the session has left. Asking again is how a service learns that the session was revoked.
+   *
+   * @generated from field: google.protobuf.Duration valid_for = 5;
+   */
+  validFor?: Duration | undefined;
+
+  /**
+   * How the platform is to be called.
+   *
+   * @generated from field: lanyard.v1.PlatformSettings settings = 6;
+   */
+  settings?: PlatformSettings | undefined;
+};
+
+/**
+ * Describes the message lanyard.v1.GetPlatformAuthResponse.
+ * Use `create(GetPlatformAuthResponseSchema)` to create a new message.
+ */
+export const GetPlatformAuthResponseSchema: GenMessage<GetPlatformAuthResponse> = /*@__PURE__*/
+  messageDesc(file_lanyard_v1_session, 26);
+
+/**
+ * PlatformSettings is how a platform is to be called, as it is configured. Nothing in it is secret.
+ *
+ * @generated from message lanyard.v1.PlatformSettings
+ */
+export type PlatformSettings = Message<"lanyard.v1.PlatformSettings"> & {
+  /**
+   * How long to wait for a connection.
+   *
+   * @generated from field: google.protobuf.Duration connect_timeout = 1;
+   */
+  connectTimeout?: Duration | undefined;
+
+  /**
+   * How long to wait for a whole answer.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 2;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * The largest body of an answer that is read.
+   *
+   * @generated from field: uint64 max_response_bytes = 3;
+   */
+  maxResponseBytes: bigint;
+
+  /**
+   * How often a call that changes nothing is tried in all, when the platform cannot be reached or has too much to do.
+   *
+   * @generated from field: uint32 max_attempts = 4;
+   */
+  maxAttempts: number;
+
+  /**
+   * The certificates (PEM) of the authorities that may have signed the platform's; empty: those of the system.
+   *
+   * @generated from field: string ca_certificates = 5;
+   */
+  caCertificates: string;
+};
+
+/**
+ * Describes the message lanyard.v1.PlatformSettings.
+ * Use `create(PlatformSettingsSchema)` to create a new message.
+ */
+export const PlatformSettingsSchema: GenMessage<PlatformSettings> = /*@__PURE__*/
+  messageDesc(file_lanyard_v1_session, 27);
 
 /**
  * AuthType says how the user proved who they are.
@@ -1059,6 +1345,13 @@ export enum AuthType {
    * @generated from enum value: AUTH_TYPE_JWT = 3;
    */
   JWT = 3,
+
+  /**
+   * Username and password of a platform, which said that they are right.
+   *
+   * @generated from enum value: AUTH_TYPE_PLATFORM = 4;
+   */
+  PLATFORM = 4,
 }
 
 /**
@@ -1066,6 +1359,40 @@ export enum AuthType {
  */
 export const AuthTypeSchema: GenEnum<AuthType> = /*@__PURE__*/
   enumDesc(file_lanyard_v1_session, 0);
+
+/**
+ * PlatformAuthScheme is the kind of credential with which a platform is called.
+ *
+ * @generated from enum lanyard.v1.PlatformAuthScheme
+ */
+export enum PlatformAuthScheme {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: PLATFORM_AUTH_SCHEME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * `Bearer` and a session of the platform: it ends with the session here, and is not the password.
+   *
+   * @generated from enum value: PLATFORM_AUTH_SCHEME_BEARER = 1;
+   */
+  BEARER = 1,
+
+  /**
+   * `Basic`: username and password in a form that is as good as plain. For platforms that know nothing better.
+   *
+   * @generated from enum value: PLATFORM_AUTH_SCHEME_BASIC = 2;
+   */
+  BASIC = 2,
+}
+
+/**
+ * Describes the enum lanyard.v1.PlatformAuthScheme.
+ */
+export const PlatformAuthSchemeSchema: GenEnum<PlatformAuthScheme> = /*@__PURE__*/
+  enumDesc(file_lanyard_v1_session, 1);
 
 /**
  * Role is what the user may do beyond their own affairs.
@@ -1099,7 +1426,7 @@ export enum Role {
  * Describes the enum lanyard.v1.Role.
  */
 export const RoleSchema: GenEnum<Role> = /*@__PURE__*/
-  enumDesc(file_lanyard_v1_session, 1);
+  enumDesc(file_lanyard_v1_session, 2);
 
 /**
  * SessionState is where a session is in its life.
@@ -1140,7 +1467,7 @@ export enum SessionState {
  * Describes the enum lanyard.v1.SessionState.
  */
 export const SessionStateSchema: GenEnum<SessionState> = /*@__PURE__*/
-  enumDesc(file_lanyard_v1_session, 2);
+  enumDesc(file_lanyard_v1_session, 3);
 
 /**
  * RevokeReason says why a session ended early.
@@ -1252,13 +1579,27 @@ export enum RevokeReason {
    * @generated from enum value: REVOKE_REASON_SECRET_ROTATED = 14;
    */
   SECRET_ROTATED = 14,
+
+  /**
+   * The platform refuses the credential of the session.
+   *
+   * @generated from enum value: REVOKE_REASON_PLATFORM_REFUSED = 15;
+   */
+  PLATFORM_REFUSED = 15,
+
+  /**
+   * The platform of the session was taken out of the configuration, or is at another URL now.
+   *
+   * @generated from enum value: REVOKE_REASON_PLATFORM_REMOVED = 16;
+   */
+  PLATFORM_REMOVED = 16,
 }
 
 /**
  * Describes the enum lanyard.v1.RevokeReason.
  */
 export const RevokeReasonSchema: GenEnum<RevokeReason> = /*@__PURE__*/
-  enumDesc(file_lanyard_v1_session, 3);
+  enumDesc(file_lanyard_v1_session, 4);
 
 /**
  * InactiveReason says why a UST is not good. It is for the calling service (its logs, its choice of page), not
@@ -1335,7 +1676,7 @@ export enum InactiveReason {
  * Describes the enum lanyard.v1.InactiveReason.
  */
 export const InactiveReasonSchema: GenEnum<InactiveReason> = /*@__PURE__*/
-  enumDesc(file_lanyard_v1_session, 4);
+  enumDesc(file_lanyard_v1_session, 5);
 
 /**
  * WarningKind is something the user should know that did not stop the login.
@@ -1362,7 +1703,7 @@ export enum WarningKind {
  * Describes the enum lanyard.v1.WarningKind.
  */
 export const WarningKindSchema: GenEnum<WarningKind> = /*@__PURE__*/
-  enumDesc(file_lanyard_v1_session, 5);
+  enumDesc(file_lanyard_v1_session, 6);
 
 /**
  * SessionService owns the sessions of users.
@@ -1383,9 +1724,13 @@ export const SessionService: GenService<{
    * live session in each app and, where the app binds sessions to addresses, for each place: it is found again, which
    * counts as the user's activity, or begins; never are there two, however many logins come at once.
    *
+   * A platform's credential begins a session each time. The platform is asked, once, before anything is written: only
+   * its plain yes makes a session.
+   *
    * Errors: LOGIN_FAILED (one reason for every cause), TOTP_REQUIRED and PASSWORD_CHANGE_REQUIRED (only after
    * the password or the token was right), PASSWORD_REFUSED (the new one), SESSION_QUOTA_REACHED, LOGIN_THROTTLED, OVERLOADED,
-   * KEYS_UNAVAILABLE.
+   * KEYS_UNAVAILABLE; of a platform PLATFORM_UNKNOWN, PLATFORM_ROLE_MISSING, PLATFORM_ACCESS_DENIED, PLATFORM_UNAVAILABLE,
+   * PLATFORM_BUSY and PLATFORM_ANSWER_INVALID.
    *
    * @generated from rpc lanyard.v1.SessionService.CreateSession
    */
@@ -1480,6 +1825,25 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof RevokeSessionsRequestSchema;
     output: typeof RevokeSessionsResponseSchema;
+  },
+  /**
+   * GetPlatformAuth hands out the credential with which the platform of a session is called: an authenticated client
+   * of the platform's API, on whichever service holds the session. It takes a grant of its own (`platform.auth`), and
+   * each time is written to the audit trail before it is answered.
+   *
+   * It counts as the user's activity. The platform is not asked whether the credential is still good; a service that
+   * was answered 401 with it calls again with `refused`.
+   *
+   * Errors: SESSION_INVALID (also: the platform refuses the credential for good, which ended the session),
+   * PLATFORM_SESSION_REQUIRED; with `refused` also PLATFORM_UNAVAILABLE, PLATFORM_BUSY and PLATFORM_ANSWER_INVALID,
+   * which change nothing.
+   *
+   * @generated from rpc lanyard.v1.SessionService.GetPlatformAuth
+   */
+  getPlatformAuth: {
+    methodKind: "unary";
+    input: typeof GetPlatformAuthRequestSchema;
+    output: typeof GetPlatformAuthResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_lanyard_v1_session, 0);

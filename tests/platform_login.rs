@@ -226,7 +226,7 @@ async fn a_platform_is_found_by_its_name_and_its_aliases_and_by_nothing_else(dat
     for name in ["", "Micetro", "other", "micetro\0", &url] {
         let refusal = on.log_in_with(named(name)).await.refusal();
         assert_eq!((refusal.reason, refusal.code), (ErrorReason::PlatformUnknown, Code::InvalidArgument), "{name:?}");
-        assert_eq!(refusal.field_violations[0].field, "platform");
+        assert_eq!(refusal.field_violations[0].field, "platform.platform");
     }
     assert!(on.micetro.seen().is_empty());
 }

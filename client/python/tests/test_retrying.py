@@ -1,5 +1,6 @@
 """Deadlines and second attempts."""
 
+import contextlib
 import socket
 import threading
 
@@ -121,6 +122,7 @@ class Wire:
         self._server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -131,7 +133,8 @@ class Wire:
             except OSError:
                 return
             far = socket.create_connection(self._server)
-            self._sockets += [near, far]
+            with self._lock:
+                self._sockets += [near, far]
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
@@ -144,10 +147,13 @@ class Wire:
             return
 
     def cut(self) -> None:
-        for end in self._sockets:
-            end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._sockets.clear()
+        # The server cuts while it answers, and the test may be here before that has ended.
+        with self._lock:
+            while self._sockets:
+                end = self._sockets.pop()
+                with contextlib.suppress(OSError):  # the other side may have closed it
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
 
     def close(self) -> None:
         self._listener.close()

@@ -25,6 +25,8 @@ use axum::routing::get;
 use lanyard_client::{Client, CorrelationLayer, Error, MicetroClient, MicetroError, Ust};
 use serde_json::Value;
 use tracing::Instrument as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -83,7 +85,7 @@ impl IntoResponse for Refusal {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(CorrelationLayer).init();
+    tracing_subscriber::registry().with(LevelFilter::INFO).with(fmt::layer()).with(CorrelationLayer).init();
     let endpoint = setting("LANYARD_ENDPOINT", "http://127.0.0.1:50051");
     let key = setting("LANYARD_CALLER_KEY", "");
     let lanyard = Client::builder(endpoint).api_key(key).connect().await?;

@@ -10,10 +10,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 mod env;
+mod otel;
 mod platform;
+mod telemetry;
 mod validate;
 
 pub use platform::{CredentialMode, Origin, Platform, PlatformExpiry, PlatformKind, PlatformUrl, PlatformUsers};
+pub use telemetry::{
+    Destination, Exemplars, Exporter, Headers, Propagation, Protocol, Sampler, Signal, SignalKind, Telemetry, header,
+};
 
 /// The text of the default configuration: every key, explained.
 pub const DEFAULT: &str = include_str!("../config.default.toml");
@@ -54,6 +59,7 @@ pub struct Config {
     pub audit: Audit,
     pub purge: Purge,
     pub log: Log,
+    pub telemetry: Telemetry,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -283,7 +289,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The defaults, then the file at `path`, then those of the variables that begin with `LANYARD__`.
+    /// The defaults, then the file at `path`, then the variables of OpenTelemetry, then those that begin with `LANYARD__`.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -317,9 +323,13 @@ impl Config {
         if let Some(path) = path {
             layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
+        let environment: Vec<_> = environment.into_iter().collect();
+        let otel = otel::Layer::of(&environment);
+        let layers = layers.add_source(toml_layer(&otel.toml()));
         let below: Self = read(layers.clone())?;
         let environment = env::layer(environment, &below)?;
-        let loaded: Self = read(layers.add_source(toml_layer(&environment)))?;
+        let mut loaded: Self = read(layers.add_source(toml_layer(&environment)))?;
+        loaded.telemetry.ignored = otel.into_ignored();
         loaded.validate()?;
         Ok(loaded)
     }

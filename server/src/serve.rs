@@ -1,13 +1,10 @@
 //! The composition root: configuration, keys, store, rules, front, listeners; and the order in which they end.
 
+mod figures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::crypto::{Keyring, KeyringError};
 use crate::error::Error;
-use crate::grpc::{Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, from_memory, routes, serve};
+use crate::grpc::{
+    Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, Traces, from_memory, routes, serve,
+};
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
@@ -99,7 +98,7 @@ impl Server {
             None => None,
         };
         let metrics = Metrics::new();
-        metrics.register(|registry| registry.register_collector(Box::new(AppCollector(app.clone()))));
+        figures::register(&metrics, &app);
         Ok(Self { config, app, metrics, listener, admin })
     }
 
@@ -111,6 +110,11 @@ impl Server {
     /// Where `/metrics` and `/healthz` are.
     pub fn admin_addr(&self) -> Option<std::net::SocketAddr> {
         self.admin.as_ref().map(Admin::addr)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub fn app(&self) -> &App {
@@ -135,9 +139,11 @@ impl Server {
             from_memory: from_memory(self.app.clone()),
             health: health.clone(),
             metrics: RpcMetrics::register(&self.metrics),
+            traces: Traces::of(&self.config.telemetry),
             clock: self.app.clock().clone(),
         };
         let front = Arc::new(Front::new(parts, &self.config.server));
+        figures::register_in_flight(&self.metrics, &front);
         let house = CancellationToken::new();
         let keeper = tokio::spawn({
             let (app, house) = (self.app.clone(), house.clone());
@@ -173,47 +179,5 @@ async fn closing_takes_too_long(stop: &Stop) {
             stop.asked_hard().await;
             sleep(HARD_CLOSE_LIMIT).await;
         } => {}
-    }
-}
-
-/// Figures that are read when they are asked for.
-struct AppCollector(App);
-
-impl std::fmt::Debug for AppCollector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AppCollector")
-    }
-}
-
-impl Collector for AppCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let (cache, links) = (self.0.store().cache_stats(), self.0.store().link_cache_stats());
-        let mut gauge = |name, help, value: u64| {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
-        };
-        gauge("session_cache_entries", "Session rows in memory", cache.entries)?;
-        gauge("session_cache_capacity", "Session rows that memory may hold; 0: the cache is off", cache.capacity)?;
-        gauge("link_cache_entries", "Users whose links are in memory", links.entries)?;
-        gauge("link_cache_capacity", "Users whose links memory may hold; 0: the cache is off", links.capacity)?;
-        gauge(
-            "activity_pending",
-            "Sessions whose last activity is not written yet",
-            self.0.store().activity().len() as u64,
-        )?;
-        gauge(
-            "password_hashing_depth",
-            "Password hashes that wait or are being computed",
-            self.0.hashing_depth() as u64,
-        )?;
-        let mut counter = |name, help, value: u64| {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
-        };
-        counter("password_hashes", "Password hashes that were computed", self.0.hashes_done())?;
-        counter("session_cache_hits", "Look-ups by token answered from memory", cache.hits)?;
-        counter("session_cache_misses", "Look-ups by token that went to the database", cache.misses)?;
-        counter("link_cache_hits", "Lists of links answered from memory", links.hits)?;
-        counter("link_cache_misses", "Lists of links that went to the database", links.misses)
     }
 }

@@ -36,6 +36,15 @@ pub(crate) struct Setting {
     pub(crate) cached: bool,
     pub(crate) cache_capacity: u64,
     pub(crate) audit_reads: AuditReads,
+    /// None: no telemetry is sent.
+    pub(crate) traced: Option<Traced>,
+}
+
+/// Where telemetry is sent, and how many of the calls are traced.
+#[derive(Clone, Copy)]
+pub(crate) struct Traced {
+    pub(crate) to: SocketAddr,
+    pub(crate) ratio: f64,
 }
 
 impl Setting {
@@ -45,6 +54,7 @@ impl Setting {
         cached: true,
         cache_capacity: 1_000_000,
         audit_reads: AuditReads::All,
+        traced: None,
     };
 }
 
@@ -143,6 +153,11 @@ fn configuration(data: &Data, setting: &Setting, addr: SocketAddr) -> Result<Str
         AuditReads::Others => "others",
     };
     writeln!(toml, "[audit]\nreads = \"{reads}\"")?;
+    if let Some(Traced { to, ratio }) = setting.traced {
+        writeln!(toml, "[admin]\nlisten = \"127.0.0.1:0\"")?;
+        writeln!(toml, "[telemetry]\nexporter = \"otlp\"\nprotocol = \"http/protobuf\"\nendpoint = \"http://{to}\"")?;
+        writeln!(toml, "sampling_ratio = {ratio:.2}\nmetrics.delay = \"1s\"")?;
+    }
     Ok(toml)
 }
 

@@ -5,6 +5,7 @@ mod links;
 mod logins;
 mod million;
 mod rounds;
+mod telemetry;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(crate) enum Name {
     Lookup,
     Login,
     LoginFlood,
+    VerifyWithTelemetry,
     Start,
     Memory,
 }
@@ -233,6 +235,7 @@ impl Bench {
         {
             self.report.failure(problem.to_string());
         }
+        self.scenario(Name::VerifyWithTelemetry, async |bench| bench.verify_with_telemetry().await).await;
         self.scenario(Name::VerifyMissPostgres, async |bench| bench.on_postgres().await).await;
         if self.wanted(&Name::LINKS)
             && let Err(problem) = self.links().await

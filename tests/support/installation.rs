@@ -78,10 +78,19 @@ impl Installation {
     /// # Panics
     /// If it does not.
     pub fn start(&self) -> Program {
+        self.start_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Program {
         use lanyard_client::secrecy::ExposeSecret;
 
         let admin = free_address();
         let mut command = self.command(&["serve"]);
+        command.envs(variables.iter().copied());
         let process = Process::start(command.env("LANYARD__ADMIN__LISTEN", admin.to_string()));
         let addr = process.wait_for_line("where it serves", serves_at);
         let scheme = if self.prepared.config.server.tls.cert.is_some() { "https" } else { "http" };

@@ -10,6 +10,7 @@ pub mod installation;
 pub mod issuer;
 pub mod links;
 pub mod micetro;
+pub mod otlp;
 pub mod platform;
 pub mod principal;
 pub mod process;

@@ -23,6 +23,15 @@ pub enum ExternalCredential {
     Jwt { token: Zeroizing<String> },
 }
 
+impl ExternalCredential {
+    pub(super) const fn auth_type(&self) -> AuthType {
+        match self {
+            Self::BasicAuth { .. } => AuthType::BasicAuth,
+            Self::Jwt { .. } => AuthType::Jwt,
+        }
+    }
+}
+
 /// A credential that is good.
 pub(super) struct ProvedExternal {
     /// As it was read; it may have changed since: what follows looks again in its transaction.

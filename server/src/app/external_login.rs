@@ -53,6 +53,18 @@ impl App {
         client: ClientInput<'_>,
         login: ExternalLogin,
     ) -> Result<NewLogin> {
+        let auth_type = login.credential.auth_type();
+        let outcome = self.log_in_externally(context, client, login).await;
+        self.parts.figures.count_login(auth_type, &outcome);
+        outcome
+    }
+
+    async fn log_in_externally(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: ExternalLogin,
+    ) -> Result<NewLogin> {
         let client = self.client(context, client)?;
         let mut proved = self.prove(&client, &login.credential).await?;
         for _ in 0..ATTEMPTS {
@@ -74,10 +86,7 @@ impl App {
     }
 
     async fn prove(&self, client: &Client<'_>, credential: &ExternalCredential) -> Result<ProvedExternal> {
-        let auth_type = match credential {
-            ExternalCredential::BasicAuth { .. } => AuthType::BasicAuth,
-            ExternalCredential::Jwt { .. } => AuthType::Jwt,
-        };
+        let auth_type = credential.auth_type();
         let event = Event::new(client, "session.create").detail(json!({ "auth_type": auth_type.name() }));
         match self.check_external(credential, client.remote_addr).await {
             Ok(Ok(proved)) => Ok(proved),

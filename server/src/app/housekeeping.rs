@@ -34,6 +34,9 @@ impl App {
             if let Err(error) = self.parts.store.flush_activity().await {
                 tracing::warn!(%error, "activity was not written; it is kept and tried again");
             }
+            if let Err(error) = self.parts.store.look_at_feed().await {
+                tracing::debug!(%error, "the change feed was not looked at");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::admission::{Admission, Means, may_log_in};
 use super::audit::Event;
 use super::client::{Client, ClientInput};
 use super::password::{Password, check_new, warns};
-use super::session::{RevokeReason, Session};
+use super::session::{AuthType, RevokeReason, Session};
 use super::throttle::Attempt;
 use super::user::{matching_totp_step, set_password, username_key};
 use super::{App, Context};
@@ -57,6 +57,17 @@ impl App {
     /// Logs a user in.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PasswordLogin,
+    ) -> Result<NewLogin> {
+        let outcome = self.log_in_with_password(context, client, login).await;
+        self.parts.figures.count_login(AuthType::Password, &outcome);
+        outcome
+    }
+
+    async fn log_in_with_password(
         &self,
         context: &Context,
         client: ClientInput<'_>,

@@ -12,6 +12,7 @@ pub mod client;
 pub mod definition;
 pub mod external;
 pub mod external_login;
+pub mod figures;
 pub mod housekeeping;
 pub mod import;
 pub mod linked_auth;
@@ -35,12 +36,13 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::{AuditReads, Config, Password, Policy, Session};
 use crate::correlation::CorrelationId;
-use crate::crypto::{Keyring, PasswordHasher, PasswordParams};
+use crate::crypto::{HashingFigures, Keyring, PasswordHasher, PasswordParams};
 use crate::error::Result;
 use crate::store::Store;
 use crate::upstream::Jwks;
 
 use caller::Caller;
+use figures::Figures;
 
 /// What is known of a call before its request is read.
 #[derive(Clone, Debug)]
@@ -78,6 +80,7 @@ struct Parts {
     password: Password,
     audit_reads: AuditReads,
     purge: crate::config::Purge,
+    figures: Figures,
 }
 
 impl App {
@@ -101,6 +104,7 @@ impl App {
             password: config.password.clone(),
             audit_reads: config.audit.reads,
             purge: config.purge.clone(),
+            figures: Figures::default(),
             store,
             clock,
             keyring,
@@ -126,6 +130,16 @@ impl App {
 
     /// Password hashes that were computed so far.
     pub fn hashes_done(&self) -> u64 {
-        self.parts.hasher.done()
+        self.hashing_figures().computed.count()
+    }
+
+    /// How hashing passwords does.
+    pub fn hashing_figures(&self) -> &Arc<HashingFigures> {
+        self.parts.hasher.figures()
+    }
+
+    /// What came of logins and tokens.
+    pub fn figures(&self) -> &Figures {
+        &self.parts.figures
     }
 }

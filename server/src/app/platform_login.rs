@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use opentelemetry::trace::FutureExt;
 use serde_json::json;
 use tracing::Instrument;
 use zeroize::Zeroizing;
@@ -63,6 +64,17 @@ impl App {
     /// Logs in the user whose name the platform says, once it has accepted their password. Each login is a session of its own.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session_on_platform(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PlatformLogin,
+    ) -> Result<NewLogin> {
+        let outcome = self.log_in_on_platform(context, client, login).await;
+        self.parts.figures.count_login(AuthType::Platform, &outcome);
+        outcome
+    }
+
+    async fn log_in_on_platform(
         &self,
         context: &Context,
         client: ClientInput<'_>,
@@ -137,7 +149,7 @@ async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<std
     }
     let (platform, login) = (Arc::clone(platform), Arc::clone(login));
     let asking = async move { platform.micetro.log_in(&login.username, &login.password).await };
-    tokio::spawn(asking.in_current_span()).await.map_err(Error::internal)
+    tokio::spawn(asking.in_current_span().with_current_context()).await.map_err(Error::internal)
 }
 
 fn check_unique_name(name: &str) -> Result<()> {

@@ -113,19 +113,25 @@ impl App {
     /// Ends a session because a token from before its last rotation was used.
     pub(super) async fn end_for_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
         let event = Event::new(client, "session.verify").session(session);
-        self.parts
+        let ended = self
+            .parts
             .store
             .write(move |tx| {
                 let event = event.clone();
                 Box::pin(async move {
-                    let Some(row) = tx.lock_session(session).await? else { return Ok(()) };
-                    if row.revoked_at.is_none() {
+                    let Some(row) = tx.lock_session(session).await? else { return Ok(false) };
+                    let ends = row.revoked_at.is_none();
+                    if ends {
                         tx.revoke_session(&row, RevokeReason::TokenReused.number(), tx.clock().now()).await?;
                         tx.audit(event.target(Id::from_uuid(row.user_id)).refused("token_reused"));
                     }
-                    Ok(())
+                    Ok(ends)
                 })
             })
-            .await
+            .await?;
+        if ended {
+            self.parts.figures.count_token_reuse();
+        }
+        Ok(())
     }
 }

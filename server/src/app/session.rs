@@ -361,18 +361,19 @@ impl App {
         let renewed = self.parts.store.write(move |tx| {
             let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
             Box::pin(async move {
-                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Error::SessionInvalid)) };
+                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Inactive::Unknown)) };
                 let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
                 let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
                 let now = tx.clock().now();
                 match judge(&entry, now, &policy, address) {
                     Ok(_) => {}
-                    Err(Inactive::Rotated { .. }) => {
-                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
-                        tx.audit(event.refused("token_reused"));
-                        return Ok(Err(Error::SessionInvalid));
+                    Err(inactive) => {
+                        if matches!(inactive, Inactive::Rotated { .. }) {
+                            tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
+                            tx.audit(event.refused("token_reused"));
+                        }
+                        return Ok(Err(inactive));
                     }
-                    Err(_) => return Ok(Err(Error::SessionInvalid)),
                 }
                 may_relay(&context, entry.is_super_user)?;
                 extend(&mut row, now);
@@ -386,7 +387,12 @@ impl App {
                 Ok(Ok((row, entry.is_super_user, now, replaced)))
             })
         });
-        let (row, is_super_user, now, replaced) = renewed.await??;
+        let (row, is_super_user, now, replaced) = renewed.await?.map_err(|inactive| {
+            if matches!(inactive, Inactive::Rotated { .. }) {
+                self.parts.figures.count_token_reuse();
+            }
+            Error::SessionInvalid
+        })?;
         let session = self.with_platform(Session::from_row(row, is_super_user, now)).await?;
         Ok(Renewed { session, replaced })
     }

@@ -48,5 +48,5 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
 
 /// A person at the terminal wants the answer; the log is for what goes wrong.
 pub(crate) fn log(config: &Config) {
-    telemetry::init(&Log { level: "warn".to_owned(), ..config.log.clone() });
+    telemetry::log_only(&Log { level: "warn".to_owned(), ..config.log.clone() });
 }

@@ -5,7 +5,7 @@ use lanyard_server::config::{Platform, PlatformUsers};
 use lanyard_server::priority;
 use lanyard_server::serve::{Schema, Server, StartError};
 use lanyard_server::stop::Stop;
-use lanyard_server::telemetry;
+use lanyard_server::telemetry::Telemetry;
 
 use super::dev;
 use super::exit::{Exit, Failure, Outcome};
@@ -42,7 +42,8 @@ impl Serve {
         let mut config = self.settings.load_for(self.dev)?;
         config.platforms.extend(self.platform);
         config.validate()?;
-        telemetry::init(&config.log);
+        let clock = Clock::system();
+        let mut telemetry = Telemetry::start(&config, &clock)?;
         if self.dev {
             dev::prepare(&config, self.settings.data_dir())?;
         }
@@ -53,13 +54,16 @@ impl Serve {
             let stop = Stop::on_signals().map_err(StartError::Signals)?;
             let schema = if self.dev { Schema::Migrate } else { Schema::Check };
             // In the background too: the threads of SQLite have the priority of the one that opens it.
-            let binding = tokio::spawn(Server::bind(config.clone(), Clock::system(), schema));
+            let binding = tokio::spawn(Server::bind(config.clone(), clock.clone(), schema));
             let server = binding.await.map_err(std::io::Error::from)?.map_err(with_advice)?;
             if self.dev {
                 dev::welcome(server.app(), &config, server.addr(), self.settings.data_dir(), output).await?;
             }
+            telemetry.run(server.metrics(), &clock);
+            let ended = server.run(stop).await;
+            telemetry.stop().await;
             // What was cut off at the end of the drain is in the log; it is no failure of the stop.
-            server.run(stop).await?;
+            ended?;
             Ok(Exit::Ok)
         })
     }

@@ -141,6 +141,11 @@ impl Origin {
         &self.host
     }
 
+    /// The port, written down or not.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.is_https { 443 } else { 80 })
+    }
+
     pub fn is_https(&self) -> bool {
         self.is_https
     }

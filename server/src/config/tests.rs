@@ -31,7 +31,8 @@ fn every_key_is_documented() {
         [server]\nlisten = '0.0.0.0:1'\n[server.tls]\ncert = 'c'\nkey = 'k'\nclient_ca = 'a'\n
         [admin]\nlisten = '127.0.0.1:2'\n[password]\nmax_age = '90d'\n
         [apps.default]\nidle = '1m'\nabsolute = '1h'\nquota = 1\nquota_policy = 'deny'\naddress_binding = 'exact'
-        [platforms.micetro]\nkind = 'micetro'\nurl = 'https://h'\nca_file = 'a'\nexpiry = 'fixed'\nexpires_after = '1h'";
+        [platforms.micetro]\nkind = 'micetro'\nurl = 'https://h'\nca_file = 'a'\nexpiry = 'fixed'\nexpires_after = '1h'
+        [telemetry]\nendpoint = 'http://h'\nheaders = 'a=b'\nheaders_file = 'f'\nca_file = 'a'\nclient_cert = 'c'\nclient_key = 'k'";
     let shown: toml::Table = load(full, &[]).expect("valid").show().parse().expect("TOML");
     let documented = |key: &str| {
         let is_key = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));

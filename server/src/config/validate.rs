@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session};
+use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session, SignalKind};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -20,7 +20,8 @@ impl Config {
         self.validate_throttle()?;
         self.validate_jwt()?;
         self.validate_platforms()?;
-        self.validate_upkeep()
+        self.validate_upkeep()?;
+        self.validate_telemetry()
     }
 
     fn validate_server(&self) -> Valid {
@@ -163,6 +164,55 @@ impl Config {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         ensure("log.level", !self.log.level.is_empty() && filter.is_ok(), "is neither a level nor a filter")
     }
+}
+
+impl Config {
+    fn validate_telemetry(&self) -> Valid {
+        let telemetry = &self.telemetry;
+        ensure("telemetry.service_name", !telemetry.service_name.is_empty(), "must not be empty")?;
+        named("telemetry.resource_attributes", telemetry.resource_attributes.parse())?;
+        let ratio = (0.0..=1.0).contains(&telemetry.sampling_ratio);
+        ensure("telemetry.sampling_ratio", ratio, "between 0 and 1")?;
+        ensure("telemetry.flush_timeout", telemetry.flush_timeout <= Duration::from_mins(1), "at most 60s")?;
+        positive("telemetry.timeout", telemetry.timeout)?;
+        let pair = telemetry.client_cert.is_some() == telemetry.client_key.is_some();
+        ensure("telemetry.client_key", pair, "`client_cert` and `client_key` go together")?;
+        if let Some(headers) = &telemetry.headers {
+            named("telemetry.headers", headers.parse())?;
+        }
+        SignalKind::ALL.into_iter().try_for_each(|kind| self.validate_signal(kind))
+    }
+
+    fn validate_signal(&self, kind: SignalKind) -> Valid {
+        let key = |key: &str| format!("telemetry.{}.{key}", kind.name());
+        let signal = self.telemetry.signal(kind);
+        positive(&key("delay"), signal.delay)?;
+        positive(&key("export_timeout"), signal.export_timeout)?;
+        if let Some(timeout) = signal.timeout {
+            positive(&key("timeout"), timeout)?;
+        }
+        let has_queue = kind != SignalKind::Metrics;
+        for (name, length) in [("queue", signal.queue), ("batch", signal.batch)] {
+            ensure(&key(name), length.is_some() == has_queue, "metrics have none, the others need one")?;
+            let fits = length.is_none_or(|length| (1..=1_000_000).contains(&length));
+            ensure(&key(name), fits, "between 1 and 1000000")?;
+        }
+        let pair = signal.client_cert.is_some() == signal.client_key.is_some();
+        ensure(&key("client_key"), pair, "`client_cert` and `client_key` go together")?;
+        if let Some(headers) = &signal.headers {
+            named(&key("headers"), headers.parse())?;
+        }
+        match self.telemetry.destination(kind) {
+            Ok(_) => Ok(()),
+            Err(problem) if signal.endpoint.is_some() => ensure(&key("endpoint"), false, problem),
+            Err(problem) => ensure("telemetry.endpoint", false, problem),
+        }
+    }
+}
+
+/// What could not be read is refused under the name of its key.
+fn named<T>(key: &str, outcome: Result<T, &'static str>) -> Valid {
+    outcome.map(drop).or_else(|problem| ensure(key, false, problem))
 }
 
 impl Platform {

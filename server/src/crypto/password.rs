@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::random_bytes;
 use crate::error::{Error, Result};
+use crate::metrics::Histogram;
 use crate::priority;
 
 const OUTPUT_LEN: usize = 32;
@@ -69,6 +70,17 @@ pub enum PasswordMatch {
 
 type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
+/// How the pool does.
+#[derive(Default)]
+pub struct HashingFigures {
+    /// How long jobs waited for a thread.
+    pub waited: Histogram,
+    /// How long they took from then on.
+    pub computed: Histogram,
+    /// Jobs that the queue had no room for.
+    pub refused: AtomicU64,
+}
+
 /// The pool. Cloning shares it.
 #[derive(Clone)]
 pub struct PasswordHasher {
@@ -76,7 +88,7 @@ pub struct PasswordHasher {
     queued: Arc<AtomicUsize>,
     /// Jobs that can wait or run.
     capacity: usize,
-    done: Arc<AtomicU64>,
+    figures: Arc<HashingFigures>,
     params: PasswordParams,
     /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
     decoy: Arc<PasswordHash>,
@@ -106,7 +118,7 @@ impl PasswordHasher {
             queue: sender,
             queued: Arc::default(),
             capacity: queue + threads,
-            done: Arc::default(),
+            figures: Arc::default(),
             params,
             decoy: Arc::new(decoy),
         })
@@ -122,14 +134,13 @@ impl PasswordHasher {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Jobs that were done so far.
-    pub fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+    pub fn figures(&self) -> &Arc<HashingFigures> {
+        &self.figures
     }
 
     /// Refuses at once what would be refused later, before anything is spent on it. That there is room now is no promise.
     pub fn has_room(&self) -> Result<()> {
-        if self.depth() < self.capacity { Ok(()) } else { Err(Error::Overloaded { retry_after: RETRY_AFTER }) }
+        if self.depth() < self.capacity { Ok(()) } else { Err(self.refuse()) }
     }
 
     /// Hashes a new password.
@@ -147,23 +158,31 @@ impl PasswordHasher {
         Ok(if exists { outcome } else { PasswordMatch::Wrong })
     }
 
+    fn refuse(&self) -> Error {
+        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        Error::Overloaded { retry_after: RETRY_AFTER }
+    }
+
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let (queued, done) = (Arc::clone(&self.queued), Arc::clone(&self.done));
+        let (queued, figures) = (Arc::clone(&self.queued), Arc::clone(&self.figures));
+        let asked = Instant::now();
         let job: Job = Box::new(move |memory| {
             // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
+            let begun = Instant::now();
             let answer = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);
             if let Some(answer) = answer {
-                done.fetch_add(1, Ordering::Relaxed);
+                figures.waited.record(begun.duration_since(asked));
+                figures.computed.record(begun.elapsed());
                 let _ = sender.send(answer);
             }
         });
         if let Err(refused) = self.queue.try_send(job) {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
-                TrySendError::Full(_) => Error::Overloaded { retry_after: RETRY_AFTER },
+                TrySendError::Full(_) => self.refuse(),
                 TrySendError::Disconnected(_) => Error::internal("the hashing threads are gone"),
             });
         }

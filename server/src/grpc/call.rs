@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use lanyard_proto::CORRELATION_ID_HEADER;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Status;
 use tracing::Span;
 
 use super::answer::{Answer, Content};
@@ -25,7 +25,8 @@ use super::method::{Hot, Method};
 use super::observe::{self, Called};
 use super::open::OpenService;
 use super::sent::Sent;
-use super::status::{self, Refusal};
+use super::status::{self, Refusal, Said};
+use super::trace::{Ended, Told, Trace};
 use super::{Answering, Request};
 use crate::app::Context;
 use crate::app::caller::Caller;
@@ -57,6 +58,8 @@ struct Work<A: Authenticate, D: Dispatch> {
     open: Option<OpenService>,
     /// Who calls, once that is known.
     caller: Option<Arc<Caller>>,
+    /// Decided once the caller is known, or when the call is refused before that.
+    trace: Option<Trace>,
     /// Does this call count among those under way?
     is_counted: bool,
     permit: Option<CallerPermit>,
@@ -92,7 +95,7 @@ impl<A: Authenticate, D: Dispatch> Call<A, D> {
         let correlation_id = sent.correlation_id.and_then(CorrelationId::from_header);
         let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::new(arrived));
         let (called, open) = called(request.uri().path());
-        let span = observe::span(called, &correlation_id, &sent);
+        let span = observe::span(called, &correlation_id);
         let started = Instant::now();
         let work = Work {
             stage: Stage::Arrived,
@@ -107,6 +110,7 @@ impl<A: Authenticate, D: Dispatch> Call<A, D> {
             shared,
             open,
             caller: None,
+            trace: None,
             is_counted: false,
             permit: None,
         };
@@ -135,6 +139,8 @@ impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
 impl<A: Authenticate, D: Dispatch> Work<A, D> {
     fn poll(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
         loop {
+            let trace = self.trace.clone();
+            let _traced = trace.as_ref().and_then(Trace::enter);
             let next = match &mut self.stage {
                 Stage::Arrived => self.start(span),
                 Stage::Proving(proving) => {
@@ -193,6 +199,8 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
     /// What remains once the caller is known: may they, are they too many, and on to memory or the service.
     fn admit(&mut self, span: &Span, caller: Arc<Caller>) -> Result<Next, Refusal> {
         let Called::Method(_, method) = self.called else { return Err(out_of_order()) };
+        let headers = self.request.as_ref().map(Request::headers);
+        self.trace = Some(self.shared.front.traces.of_caller(self.told(), headers, &caller));
         authorize(&caller, method)?;
         if !span.is_disabled() {
             span.record("caller", caller.name.as_str());
@@ -234,10 +242,19 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         Ok(Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip })
     }
 
+    fn told(&self) -> Told<'_> {
+        Told { called: self.called, correlation_id: &self.correlation_id, arrived: self.arrived }
+    }
+
     /// Makes the answer of what came of the call.
     fn answer(&mut self, outcome: Outcome) -> Response<Answer> {
         let (id, method) = (self.correlation_id.clone(), self.called.name());
-        let (code, mut response) = match outcome {
+        if self.trace.is_none() && self.open.is_none() {
+            self.trace = Some(self.shared.front.traces.of_nobody(self.told()));
+        }
+        let trace = self.trace.clone();
+        let _traced = trace.as_ref().and_then(Trace::enter);
+        let (said, mut response) = match outcome {
             Ok(mut response) => {
                 let answered = response.extensions_mut().remove::<Status>();
                 (status::complete(answered.as_ref(), &id, method, response.headers_mut()), response)
@@ -246,12 +263,12 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         };
         response.headers_mut().insert(CORRELATION_ID_HEADER, id.to_header());
         let ending = self.open.is_some().then(|| Box::pin(self.shared.front.streams_end.clone().cancelled_owned()));
-        self.end(code);
+        self.end(said);
         response.map(|body| Answer::new(body, id, method, ending))
     }
 
     /// Lets go of all that the call holds, and counts it: once.
-    fn end(&mut self, code: Code) {
+    fn end(&mut self, said: Said) {
         if matches!(self.stage, Stage::Over) {
             return;
         }
@@ -264,14 +281,16 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
         if self.is_counted {
             front.in_flight.leave();
         }
-        front.metrics.record(self.called, code, self.started.elapsed());
+        let took = self.started.elapsed();
+        let exemplar = self.trace.take().and_then(|trace| trace.end(Ended { arrived: self.arrived, took, said }));
+        front.metrics.record(self.called, said, took, exemplar.filter(|_| front.traces.shows_exemplars()));
     }
 }
 
 impl<A: Authenticate, D: Dispatch> Drop for Work<A, D> {
     /// The client went away, or the server was stopped hard: nobody reads the answer.
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        self.end(Said::CANCELLED);
     }
 }
 
@@ -290,7 +309,7 @@ fn called(path: &str) -> (Called, Option<OpenService>) {
     }
 }
 
-fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Code, Response<Content>) {
+fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Said, Response<Content>) {
     let mut response = Response::new(Content::Nothing);
     if matches!(refusal, Refusal::NotGrpc) {
         // So that other clients than those of gRPC do not take the answer for success.

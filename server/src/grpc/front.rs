@@ -18,6 +18,7 @@ use super::method::Method;
 use super::observe::RpcMetrics;
 use super::open::Open;
 use super::peer::Peer;
+use super::trace::Traces;
 use super::{Answering, Health, Request};
 use crate::clock::Clock;
 use crate::config;
@@ -35,6 +36,7 @@ pub struct Front<A, D> {
     pub(super) open: Open,
     pub(super) in_flight: InFlight,
     pub(super) metrics: Arc<RpcMetrics>,
+    pub(super) traces: Traces,
     pub(super) clock: Clock,
     pub(super) max_deadline: Duration,
     max_request_bytes: usize,
@@ -50,6 +52,7 @@ pub struct Parts<A, D> {
     pub from_memory: FromMemory,
     pub health: Health,
     pub metrics: Arc<RpcMetrics>,
+    pub traces: Traces,
     pub clock: Clock,
 }
 
@@ -62,6 +65,7 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
             from_memory: parts.from_memory,
             in_flight: InFlight::new(config.max_in_flight),
             metrics: parts.metrics,
+            traces: parts.traces,
             clock: parts.clock,
             max_deadline: config.max_deadline,
             max_request_bytes: config.max_request_bytes,
@@ -73,6 +77,13 @@ impl<A: Authenticate, D: Dispatch> Front<A, D> {
     /// How long a message of `method` may be.
     pub(super) fn max_request_bytes(&self, method: &Method) -> usize {
         self.max_request_bytes.saturating_mul(method.size_factor())
+    }
+}
+
+impl<A, D> Front<A, D> {
+    /// Calls under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.now()
     }
 }
 

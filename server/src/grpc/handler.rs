@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use opentelemetry::trace::FutureExt;
 use tonic::{Request, Response, Status};
 
 use crate::app::{App, Context};
@@ -30,7 +31,8 @@ impl Handler {
     {
         let (context, message) = open(request)?;
         let running = verb(self.app.clone(), context, message);
-        let task = AbortOnDrop(self.background.spawn(tracing::Instrument::in_current_span(running)));
+        let running = tracing::Instrument::in_current_span(running).with_current_context();
+        let task = AbortOnDrop(self.background.spawn(running));
         match task.finish().await {
             Ok(outcome) => Ok(Response::new(outcome?)),
             Err(panic) => std::panic::resume_unwind(panic),

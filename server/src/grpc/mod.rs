@@ -45,6 +45,7 @@ mod sent;
 mod session;
 mod status;
 mod tls;
+mod trace;
 mod user;
 mod wire;
 
@@ -62,6 +63,7 @@ pub use method::{Hot, METHODS, Method, Service};
 pub use observe::RpcMetrics;
 pub use open::Health;
 pub use routes::routes;
+pub use trace::Traces;
 
 /// A request as it comes from the connection.
 pub type Request = http::Request<inbound::Inbound>;

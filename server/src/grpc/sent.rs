@@ -9,7 +9,6 @@ pub(super) struct Sent<'a> {
     pub(super) content_type: Option<&'a HeaderValue>,
     pub(super) correlation_id: Option<&'a HeaderValue>,
     pub(super) timeout: Option<&'a HeaderValue>,
-    pub(super) traceparent: Option<&'a HeaderValue>,
     /// How the message is compressed.
     pub(super) encoding: Option<&'a HeaderValue>,
 }
@@ -22,7 +21,6 @@ impl<'a> Sent<'a> {
                 "content-type" => &mut sent.content_type,
                 CORRELATION_ID_HEADER => &mut sent.correlation_id,
                 "grpc-timeout" => &mut sent.timeout,
-                "traceparent" => &mut sent.traceparent,
                 "grpc-encoding" => &mut sent.encoding,
                 _ => continue,
             };

@@ -51,6 +51,20 @@ impl From<Error> for Refusal {
     }
 }
 
+/// What a caller was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) code: Code,
+    /// None: it went well, or nobody was there to be told.
+    pub(super) reason: Option<ErrorReason>,
+}
+
+impl Said {
+    pub(super) const OK: Self = Self { code: Code::Ok, reason: None };
+    /// The client went away.
+    pub(super) const CANCELLED: Self = Self { code: Code::Cancelled, reason: None };
+}
+
 /// Code and reason of each situation.
 fn classify(error: &Error) -> (Code, ErrorReason) {
     use ErrorReason as Reason;
@@ -104,7 +118,7 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
 }
 
 /// Writes a refusal into the headers (or trailers) of an answer and logs it.
-pub(super) fn write(refusal: &Refusal, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Code {
+pub(super) fn write(refusal: &Refusal, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Said {
     match refusal {
         Refusal::Error(error) => write_error(error, correlation_id, method, headers),
         Refusal::MethodUnknown => {
@@ -124,10 +138,10 @@ pub(super) fn complete(
     correlation_id: &CorrelationId,
     method: &str,
     headers: &mut HeaderMap,
-) -> Code {
-    let Some(code) = headers.get(GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) else { return Code::Ok };
+) -> Said {
+    let Some(code) = headers.get(GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) else { return Said::OK };
     if code == Code::Ok {
-        return code;
+        return Said::OK;
     }
     match answered.map(|status| (status, status.source().and_then(|source| source.downcast_ref::<Error>()))) {
         Some((_, Some(error))) => write_error(error, correlation_id, method, headers),
@@ -155,7 +169,7 @@ pub(super) fn complete_trailers(correlation_id: &CorrelationId, method: &str, tr
     }
 }
 
-fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Code {
+fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Said {
     let (code, reason) = classify(error);
     log(error, reason, correlation_id, method);
     let metadata = upstream_code(error).map(|code| (UPSTREAM_CODE.to_owned(), code.to_string()));
@@ -183,12 +197,12 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         headers.insert(RETRY_PUSHBACK, HeaderValue::from(millis));
     }
-    put(&Status::with_error_details(code, error.to_string(), details), headers)
+    put(&Status::with_error_details(code, error.to_string(), details), reason, headers)
 }
 
 /// What tonic refused by itself: the message could not be read. Its text names our types, so it is replaced, except
 /// where it tells sizes or encodings.
-fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> Code {
+fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> Said {
     let (reason, unreadable) = (ErrorReason::RequestUnreadable, "the request is not a message of this method");
     match status.code() {
         // gRPC's table calls a malformed message INTERNAL; that word is for our faults.
@@ -210,9 +224,9 @@ fn write_plain(
     text: &str,
     correlation_id: &CorrelationId,
     headers: &mut HeaderMap,
-) -> Code {
+) -> Said {
     tracing::debug!(%correlation_id, reason = reason.reason(), "refused: {text}");
-    put(&Status::with_error_details(code, text, base(reason, correlation_id)), headers)
+    put(&Status::with_error_details(code, text, base(reason, correlation_id)), reason, headers)
 }
 
 fn base(reason: ErrorReason, correlation_id: &CorrelationId) -> ErrorDetails {
@@ -225,14 +239,15 @@ fn with_info(reason: ErrorReason, correlation_id: &CorrelationId, metadata: Hash
     details
 }
 
-fn put(status: &Status, headers: &mut HeaderMap) -> Code {
+fn put(status: &Status, reason: ErrorReason, headers: &mut HeaderMap) -> Said {
+    let reason = Some(reason);
     if let Err(impossible) = status.add_header(headers) {
         // Our texts are percent-encoded and our details base64: both are always legal.
         tracing::error!(code = %impossible.code(), "a status could not be written");
         headers.insert(GRPC_STATUS, HeaderValue::from(Code::Internal as u16));
-        return Code::Internal;
+        return Said { code: Code::Internal, reason };
     }
-    status.code()
+    Said { code: status.code(), reason }
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {

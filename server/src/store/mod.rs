@@ -15,6 +15,7 @@ mod credential;
 mod definition;
 mod entity;
 mod error;
+mod figures;
 mod import;
 mod key_use;
 mod lease;
@@ -62,6 +63,7 @@ pub use entity::session_platform::Model as SessionPlatformRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
+pub use figures::{PoolStats, WriteFigures};
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
 pub use platform::HeldCredential;
@@ -177,6 +179,7 @@ struct Shared {
     activity: Activity,
     dropped: platform::Dropped,
     writer: write::Writer,
+    figures: Arc<WriteFigures>,
 }
 
 /// The database, through a pool of connections or, in a [`Tx`], through one of them.
@@ -242,6 +245,7 @@ impl Store {
             activity: Activity::default(),
             dropped: platform::Dropped::default(),
             writer: write::Writer::new(writer, &config),
+            figures: Arc::default(),
             config,
         };
         let store = Self { conn: reader, shared: Arc::new(shared) };

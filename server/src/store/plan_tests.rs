@@ -90,6 +90,7 @@ impl Ground {
             activity: Activity::default(),
             dropped: super::platform::Dropped::default(),
             writer: write::Writer::new(conn.clone(), &config),
+            figures: Arc::default(),
             config,
         };
         let store = Store { conn, shared: Arc::new(shared) };

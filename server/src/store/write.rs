@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
+use super::figures::Waiting;
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
@@ -100,7 +101,7 @@ impl Store {
     }
 
     async fn write_with_retries<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
-        let operation = Arc::new(operation);
+        let (operation, begun) = (Arc::new(operation), Instant::now());
         let run = || {
             let (store, operation) = (self, Arc::clone(&operation));
             async move {
@@ -110,11 +111,15 @@ impl Store {
                 }
             }
         };
-        retry(run).await
+        let outcome = retry_counting(run, || self.shared.figures.count_retry()).await;
+        self.shared.figures.count(&outcome, begun.elapsed());
+        outcome
     }
 
     async fn write_alone<T>(&self, operation: &impl Operation<T>) -> Result<T> {
+        let waiting = Waiting::new(&self.shared.figures);
         let tx = Tx::begin(self.shared.writer.conn(), &self.shared).await?;
+        drop(waiting);
         let outcome = operation(&tx).await;
         let Ok(value) = outcome else {
             // Dropping it would do, later; the row locks are better given back now.
@@ -136,7 +141,9 @@ impl Store {
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
         let span = tracing::Span::current();
+        let waiting = Mutex::new(Some(Waiting::new(&self.shared.figures)));
         let operation: BoxedOperation = Box::new(move |tx| {
+            drop(waiting.lock().take());
             let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));
             let running = async move {
                 let value = operation(tx).await?;
@@ -344,9 +351,17 @@ impl Tx {
 
 /// Tries again what lost against others, for a while.
 pub(super) async fn retry<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F) -> Result<T> {
+    retry_counting(run, || {}).await
+}
+
+async fn retry_counting<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F, count: impl Fn()) -> Result<T> {
     for attempt in 1..ATTEMPTS {
         match run().await {
-            Err(Error::WriteConflict) => tokio::time::sleep(backoff(attempt)).await,
+            Err(Error::WriteConflict) => {
+                count();
+                tracing::debug!(attempt, "transaction is tried again");
+                tokio::time::sleep(backoff(attempt)).await;
+            }
             outcome => return outcome,
         }
     }

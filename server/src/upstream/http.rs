@@ -1,12 +1,18 @@
 //! What all adapters call with: HTTP/1.1 over the authorities of one's choice, without proxies and redirects.
 
+use std::path::Path;
 use std::time::Duration;
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use http::{HeaderMap, HeaderName, Method};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry::propagation::Injector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tracing::Span;
+use tracing::field::Empty;
 
 pub(super) type Connector = HttpsConnector<HttpConnector>;
 
@@ -17,12 +23,7 @@ pub(super) fn connector(
     connect_timeout: Option<Duration>,
     allow_http: bool,
 ) -> Result<Connector, String> {
-    let tls = match authorities {
-        Some(authorities) => HttpsConnectorBuilder::new().with_tls_config(trusting(authorities)?),
-        None => HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(ring::default_provider())
-            .map_err(|problem| format!("certificates of the system: {problem}"))?,
-    };
+    let tls = HttpsConnectorBuilder::new().with_tls_config(tls(authorities, None)?);
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -31,15 +32,77 @@ pub(super) fn connector(
     Ok(schemes.enable_http1().wrap_connector(tcp))
 }
 
-fn trusting(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, String> {
+/// Certificates, and the key of the first.
+pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// TLS that trusts `authorities`, or those of the system, and proves itself by `identity`, if there is one.
+pub(super) fn tls(
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, String> {
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(|problem| problem.to_string())?;
+    let config = match authorities {
+        Some(authorities) => config.with_root_certificates(trusting(authorities)?),
+        None => config.with_native_roots().map_err(|problem| format!("certificates of the system: {problem}"))?,
+    };
+    match identity {
+        Some((certificates, key)) => {
+            config.with_client_auth_cert(certificates, key).map_err(|problem| format!("client certificate: {problem}"))
+        }
+        None => Ok(config.with_no_client_auth()),
+    }
+}
+
+fn trusting(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority).map_err(|problem| format!("certificate of an authority: {problem}"))?;
     }
-    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map_err(|problem| problem.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
+}
+
+/// The certificates of a PEM file; at least one.
+pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
+    let found = read().map_err(|problem| format!("{}: {problem}", file.display()))?;
+    if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
+}
+
+/// The headers of a request, for what writes `traceparent`.
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), value.parse()) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+/// Lets the trace of the call go on at the server that is asked: its headers get `traceparent` and `tracestate`.
+pub(super) fn carry_trace(headers: &mut HeaderMap) {
+    let context = opentelemetry::Context::current();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut Outgoing(headers));
+    });
+}
+
+/// The span of a request to another server.
+pub(super) fn client_span(method: &Method, host: &str, port: u16) -> Span {
+    tracing::debug_span!(
+        "request",
+        otel.name = method.as_str(),
+        otel.kind = "client",
+        http.request.method = method.as_str(),
+        server.address = host,
+        server.port = port,
+        http.response.status_code = Empty,
+        url.path = Empty,
+        lanyard.platform = Empty,
+        "error.type" = Empty,
+    )
 }
 
 /// The client says "connect error" only; its sources say which.

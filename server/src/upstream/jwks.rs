@@ -8,14 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use super::http::{Connector, connector, with_sources};
+use super::http::{Connector, carry_trace, client_span, connector, with_sources};
 use crate::clock::{Clock, Time};
 use crate::config;
 use crate::crypto::jwt::PublicKeys;
@@ -175,13 +175,25 @@ impl Shared {
     async fn fetch(&self, url: &str) -> std::result::Result<PublicKeys, String> {
         let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
         let host = uri.host().unwrap_or_default().to_owned();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        let span = client_span(&Method::GET, &host, port);
+        let fetched = self.fetch_from(uri, &host).instrument(span.clone()).await;
+        if fetched.is_err() {
+            span.record("error.type", "_OTHER");
+        }
+        fetched
+    }
+
+    async fn fetch_from(&self, uri: Uri, host: &str) -> std::result::Result<PublicKeys, String> {
         let failed = |problem: &dyn std::fmt::Display| format!("{host}: {problem}");
-        let request = Request::get(uri)
+        let mut request = Request::get(uri)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .header(header::USER_AGENT, "lanyard")
             .body(Empty::new())
             .map_err(|problem| failed(&problem))?;
+        carry_trace(request.headers_mut());
         let answer = self.http()?.request(request).await.map_err(|problem| failed(&with_sources(&problem)))?;
+        Span::current().record("http.response.status_code", answer.status().as_u16());
         // Redirects are not followed: the URL is what a super-user trusts, not what is behind it.
         if answer.status() != StatusCode::OK {
             return Err(failed(&format_args!("answered {}", answer.status())));

@@ -1,8 +1,11 @@
-//! Reaches out: the adapters to servers that are not ours. They fetch and parse; what it means is for `app` to decide.
+//! Reaches out: the adapters to servers that are not ours. They fetch and parse; what it means is for `app` to decide, and for
+//! `telemetry`, which sends by [`Receiver`].
 
 mod http;
 mod jwks;
 mod micetro;
+mod otlp;
 
 pub use jwks::Jwks;
 pub use micetro::{Credential, LoggedIn, Micetro, Problem};
+pub use otlp::{Failure as OtlpFailure, Receiver};

@@ -287,6 +287,7 @@ impl Server {
             from_memory,
             health: health.clone(),
             metrics: metrics.clone(),
+            traces: Traces::of(&config::Config::default().telemetry),
             clock: Clock::system(),
         };
         let front = Arc::new(Front::new(parts, &config));

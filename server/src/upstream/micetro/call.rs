@@ -1,6 +1,6 @@
 //! Calls: one request and its answer, both within limits, over connections that are kept.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tracing::{Instrument, Span};
 
 use super::answer::{Answer, Failure};
 use crate::config::{self, Origin};
-use crate::upstream::http::{Connector, connector, with_sources};
+use crate::upstream::http::{Connector, carry_trace, client_span, connector, read_certificates, with_sources};
 
 /// The wait before the second attempt; doubles with each one.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -108,12 +108,25 @@ impl Calls {
 
     /// Makes a call. What was not sent at all, because a kept connection had gone, is sent on a new one.
     pub(super) async fn once(&self, call: &Call) -> Result<Answer, Failure> {
+        let span = client_span(&call.method, self.origin.host(), self.origin.port());
+        span.record("url.path", call.path).record("lanyard.platform", self.name.as_str());
+        let outcome = self.exchange(call).instrument(span.clone()).await;
+        if outcome.is_err() {
+            span.record("error.type", "_OTHER");
+        }
+        outcome
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Answer, Failure> {
         let http = self.http().map_err(|problem| Failure::NotConnected(format!("{}: {problem}", self.name)))?;
-        let answered = http.request(self.request(call)?).await.map_err(|error| {
+        let mut request = self.request(call)?;
+        carry_trace(request.headers_mut());
+        let answered = http.request(request).await.map_err(|error| {
             let source = format!("{}: {}", self.name, with_sources(&error));
             if error.is_connect() { Failure::NotConnected(source) } else { Failure::Broken(source) }
         });
         let answer = self.read(answered?).await?;
+        Span::current().record("http.response.status_code", answer.status.as_u16());
         tracing::debug!(platform = %self.name, path = call.path, status = answer.status.as_u16(), "called");
         if answer.status == call.expected { Ok(answer) } else { Err(Failure::of(answer.status, &answer.body)) }
     }
@@ -188,12 +201,6 @@ fn may_be_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || kind.ends_with("+json")
-}
-
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
-    let found = read().map_err(|problem| format!("{}: {problem}", file.display()))?;
-    if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
 }
 
 fn pem(certificate: &CertificateDer<'static>) -> String {

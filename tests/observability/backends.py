@@ -77,6 +77,7 @@ class Collector:
         self.own_metrics = free_address()
         self.log_file = folder / "logs" / "lanyard.jsonl"
         self._folder = folder
+        self.log_file.parent.mkdir()
         self._health = free_address()
         own_host, own_port = self.own_metrics.split(":")
         self._environment = {

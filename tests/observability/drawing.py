@@ -121,5 +121,5 @@ def _heatmap(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
 
 
 def _save(figure: Any, file: Path) -> None:
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
     pyplot.close(figure)

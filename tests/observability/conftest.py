@@ -3,6 +3,7 @@ Python. What is started later sends to what is started before it."""
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from backends import Collector, Jaeger, Prometheus
 from lanyard_server import EAGER, Server
-from processes import DEPLOY, Process, free_address
+from load import Load
+from processes import DEPLOY, Process, eventually, free_address
+
+DROPPED = 'lanyard_telemetry_dropped_total{job="lanyard"}'
+# Of a call, in seconds: what a test waits for is the server, which is busy, and not its own patience.
+DEADLINE = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,7 +84,7 @@ def provider(collector: Collector) -> Iterator[TracerProvider]:
 
 @pytest.fixture(scope="session")
 def client(server: Server, provider: TracerProvider) -> Iterator[Client]:
-    with server.client() as client:
+    with server.client(DEADLINE) as client:
         yield client
 
 
@@ -101,6 +107,23 @@ def whoami(folder: Path, server: Server, collector: Collector) -> Iterator[str]:
     service.ready(lambda: "listening" in service.log.read_text())
     yield f"http://{address}"
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def outage(server: Server, client: Client, collector: Collector, prometheus: Prometheus) -> Load:
+    """Load during which the collector hung, was killed, and was started again."""
+    prometheus.scraped()
+    before = prometheus.value(f"sum({DROPPED})")
+    with Load(server, client) as load:
+        load.go_on(200)
+        collector.process.signal(signal.SIGSTOP)
+        load.go_on(500)
+        collector.process.kill()
+        load.go_on(500)
+        eventually(lambda: prometheus.value(f"sum({DROPPED})") > before, "count of what is dropped")
+        collector.start()
+        load.go_on(200)
+    return load
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ class Server:
         definition = self.credentials["demo_definition"]
         return definition["username"], definition["secret"]
 
-    def client(self) -> Client:
-        return Client(self._address, api_key=self.caller_key, deadline=10)
+    def client(self, deadline: float) -> Client:
+        return Client(self._address, api_key=self.caller_key, deadline=deadline)
 
     def command(self, *arguments: str, **environment: str) -> str:
         """What the command-line client prints."""

@@ -14,8 +14,8 @@ from lanyard import Client, LanyardError
 import drawing
 from backends import Prometheus
 from lanyard_server import Server
+from load import Load
 from processes import DEPLOY, eventually
-from test_outage import Load
 
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "lanyard.json"
 # What Grafana puts in the place of its variables; only what is scraped.
@@ -64,8 +64,8 @@ def misuse(client: Client, server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_use(client: Client, server: Server, prometheus: Prometheus) -> tuple[float, float]:
-    """When the server was used for all that the dashboard shows."""
+def in_use(outage: Load, client: Client, server: Server, prometheus: Prometheus) -> tuple[float, float]:
+    """When the server was used for all that the dashboard shows; what is dropped was, before."""
     start = time.time()
     with Load(server, client) as load:
         while time.time() < start + LOAD_SECONDS:

@@ -19,12 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from backends import Collector, Jaeger, Prometheus
 from lanyard_server import EAGER, Server
-from load import Load
+from load import DEADLINE, DROPPED, Load
 from processes import DEPLOY, Process, eventually, free_address
-
-DROPPED = 'lanyard_telemetry_dropped_total{job="lanyard"}'
-# Of a call, in seconds: what a test waits for is the server, which is busy, and not its own patience.
-DEADLINE = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -85,13 +86,14 @@ def dashboard(graphs: list[Graph], between: tuple[float, float], file: Path) -> 
 def _lines(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
     for legend, series in graph.series:
         for one in series:
-            points = [(at - between[0], float(value)) for at, value in one["values"] if value != "NaN"]
+            points = [(at - between[0], float(value)) for at, value in one["values"] if math.isfinite(float(value))]
             label = re.sub(r"\{\{(\w+)\}\}", lambda found: str(one["metric"].get(found[1], "")), legend)
             if points:
                 axes.plot(*zip(*points, strict=True), label=re.sub(r"127\.0\.0\.1:\d+", "server", label), linewidth=1.2)
     axes.set_ylabel(UNITS[graph.unit])
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=6, loc="upper left", frameon=False)
+    if axes.lines:
+        axes.legend(fontsize=6, loc="upper left", frameon=False)
 
 
 def _heatmap(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
@@ -111,12 +113,13 @@ def _heatmap(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
     across = [at - between[0] for at in times]
     across.append(across[-1] + (across[1] - across[0]))
     masked = [[cell if cell >= 1 else float("nan") for cell in row] for row in cells]
-    axes.pcolormesh(across, edges, masked, norm=LogNorm(), cmap="Oranges", rasterized=False)
+    axes.set_yscale("log")
+    axes.pcolormesh(across, edges, masked, norm=LogNorm(vmin=1), cmap="Oranges")
     dots = [(e["timestamp"] - between[0], float(e["value"])) for e in graph.exemplars if between[0] <= e["timestamp"] <= between[1]]
     if dots:
         axes.scatter(*zip(*dots, strict=True), marker="D", s=9, color="#1f60c4", label="exemplars: traces", zorder=3)
         axes.legend(fontsize=6, loc="upper left", frameon=False)
-    axes.set_yscale("log")
+    axes.set_ylim(edges[0], edges[-1])
     axes.set_ylabel("seconds")
 
 

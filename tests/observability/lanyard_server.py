@@ -21,6 +21,8 @@ EAGER = {
     "OTEL_BSP_EXPORT_TIMEOUT": "1000",
     "OTEL_BLRP_EXPORT_TIMEOUT": "1000",
     "OTEL_METRIC_EXPORT_TIMEOUT": "1000",
+    # One user logs in all the time here, and each session stays.
+    "LANYARD__SESSION__QUOTA": "1000000",
     # Refusals, too.
     "LANYARD__LOG__LEVEL": "info,lanyard_server=debug",
 }

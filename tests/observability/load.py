@@ -11,6 +11,10 @@ from lanyard_server import Server
 from processes import eventually
 
 THREADS = 3
+# Of a call, in seconds: the machine may be busy.
+DEADLINE = 10.0
+# What was not sent, or not taken.
+DROPPED = 'lanyard_telemetry_dropped_total{job="lanyard"}'
 
 
 class Load:

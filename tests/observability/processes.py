@@ -14,7 +14,7 @@ from typing import TypeVar
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 # Only a test that fails waits this long.
-PATIENCE = 8.0
+PATIENCE = 60.0
 
 Found = TypeVar("Found")
 

@@ -78,7 +78,7 @@ def in_use(outage: Load, client: Client, server: Server, prometheus: Prometheus)
     return start, time.time()
 
 
-@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
+@pytest.mark.parametrize("panel", list(panels()), ids=lambda panel: panel["title"])
 def test_every_query_of_the_dashboard_returns_series(
     panel: dict[str, Any], in_use: tuple[float, float], prometheus: Prometheus
 ) -> None:

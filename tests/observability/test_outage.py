@@ -5,9 +5,8 @@ from __future__ import annotations
 from lanyard import Client
 
 from backends import Jaeger, Prometheus
-from conftest import DEADLINE, DROPPED
 from lanyard_server import Server
-from load import Load
+from load import DEADLINE, DROPPED, Load
 from processes import eventually
 
 

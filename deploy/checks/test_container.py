@@ -34,7 +34,7 @@ def test_the_image_has_a_user_that_is_not_root_and_checks_its_own_health() -> No
 
 def test_the_image_is_built_from_files_that_there_are_without_what_is_secret_or_large() -> None:
     assert "deploy/container/root target/dist/lanyard /image" in CONTAINERFILE and os.access(DEPLOY / "container" / "root", os.X_OK)
-    ignored = (ROOT / ".containerignore").read_text().splitlines()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {".git", "target", "lanyard-data"} <= set(ignored)
 
 

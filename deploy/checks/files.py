@@ -36,12 +36,16 @@ def run(*command: str | Path, **environment: str) -> str:
 
 def show_configuration(file: Path) -> str:
     """What the server makes of a configuration; fails where it refuses it."""
-    return run(LANYARD, "config", "show", "--config", file, LANYARD__DATABASE__URL="postgres://lanyard:secret@db/lanyard")
+    return run(
+        LANYARD, "config", "show", "--config", file, LANYARD__DATABASE__URL="postgres://lanyard:secret@db/lanyard"
+    )
 
 
 def commands_of(page: str) -> list[list[str]]:
     """The commands of `lanyard` that a page tells people to type."""
     text = (DEPLOY / page).read_text()
     inline = re.findall(r"`(lanyard [^`]+)`", text)
-    blocks = re.findall(r"^(?:\$ )?(lanyard .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), re.MULTILINE)
+    blocks = re.findall(
+        r"^(?:\$ )?(lanyard .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), re.MULTILINE
+    )
     return [shlex.split(command.replace("...", ""), comments=True) for command in inline + blocks]

@@ -33,7 +33,9 @@ def test_the_image_has_a_user_that_is_not_root_and_checks_its_own_health() -> No
 
 
 def test_the_image_is_built_from_files_that_there_are_without_what_is_secret_or_large() -> None:
-    assert "deploy/container/root target/dist/lanyard /image" in CONTAINERFILE and os.access(DEPLOY / "container" / "root", os.X_OK)
+    assert "deploy/container/root target/dist/lanyard /image" in CONTAINERFILE and os.access(
+        DEPLOY / "container" / "root", os.X_OK
+    )
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {".git", "target", "lanyard-data"} <= set(ignored)
 
@@ -85,7 +87,9 @@ def server(image: Path) -> Iterator[str]:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     serve = inside(image, "serve", "--config", CONFIGURATION)
     environment = {**os.environ, "LANYARD__SERVER__LISTEN": address, "LANYARD__SERVER__DRAIN_DELAY": "0s"}
-    with subprocess.Popen(serve, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        serve, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         yield f"http://{address}"
         process.terminate()
         said = process.communicate(timeout=60)[0]
@@ -108,14 +112,20 @@ def test_lanyard_serves_from_the_image_and_its_health_check_tells_so(image: Path
 
 def test_nobody_can_write_but_to_the_data(image: Path) -> None:
     refused = subprocess.run(
-        inside(image, "keys", "init", "--data-dir", "/etc/lanyard"), capture_output=True, text=True, check=False, timeout=30
+        inside(image, "keys", "init", "--data-dir", "/etc/lanyard"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert refused.returncode != 0
     assert "Read-only file system" in refused.stderr or "denied" in refused.stderr, refused.stderr
 
 
 def test_the_image_has_no_shell_and_nothing_that_may_become_root(image: Path) -> None:
-    programs = [path for path in image.rglob("*") if path.is_file() and os.access(path, os.X_OK) and ".so" not in path.name]
+    programs = [
+        path for path in image.rglob("*") if path.is_file() and os.access(path, os.X_OK) and ".so" not in path.name
+    ]
     assert [str(path.relative_to(image)) for path in programs] == [PROGRAM.lstrip("/")]
     assert not [path for path in image.rglob("*") if path.is_file() and path.stat().st_mode & 0o6000]
 
@@ -124,4 +134,3 @@ def test_compose_and_the_image_agree_where_things_are() -> None:
     for variable, value in (("LANYARD_CONFIG", CONFIGURATION), ("LANYARD_DATA_DIR", "/var/lib/lanyard")):
         assert re.search(rf"{variable}={value}\b", FINAL_STAGE)
     assert 'file = "/var/lib/lanyard/keys.json"' in show_configuration(DEPLOY / "container" / "lanyard.toml")
-

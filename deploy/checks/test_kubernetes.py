@@ -18,6 +18,7 @@ KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 # The oldest that is meant to work, and the newest that there is a schema of.
 VERSIONS = ["1.30", "1.37"]
+PODS = [("Deployment", "lanyard"), ("Job", "lanyard-migrate")]
 OPERATOR = "monitoring.coreos.com/v1"
 
 
@@ -37,7 +38,7 @@ def one(resources: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]
 
 
 def pods(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one(resources, kind, name)["spec"]["template"] for kind, name in (("Deployment", "lanyard"), ("Job", "lanyard-migrate"))]
+    return [one(resources, kind, name)["spec"]["template"] for kind, name in PODS]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -46,7 +47,9 @@ def test_the_schemas_of_kubernetes_accept_every_resource(resources: list[dict[st
     for resource in resources:
         if resource["apiVersion"] != OPERATOR:
             kubernetes_validate.validate(resource, version, strict=True)
-    assert {"Deployment", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Namespace"} <= set(checked)
+    assert {"Deployment", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Namespace"} <= set(
+        checked
+    )
 
 
 def test_the_schemas_refuse_a_key_that_there_is_not(resources: list[dict[str, Any]]) -> None:
@@ -86,10 +89,11 @@ def test_probes_and_monitoring_ask_the_admin_port(resources: list[dict[str, Any]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": "admin"}
-    (endpoint,) = one(resources, "ServiceMonitor", "lanyard")["spec"]["endpoints"]
+    monitor = one(resources, "ServiceMonitor", "lanyard")["spec"]
+    (endpoint,) = monitor["endpoints"]
     service = one(resources, "Service", "lanyard-pods")
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
-    assert one(resources, "ServiceMonitor", "lanyard")["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert ports == {"grpc": 50051, "admin": 9464}
 
 

@@ -7,18 +7,15 @@ import sys
 from files import DEPLOY, ROOT, read, run
 
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yaml"))
-ALERTS = {
-    rule["alert"]: rule for file in RULES for group in read(file)["groups"] for rule in group["rules"] if "alert" in rule
-}
-RECORDED = {
-    rule["record"] for file in RULES for group in read(file)["groups"] for rule in group["rules"] if "record" in rule
-}
+ALL_RULES = [rule for file in RULES for group in read(file)["groups"] for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
+RECORDED = {rule["record"] for rule in ALL_RULES if "record" in rule}
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "lanyard.json").read_text())
 PAGES = "https://github.com/lanyard/lanyard/blob/main/deploy/alerts.md#"
 
 
 def expressions() -> list[str]:
-    asked = [rule["expr"] for file in RULES for group in read(file)["groups"] for rule in group["rules"]]
+    asked = [rule["expr"] for rule in ALL_RULES]
     asked += [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
     return asked + [variable["definition"] for variable in DASHBOARD["templating"]["list"]]
 
@@ -64,11 +61,15 @@ def test_every_metric_that_is_asked_for_is_one_that_lanyard_documents() -> None:
 
 def test_the_rules_of_the_operator_are_those_of_prometheus() -> None:
     written = (DEPLOY / "kubernetes" / "components" / "monitoring" / "prometheus-rule.yaml").read_text()
-    assert run(sys.executable, DEPLOY / "prometheus" / "operator") == written, "write it anew: see deploy/prometheus/operator"
+    assert run(sys.executable, DEPLOY / "prometheus" / "operator") == written, (
+        "write it anew: see deploy/prometheus/operator"
+    )
 
 
 def test_the_dashboard_speaks_of_alerts_that_there_are() -> None:
-    spoken_of = {name for panel in DASHBOARD["panels"] for name in re.findall(r"Lanyard[A-Z]\w+", panel.get("description", ""))}
+    spoken_of = {
+        name for panel in DASHBOARD["panels"] for name in re.findall(r"Lanyard[A-Z]\w+", panel.get("description", ""))
+    }
     assert spoken_of and spoken_of <= set(ALERTS)
 
 

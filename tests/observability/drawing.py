@@ -50,10 +50,11 @@ def trace(root: Span, file: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(11, 0.26 * len(rows) + 0.8))
     for row, (depth, span) in enumerate(rows):
         begun = (span.start - root.start) / 1000
-        axes.barh(row, max(span.duration / 1000, root.duration / 200_000), left=begun, color=COLORS[span.service], height=0.7)
-        axes.text(
-            begun + span.duration / 1000 + root.duration / 100_000, row, f"{span.duration / 1000:.2f} ms", va="center", fontsize=7
+        axes.barh(
+            row, max(span.duration / 1000, root.duration / 200_000), left=begun, color=COLORS[span.service], height=0.7
         )
+        end = (span.end - root.start) / 1000
+        axes.text(end + root.duration / 100_000, row, f"{span.duration / 1000:.2f} ms", va="center", fontsize=7)
         name = f"{'    ' * depth}{span.name}"
         # Across, the share of the width: left of the axes.
         axes.text(-0.74, row, name, va="center", ha="left", transform=axes.get_yaxis_transform(), fontsize=7.5)
@@ -87,13 +88,19 @@ def _lines(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
     for legend, series in graph.series:
         for one in series:
             points = [(at - between[0], float(value)) for at, value in one["values"] if math.isfinite(float(value))]
-            label = re.sub(r"\{\{(\w+)\}\}", lambda found: str(one["metric"].get(found[1], "")), legend)
+            label = _label(legend, one["metric"])
             if points:
-                axes.plot(*zip(*points, strict=True), label=re.sub(r"127\.0\.0\.1:\d+", "server", label), linewidth=1.2)
+                axes.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
     axes.set_ylabel(UNITS[graph.unit])
     axes.set_ylim(bottom=0)
     if axes.lines:
         axes.legend(fontsize=6, loc="upper left", frameon=False)
+
+
+def _label(legend: str, labels: dict[str, str]) -> str:
+    filled_in = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend)
+    # Ports are other ones each time.
+    return re.sub(r"127\.0\.0\.1:\d+", "server", filled_in)
 
 
 def _heatmap(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
@@ -115,7 +122,8 @@ def _heatmap(axes: Axes, graph: Graph, between: tuple[float, float]) -> None:
     masked = [[cell if cell >= 1 else float("nan") for cell in row] for row in cells]
     axes.set_yscale("log")
     axes.pcolormesh(across, edges, masked, norm=LogNorm(vmin=1), cmap="Oranges")
-    dots = [(e["timestamp"] - between[0], float(e["value"])) for e in graph.exemplars if between[0] <= e["timestamp"] <= between[1]]
+    shown = [exemplar for exemplar in graph.exemplars if between[0] <= exemplar["timestamp"] <= between[1]]
+    dots = [(exemplar["timestamp"] - between[0], float(exemplar["value"])) for exemplar in shown]
     if dots:
         axes.scatter(*zip(*dots, strict=True), marker="D", s=9, color="#1f60c4", label="exemplars: traces", zorder=3)
         axes.legend(fontsize=6, loc="upper left", frameon=False)

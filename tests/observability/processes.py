@@ -45,7 +45,11 @@ class Process:
         self._name = Path(command[0]).name
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **(environment or {})},
             )
 
     def ready(self, is_ready: Callable[[], bool]) -> None:

@@ -21,7 +21,9 @@ def test_the_line_of_a_refusal_is_in_the_collectors_file_and_on_standard_error_u
     trace_id = f"{root.get_span_context().trace_id:032x}"
 
     def sent() -> Any:
-        return next((r for r in collector.log_records() if r["attributes"].get("correlation_id") == correlation_id), None)
+        return next(
+            (r for r in collector.log_records() if r["attributes"].get("correlation_id") == correlation_id), None
+        )
 
     record = eventually(sent, f"log record of {correlation_id} in {collector.log_file}")
     assert record["traceId"] == trace_id and record["spanId"]

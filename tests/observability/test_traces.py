@@ -83,12 +83,16 @@ def test_a_request_through_two_clients_is_one_trace_with_every_span_below_its_ca
         assert {span.kind for span in operations} <= {"client"}
         for span in operations:
             assert span.tags["db.system.name"] == "sqlite"
-    in_order = sorted((call for method, _, _ in CALLS for call in root.find(f"{SERVICE}.{method}")), key=lambda c: c.start)
+    in_order = sorted(
+        (call for method, _, _ in CALLS for call in root.find(f"{SERVICE}.{method}")), key=lambda c: c.start
+    )
     assert [call.name for call in in_order] == [f"{SERVICE}.{method}" for method, _, _ in CALLS]
     for _, span in root.below():
         for child in span.children:
             # Two processes on one clock, and microseconds rounded twice.
-            assert span.start - 2 <= child.start and child.end <= span.end + 2, f"{child.name} is not within {span.name}"
+            assert span.start - 2 <= child.start and child.end <= span.end + 2, (
+                f"{child.name} is not within {span.name}"
+            )
     drawing.trace(root, pictures / "trace.svg")
 
 
@@ -121,7 +125,9 @@ def test_no_secret_is_in_any_span(
         assert secret not in str(trace_found)
 
 
-def test_a_stop_sends_what_still_waits_also_over_http(folder: Path, collector: Collector, jaeger: Jaeger, correlation_id: str) -> None:
+def test_a_stop_sends_what_still_waits_also_over_http(
+    folder: Path, collector: Collector, jaeger: Jaeger, correlation_id: str
+) -> None:
     patient = {name: value for name, value in EAGER.items() if not name.startswith("OTEL_B")}
     server = Server(
         folder / "stopping",

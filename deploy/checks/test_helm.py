@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from files import DEPLOY, run
-from test_kubernetes import built
+from test_kubernetes import VERSIONS, built
 
 CHART = DEPLOY / "helm" / "lanyard"
 Resources = dict[tuple[str, str], dict[str, Any]]
 
 
 def rendered(*options: str) -> list[dict[str, Any]]:
-    text = run("helm", "template", "lanyard", CHART, "--namespace", "lanyard", *options)
+    text = run("helm", "template", "lanyard", CHART, "--namespace", "lanyard", "--kube-version", VERSIONS[0], *options)
     return [resource for resource in yaml.safe_load_all(text) if resource]
 
 

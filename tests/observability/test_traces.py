@@ -21,7 +21,7 @@ SERVICE = "lanyard.v1"
 CALLS = [
     ("SessionService/CreateSession", "create_session", "shop"),
     ("SessionService/VerifySession", "verify_session", "whoami"),
-    ("LinkedAuthService/ListLinkedAuth", "list_linked_auth", "shop"),
+    ("LinkedAuthService/ListLinkedAuth", "list_links", "shop"),
 ]
 
 
@@ -33,6 +33,11 @@ def order(client: Client, server: Server, whoami: str, tracer: trace.Tracer, cor
         said = requests.get(f"{whoami}/whoami", headers=headers, timeout=10)
         assert said.json()["correlation_id"] == correlation_id
         assert client.on_behalf_of(login.ust).get_linked_auth_list()
+
+
+def calls(root: Span, method: str) -> list[Span]:
+    """What Lanyard says of the calls of a method: clients have spans of the same name."""
+    return [span for span in root.find(f"{SERVICE}.{method}") if span.service == "lanyard"]
 
 
 def one_trace(jaeger: Jaeger, correlation_id: str, is_whole: Any) -> Span:
@@ -65,27 +70,25 @@ def test_a_request_through_two_clients_is_one_trace_with_every_span_below_its_ca
     root = one_trace(
         jaeger,
         correlation_id,
-        lambda root: root.name == "GET /order" and all(root.find(f"{SERVICE}.{method}") for method, _, _ in CALLS),
+        lambda root: root.name == "GET /order" and all(calls(root, method) for method, _, _ in CALLS),
     )
 
     for method, verb, asking in CALLS:
-        (call,) = root.find(f"{SERVICE}.{method}")
-        assert call.service == "lanyard" and call.kind == "server"
+        (call,) = calls(root, method)
+        assert call.kind == "server"
         assert call.tags["lanyard.correlation_id"] == correlation_id
         assert call.tags["rpc.status_code"] == "OK"
         cause = next(span for _, span in root.below() if call in span.children)
         assert (cause.service, cause.kind) == (asking, "client"), f"{method} is caused by {cause}"
         assert cause.name.endswith(method)
-        assert [child.name for child in call.children] == [verb]
-        operations = [span for _, span in call.children[0].below() if "db.system.name" in span.tags]
+        assert verb in [child.name for child in call.children]
+        operations = [span for _, span in call.below() if "db.system.name" in span.tags]
         # A session that has just begun is verified from memory.
         assert operations or verb == "verify_session", f"{verb} did nothing in the database"
         assert {span.kind for span in operations} <= {"client"}
         for span in operations:
             assert span.tags["db.system.name"] == "sqlite"
-    in_order = sorted(
-        (call for method, _, _ in CALLS for call in root.find(f"{SERVICE}.{method}")), key=lambda c: c.start
-    )
+    in_order = sorted((call for method, _, _ in CALLS for call in calls(root, method)), key=lambda call: call.start)
     assert [call.name for call in in_order] == [f"{SERVICE}.{method}" for method, _, _ in CALLS]
     for _, span in root.below():
         for child in span.children:
@@ -93,6 +96,8 @@ def test_a_request_through_two_clients_is_one_trace_with_every_span_below_its_ca
             assert span.start - 2 <= child.start and child.end <= span.end + 2, (
                 f"{child.name} is not within {span.name}"
             )
+    for depth, span in root.below():
+        print("  " * depth, span.service, span.kind, span.name, span.duration)
     drawing.trace(root, pictures / "trace.svg")
 
 
@@ -117,7 +122,7 @@ def test_no_secret_is_in_any_span(
         client.verify(ust)
     provider.force_flush()
 
-    one_trace(jaeger, correlation_id, lambda root: root.find(f"{SERVICE}.SessionService/VerifySession"))
+    one_trace(jaeger, correlation_id, lambda root: calls(root, "SessionService/VerifySession"))
 
     (trace_found,) = jaeger.traces_of(correlation_id)
     assert spans(trace_found)

@@ -4,7 +4,6 @@ Python. What is started later sends to what is started before it."""
 from __future__ import annotations
 
 import signal
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,15 +19,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from backends import Collector, Jaeger, Prometheus
 from lanyard_server import EAGER, Server
 from load import DEADLINE, DROPPED, Load
-from processes import DEPLOY, Process, eventually, free_address
+from processes import DEPLOY, Process, eventually, free_address, new_name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", action="store_true", help="draw the pictures of deploy/pictures anew")
-
-
-def new_correlation_id() -> str:
-    return f"order-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +55,7 @@ def server(folder: Path, collector: Collector) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def prometheus(folder: Path, collector: Collector, server: Server) -> Iterator[Prometheus]:
     prometheus = Prometheus(
-        folder, {"lanyard": server.admin, "lanyard-otlp": collector.metrics, "collector": collector.own_metrics}
+        folder, {"lanyard": server.admin_port, "lanyard-otlp": collector.metrics, "collector": collector.own_metrics}
     )
     yield prometheus
     prometheus.stop()
@@ -129,7 +124,7 @@ def tracer(provider: TracerProvider) -> trace.Tracer:
 
 @pytest.fixture
 def correlation_id() -> str:
-    return new_correlation_id()
+    return new_name()
 
 
 @pytest.fixture

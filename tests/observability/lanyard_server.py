@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir()
-        self.admin = free_address()
+        self.admin_port = free_address()
         self.log_file = folder / "lanyard.log"
         self._data = folder / "data"
         self._address = free_address()
@@ -43,7 +43,7 @@ class Server:
             {
                 "LANYARD__SERVER__LISTEN": self._address,
                 "LANYARD__SERVER__DRAIN_DELAY": "0s",
-                "LANYARD__ADMIN__LISTEN": self.admin,
+                "LANYARD__ADMIN__LISTEN": self.admin_port,
                 "LANYARD__LOG__FORMAT": "json",
                 **environment,
             },
@@ -61,6 +61,11 @@ class Server:
     @property
     def caller_key(self) -> str:
         return str(self.credentials["caller_key"])
+
+    @property
+    def admin(self) -> tuple[str, str]:
+        user = self.credentials["super_user"]
+        return user["username"], user["password"]
 
     @property
     def demo(self) -> tuple[str, str]:

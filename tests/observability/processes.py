@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,11 @@ DEPLOY = ROOT / "deploy"
 PATIENCE = 60.0
 
 Found = TypeVar("Found")
+
+
+def new_name() -> str:
+    """Nobody else's: of a request, or of a user."""
+    return f"order-{uuid.uuid4().hex[:12]}"
 
 
 def free_address() -> str:

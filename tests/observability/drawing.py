@@ -55,8 +55,8 @@ def trace(root: Span, file: Path) -> None:
         )
         end = (span.end - root.start) / 1000
         axes.text(end + root.duration / 100_000, row, f"{span.duration / 1000:.2f} ms", va="center", fontsize=7)
-        name = f"{'    ' * depth}{span.name}"
-        # Across, the share of the width: left of the axes.
+        # Pictures drop spaces that may break a line. Across, the share of the width: left of the axes.
+        name = "\N{NO-BREAK SPACE}" * 4 * depth + span.name
         axes.text(-0.74, row, name, va="center", ha="left", transform=axes.get_yaxis_transform(), fontsize=7.5)
     axes.set_yticks([])
     axes.invert_yaxis()
@@ -79,6 +79,7 @@ def dashboard(graphs: list[Graph], between: tuple[float, float], file: Path) -> 
         else:
             _lines(axes, graph, between)
         axes.set_xlim(0, between[1] - between[0])
+        axes.set_xlabel("seconds of the test", fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     _save(figure, file)

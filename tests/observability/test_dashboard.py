@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lanyard import Client, LanyardError
+from lanyard import Client, Inactive, LanyardError, Ust
 
 import drawing
 from backends import Prometheus
@@ -61,6 +61,12 @@ def misuse(client: Client, server: Server) -> None:
             attempt()
 
 
+def reuse(client: Client, old: Ust) -> None:
+    newer = client.on_behalf_of(old).rotate().ust
+    client.on_behalf_of(newer).rotate()
+    assert isinstance(client.verify(old), Inactive)
+
+
 @pytest.fixture(scope="module")
 def in_use(outage: Load, client: Client, server: Server, prometheus: Prometheus) -> tuple[float, float]:
     """When the server was used for all that the dashboard shows; what is dropped was, before."""
@@ -71,6 +77,7 @@ def in_use(outage: Load, client: Client, server: Server, prometheus: Prometheus)
             demo = client.on_behalf_of(client.log_in(*server.demo).ust)
             demo.get_linked_auth_list()
             demo.log_out()
+            reuse(client, client.log_in(*server.demo).ust)
     assert not load.failures
     prometheus.scraped()
     return start, time.time()

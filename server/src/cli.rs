@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod definition;
 mod dev;
+mod doctor;
 mod exit;
 mod health;
 mod import;
@@ -75,6 +76,7 @@ enum Command {
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
+    Doctor(doctor::Doctor),
     Import(import::Import),
     Health(health::Health),
     Completions(completions::Completions),
@@ -98,6 +100,7 @@ impl Cli {
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
+            Command::Doctor(doctor) => wait_for(doctor.run(output)),
             Command::Import(import) => wait_for(import.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
             Command::Completions(completions) => completions.run(),
@@ -165,6 +168,9 @@ mod tests {
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
             "keys rotate --purpose token --force",
+            "keys rotate --purpose seal --stage",
+            "keys promote --purpose audit",
+            "doctor --config x.toml --json",
             "migrate --check",
             "import zato --from sqlite:zato.db --dry-run --keep-super-users --linked-only",
             "import zato --from sqlite:zato.db --jwt-issuer i --jwt-audience a --jwt-jwks-url https://example.org/jwks",

@@ -62,6 +62,7 @@ pub use method::{Hot, METHODS, Method, Service};
 pub use observe::RpcMetrics;
 pub use open::Health;
 pub use routes::routes;
+pub use tls::{CertificateFacts, examine_tls};
 
 /// A request as it comes from the connection.
 pub type Request = http::Request<inbound::Inbound>;

@@ -15,6 +15,7 @@ mod credential;
 mod definition;
 mod entity;
 mod error;
+mod examine;
 mod import;
 mod key_use;
 mod lease;
@@ -62,8 +63,10 @@ pub use entity::session_platform::Model as SessionPlatformRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
+pub use examine::KeysInUse;
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
+pub use migration::SchemaState;
 pub use platform::HeldCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
@@ -122,7 +125,7 @@ impl StoreConfig {
     }
 
     /// The file of the database; none if it is in memory or no SQLite.
-    fn sqlite_path(&self) -> Option<PathBuf> {
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
         let path = self.database.url.expose().strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
         let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -250,6 +253,12 @@ impl Store {
         }
         store.start_read_log();
         Ok(store)
+    }
+
+    /// How the schema differs from the one of this program.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn schema_state(&self) -> Result<SchemaState> {
+        migration::state(&self.conn).await
     }
 
     /// How many migrations the schema lacks.

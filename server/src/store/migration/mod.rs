@@ -6,7 +6,7 @@ mod m0002_links;
 mod m0003_platforms;
 mod m0004_audit_indexes;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Order, QueryOrder, QuerySelect};
 use sea_orm_migration::prelude::*;
 
 use super::{StoreConfig, fault};
@@ -29,10 +29,37 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// How the schema of a database differs from the one that this program makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Migrations that it lacks.
+    pub pending: Vec<String>,
+    /// Migrations of a later version. It goes on working with this one: they only add.
+    pub unknown: Vec<String>,
+}
+
+/// Does not write. Migrations of a later version are none of sea-orm-migration's own business here: it would take them for a
+/// fault, and a server of the version before could not be started any more once a new one has migrated.
+pub(super) async fn state(conn: &DatabaseConnection) -> Result<SchemaState> {
+    use sea_orm_migration::seaql_migrations::{Column, Entity};
+
+    let is_new = !SchemaManager::new(conn).has_table("seaql_migrations").await.map_err(fault)?;
+    let applied: Vec<String> = if is_new {
+        Vec::new()
+    } else {
+        let versions = Entity::find().select_only().column(Column::Version).order_by(Column::Version, Order::Asc);
+        versions.into_tuple().all(conn).await.map_err(fault)?
+    };
+    let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let missing = |from: &[String], names: &[String]| {
+        names.iter().filter(|name| !from.contains(name)).cloned().collect::<Vec<_>>()
+    };
+    Ok(SchemaState { pending: missing(&applied, &known), unknown: missing(&known, &applied) })
+}
+
 /// How many migrations the database lacks; does not write.
 pub(super) async fn pending(conn: &DatabaseConnection) -> Result<usize> {
-    let all = Migrator::get_migration_with_status_read_only(conn).await.map_err(fault)?;
-    Ok(all.iter().filter(|migration| migration.status() == sea_orm_migration::MigrationStatus::Pending).count())
+    Ok(state(conn).await?.pending.len())
 }
 
 /// Brings the schema up to date, telling `progress` how many are done of how many. Others that try at the same time wait, then find nothing to do.

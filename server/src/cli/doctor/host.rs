@@ -137,7 +137,7 @@ fn disk(config: &Config, report: &mut Report) {
     let (shown, mode) = (file.display(), about.mode() & 0o777);
     if mode & 0o077 != 0 {
         let found = format!("{shown} can be used by others (mode {mode:o})");
-        report.problem(DISK, found, format!("chmod 600 {shown} {shown}-wal {shown}-shm"));
+        report.warning(DISK, found, format!("chmod 600 {shown} {shown}-wal {shown}-shm"));
     }
     if let Err(error) = rustix::fs::access(&file, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK) {
         report.problem(DISK, format!("{shown}: {error}"), "give it to the account of the server");

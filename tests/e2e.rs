@@ -44,6 +44,7 @@ mod refusals;
 mod renewal;
 mod rooms;
 mod rotation;
+mod runbook;
 mod sealing;
 mod secrecy;
 mod session;

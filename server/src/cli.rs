@@ -4,6 +4,7 @@
 
 mod attribute;
 mod audit;
+mod backup;
 mod caller;
 mod completions;
 mod config;
@@ -66,6 +67,7 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
     Config(config::Config),
     Session(session::Session),
     User(user::User),
@@ -90,6 +92,7 @@ impl Cli {
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
+            Command::Backup(backup) => wait_for(backup.run(output)),
             Command::Config(config) => wait_for(config.run(output)),
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
@@ -172,6 +175,7 @@ mod tests {
             "keys promote --purpose audit",
             "doctor --config x.toml --json",
             "migrate --check",
+            "backup x.db",
             "import zato --from sqlite:zato.db --dry-run --keep-super-users --linked-only",
             "import zato --from sqlite:zato.db --jwt-issuer i --jwt-audience a --jwt-jwks-url https://example.org/jwks",
             "completions bash",

@@ -38,7 +38,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
+};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -271,6 +273,18 @@ impl Store {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
+    }
+
+    /// Copies the database into a new file, as it is at one moment: SQLite only. What was begun and failed is removed.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn copy_into(&self, file: &std::path::Path) -> Result<()> {
+        let name = file.to_str().ok_or_else(|| Error::internal("the name of the file is no text"))?;
+        let copy = Statement::from_sql_and_values(self.shared.backend, "VACUUM INTO ?", [name.into()]);
+        let copied = self.shared.writer.conn().execute_raw(copy).await;
+        if copied.is_err() {
+            let _ = std::fs::remove_file(file);
+        }
+        copied.map(drop).map_err(fault)
     }
 
     /// Is the database there?

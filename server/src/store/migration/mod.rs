@@ -124,3 +124,65 @@ impl Drop for Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sea_orm::Statement;
+
+    use super::*;
+
+    /// Type, may it be null, and does it have a default; by table and column.
+    type Columns = BTreeMap<(String, String), (String, bool, bool)>;
+
+    const OF_SQLITE: &str = "SELECT t.name, c.name, c.type, c.\"notnull\" = 0, c.dflt_value IS NOT NULL \
+                             FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'";
+    const OF_POSTGRES: &str = "SELECT CAST(table_name AS text), CAST(column_name AS text), CAST(data_type AS text), \
+                               is_nullable = 'YES', column_default IS NOT NULL OR is_identity = 'YES' \
+                               FROM information_schema.columns WHERE table_schema = current_schema()";
+
+    async fn columns(conn: &DatabaseConnection) -> Columns {
+        let backend = conn.get_database_backend();
+        let query = if backend == DbBackend::Sqlite { OF_SQLITE } else { OF_POSTGRES };
+        let rows = conn.query_all_raw(Statement::from_string(backend, query)).await.expect("they can be read");
+        let text = |row: &sea_orm::QueryResult, place| row.try_get_by_index::<String>(place).expect("text");
+        let flag = |row: &sea_orm::QueryResult, place| row.try_get_by_index::<bool>(place).expect("a flag");
+        rows.iter().map(|row| ((text(row, 0), text(row, 1)), (text(row, 2), flag(row, 3), flag(row, 4)))).collect()
+    }
+
+    /// A server of the version before goes on reading what it read and writing what it wrote.
+    async fn each_migration_only_adds(url: &str) {
+        let mut options = sea_orm::ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false);
+        let conn = Database::connect(options).await.expect("the database can be reached");
+        let mut before = columns(&conn).await;
+        for migration in Migrator::migrations() {
+            let name = migration.name();
+            Migrator::up(&conn, Some(1)).await.expect("it can be applied");
+            let after = columns(&conn).await;
+            for (place, column) in &before {
+                assert_eq!(after.get(place).map(|it| (&it.0, it.1)), Some((&column.0, column.1)), "{name}: {place:?}");
+            }
+            let tables: Vec<_> = before.keys().map(|(table, _)| table.clone()).collect();
+            for (place, (_, may_be_null, has_default)) in after.iter().filter(|(place, _)| !before.contains_key(place))
+            {
+                let is_in_the_way = tables.contains(&place.0) && !may_be_null && !has_default;
+                assert!(!is_in_the_way, "{name}: {place:?} is not written by the version before");
+            }
+            before = after;
+        }
+        assert!(before.len() > 100, "{}", before.len());
+    }
+
+    #[tokio::test]
+    async fn each_migration_only_adds_on_sqlite() {
+        each_migration_only_adds("sqlite::memory:").await;
+    }
+
+    #[tokio::test]
+    async fn each_migration_only_adds_on_postgres() {
+        let database = lanyard_test_postgres::shared().database();
+        each_migration_only_adds(database.url()).await;
+    }
+}

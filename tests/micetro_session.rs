@@ -197,7 +197,8 @@ async fn the_vendors_client_takes_the_sessions_credential(database: Database) {
     let auth = user.micetro_auth().await.unwrap();
     let url = user.micetro_url().to_owned();
     let said =
-        lanyard_tests::support::server::in_background(move || vendor(&["auth", &url], auth.expose_secret())).await;
+        lanyard_tests::support::server::in_background(move || vendor(&["auth", &url, ALICE.0], auth.expose_secret()))
+            .await;
     assert_eq!(said["is_authenticated"], true, "{said}");
     assert_eq!(said["dns_servers"]["returned"]["result"]["totalResults"], 3);
     assert_eq!(said["user"]["returned"]["result"]["user"]["name"], ALICE.0);

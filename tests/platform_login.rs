@@ -158,8 +158,8 @@ async fn a_second_factor_here_is_asked_for_after_the_password_there(database: Da
     let app = Builder::new().with_secret(secret).with_account_name("alice").build().expect("a good secret");
     let code = || app.generate(u64::try_from(on.server.clock.now().to_unix().0).unwrap()).to_string();
     alice.confirm_totp(&code().into()).await.unwrap();
-    on.server.clock.advance(Duration::from_secs(60));
-    on.micetro.clock.advance(Duration::from_secs(60));
+    on.server.clock.advance(Duration::from_mins(1));
+    on.micetro.clock.advance(Duration::from_mins(1));
     assert_eq!(on.refused(credential(("alice", "not it"))).await.0.reason, ErrorReason::LoginFailed);
     let (refusal, reason) = on.refused(credential(ALICE)).await;
     assert_eq!((refusal.reason, reason.as_str()), (ErrorReason::TotpRequired, "totp_required"));
@@ -226,7 +226,7 @@ async fn a_platform_is_found_by_its_name_and_its_aliases_and_by_nothing_else(dat
     for name in ["", "Micetro", "other", "micetro\0", &url] {
         let refusal = on.log_in_with(named(name)).await.refusal();
         assert_eq!((refusal.reason, refusal.code), (ErrorReason::PlatformUnknown, Code::InvalidArgument), "{name:?}");
-        assert_eq!(refusal.field_violations[0].field, "platform");
+        assert_eq!(refusal.field_violations[0].field, "platform.platform");
     }
     assert!(on.micetro.seen().is_empty());
 }
@@ -249,7 +249,7 @@ async fn failures_are_throttled_by_name_and_apart_from_those_of_passwords_here(d
     assert_eq!((refusal.reason, reason.as_str()), (ErrorReason::LoginThrottled, "throttled"));
     assert!(refusal.retry_after.is_some() && on.micetro.seen().is_empty(), "the platform is spared");
     on.server.log_in(&on.server.alice).await;
-    on.server.clock.advance(Duration::from_secs(60));
+    on.server.clock.advance(Duration::from_mins(1));
     on.log_in().await;
     // What is no answer about the password is no failure of the user's.
     on.micetro.fails(Injection::new(Fault::Html(502)));

@@ -390,7 +390,9 @@ async fn users_and_sessions_are_found_in_all_segments_of_all_chains(ground: Grou
             ground.clock.advance(std::time::Duration::from_micros(1));
         }
         let written = store.write(move |tx| {
-            events.iter().for_each(|event| tx.note_event(event.clone()));
+            for event in &events {
+                tx.note_event(event.clone());
+            }
             Box::pin(async { Ok(()) })
         });
         written.await.unwrap();

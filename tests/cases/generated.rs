@@ -45,13 +45,13 @@ fn of(request: &str) -> Option<&'static Generated> {
 }
 
 /// A request as the generated type of its name writes it again; those of others stay as they are.
-pub(super) fn request(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    of(name).map_or(Ok(bytes.clone()), |generated| (generated.through_request)(&bytes))
+pub(super) fn request(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    of(name).map_or_else(|| Ok(bytes.to_vec()), |generated| (generated.through_request)(bytes))
 }
 
 /// The answer to a request of this name, the same way.
-pub(super) fn answer(request: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    of(request).map_or(Ok(bytes.clone()), |generated| (generated.through_answer)(&bytes))
+pub(super) fn answer(request: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    of(request).map_or_else(|| Ok(bytes.to_vec()), |generated| (generated.through_answer)(bytes))
 }
 
 #[cfg(test)]

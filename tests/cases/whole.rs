@@ -97,7 +97,8 @@ fn every_reason_of_the_contract_has_a_case_or_a_word_why_not() {
 #[test]
 fn every_variable_of_the_server_is_described_and_used() {
     let readme = std::fs::read_to_string(folder().join("README.md")).expect("it is there");
-    let cases: String = read(&folder()).iter().map(|case| format!("{:?}", case.steps)).collect();
+    let cases: Vec<_> = read(&folder()).into_iter().map(|case| case.steps).collect();
+    let cases = format!("{cases:?}");
     let server = CaseServer::start();
     for name in server.variables.names() {
         assert!(readme.contains(&format!("`{name}`")), "README.md does not describe {name}");

@@ -115,12 +115,12 @@ fn requests(step: &Step, method: Option<&MethodDescriptor>) -> Result<Vec<Vec<u8
 fn write(message: &MessageDescriptor, json: &Value) -> Result<Vec<u8>, String> {
     let read = DynamicMessage::deserialize(message.clone(), json.clone());
     let bytes = read.map_err(|problem| format!("the request: {problem}"))?.encode_to_vec();
-    generated::request(message.name(), bytes)
+    generated::request(message.name(), &bytes)
 }
 
 fn read(method: Option<&MethodDescriptor>, bytes: &[u8]) -> Result<Value, String> {
     let Some(method) = method else { return Err("a method that there is not has answered".to_owned()) };
-    let bytes = generated::answer(method.input().name(), bytes.to_vec())?;
+    let bytes = generated::answer(method.input().name(), bytes)?;
     let message = DynamicMessage::decode(method.output(), bytes.as_slice()).map_err(|problem| problem.to_string())?;
     let options = SerializeOptions::new().use_proto_field_name(true);
     message
@@ -182,7 +182,7 @@ impl Call {
     }
 }
 
-/// tonic's own timer says CANCELLED where gRPC says DEADLINE_EXCEEDED.
+/// tonic's own timer says CANCELLED where gRPC says `DEADLINE_EXCEEDED`.
 fn timed_out(status: Status) -> Status {
     let mut sources = std::iter::successors(std::error::Error::source(&status), |error| error.source());
     if sources.any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>) {

@@ -55,7 +55,6 @@ pub struct Step {
 }
 
 /// What must come back.
-#[expect(clippy::option_option, reason = "`null` says that it is not there; a key that is not there says nothing")]
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {

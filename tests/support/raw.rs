@@ -32,7 +32,7 @@ pub struct Begun {
 /// What came of a call.
 #[derive(Debug)]
 pub enum Outcome {
-    Answered(Answered),
+    Answered(Box<Answered>),
     /// The stream was reset, or the whole connection ended.
     Reset(Option<Reason>),
 }
@@ -91,7 +91,7 @@ impl Begun {
     pub async fn outcome(self) -> Outcome {
         let outcome = timeout(PATIENCE, async { answered(self.response.await?).await }).await;
         match outcome.expect("an answer or a reset in time") {
-            Ok(answered) => Outcome::Answered(answered),
+            Ok(answered) => Outcome::Answered(Box::new(answered)),
             Err(error) => Outcome::Reset(error.reason()),
         }
     }
@@ -116,7 +116,7 @@ impl Outcome {
     /// If there is none.
     pub fn answer(self) -> Answered {
         match self {
-            Self::Answered(answered) => answered,
+            Self::Answered(answered) => *answered,
             Self::Reset(reason) => panic!("no answer but a reset: {reason:?}"),
         }
     }

@@ -55,7 +55,7 @@ struct LoginArgs {
     #[command(flatten)]
     who: Who,
     /// Log in with name and password of this platform
-    #[arg(long, value_name = "PLATFORM", requires = "username")]
+    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["basic_auth", "jwt"])]
     platform: Option<String>,
     /// With --platform: what tells the sessions of one user apart
     #[arg(long, value_name = "TEXT", requires = "platform")]

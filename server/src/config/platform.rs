@@ -154,10 +154,8 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_https { "https://" } else { "http://" })?;
-        match self.host.contains(':') {
-            true => write!(f, "[{}]", self.host),
-            false => f.write_str(&self.host),
-        }?;
+        let is_ipv6 = self.host.contains(':');
+        if is_ipv6 { write!(f, "[{}]", self.host) } else { f.write_str(&self.host) }?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }

@@ -174,7 +174,7 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
             details.add_bad_request_violation("client.current_app", "names no known app");
         }
         Error::PlatformUnknown => {
-            details.add_bad_request_violation("platform", "names no known platform");
+            details.add_bad_request_violation("platform.platform", "names no known platform");
         }
         _ => {}
     }

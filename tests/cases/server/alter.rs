@@ -49,7 +49,9 @@ impl Fault {
         match self {
             Self::UnknownEnum(number) => set_enums(&mut message, number),
             Self::UnknownVerdict => {
-                ["session", "inactive"].iter().for_each(|verdict| message.clear_field_by_name(verdict));
+                for verdict in ["session", "inactive"] {
+                    message.clear_field_by_name(verdict);
+                }
                 add_future(&mut message);
             }
             _ => each_message(&mut message, &add_future),

@@ -90,7 +90,7 @@ impl Front {
                 if let Some(fault) = fault {
                     self.alter(fault, &path, &mut answered);
                 }
-                send(&mut respond, answered)
+                send(&mut respond, *answered)
             }
             Outcome::Reset(reason) => {
                 respond.send_reset(reason.unwrap_or(Reason::INTERNAL_ERROR));

@@ -41,10 +41,10 @@ pub(crate) async fn start(variables: &mut Variables, platforms: &Platforms) -> T
     let root = server.as_root().await;
     for (name, person) in [("root", &server.root), ("alice", &server.alice)] {
         variables.set(format!("{name}_username"), &person.username);
-        variables.set_secret(format!("{name}_password"), &person.password);
         variables.set(format!("{name}_user_id"), &person.user_id);
         variables.set(format!("{name}_ust"), server.log_in(person).await.ust.expose());
     }
+    variables.set_secret("alice_password", &server.alice.password);
     callers(&server, variables).await;
     sessions(&server, variables).await;
     links(&server, variables).await;

@@ -149,8 +149,8 @@ impl Default for Data {
             dns_zones(),
             dns_records(),
             json!([
-                range("lab", "192.0.2.0", "192.0.2.255", Value::Null, false),
-                range("lab, dynamic", "192.0.2.128", "192.0.2.159", json!("ranges/1"), true),
+                range("lab", "192.0.2.0", "192.0.2.255", &Value::Null, false),
+                range("lab, dynamic", "192.0.2.128", "192.0.2.159", &json!("ranges/1"), true),
             ]),
             addresses(),
             json!([{ "name": "lab", "rangeRef": "ranges/2", "dhcpServerRef": "dhcpServers/1", "superscope": "",
@@ -222,7 +222,7 @@ fn dns_records() -> Value {
     records.into()
 }
 
-fn range(name: &str, from: &str, to: &str, parent: Value, is_leaf: bool) -> Value {
+fn range(name: &str, from: &str, to: &str, parent: &Value, is_leaf: bool) -> Value {
     json!({
         "name": name, "from": from, "to": to, "parentRef": parent, "childRanges": [], "isLeaf": is_leaf,
         "dhcpScopes": [], "subnet": !is_leaf, "locked": false, "inheritAccess": true, "isContainer": false,

@@ -121,7 +121,9 @@ fn write_xml(text: &mut String, name: &str, value: &Value) {
         Value::Object(members) => members.iter().for_each(|(name, member)| write_xml(text, name, member)),
         Value::Array(members) => {
             let singular = name.strip_suffix('s').unwrap_or(name);
-            members.iter().for_each(|member| write_xml(text, singular, member));
+            for member in members {
+                write_xml(text, singular, member);
+            }
         }
         Value::String(string) => text.push_str(&escaped(string)),
         Value::Null => {}

@@ -9,19 +9,19 @@ use super::{Shared, State};
 
 pub(super) fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Response {
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return reply(StatusCode::BAD_REQUEST, &Value::Null, "error", json!({ "code": -32700, "message": "no JSON" }));
+        return reply(StatusCode::BAD_REQUEST, &Value::Null, "error", &json!({ "code": -32700, "message": "no JSON" }));
     };
     let id = &request["id"];
     match called(shared, headers, &request) {
-        Ok(result) => reply(StatusCode::OK, id, "result", result),
+        Ok(result) => reply(StatusCode::OK, id, "result", &result),
         Err(refusal) => {
             let status = StatusCode::from_u16(refusal.status).expect("a status");
-            reply(status, id, "error", json!({ "code": refusal.code, "message": refusal.message }))
+            reply(status, id, "error", &json!({ "code": refusal.code, "message": refusal.message }))
         }
     }
 }
 
-fn reply(status: StatusCode, id: &Value, envelope: &str, content: Value) -> Response {
+fn reply(status: StatusCode, id: &Value, envelope: &str, content: &Value) -> Response {
     let body = json!({ "jsonrpc": "2.0", "id": id, envelope: content });
     (status, [(header::CONTENT_TYPE, JSON)], body.to_string()).into_response()
 }

@@ -1,11 +1,12 @@
 """Calls Micetro with the client that its vendor gives to Python programs, and prints what came of it as JSON.
 
     vendor.py login URL USERNAME      the password is a line of standard input
-    vendor.py auth URL                the value of `auth` is a line of standard input
+    vendor.py auth URL USERNAME       the value of `auth` is a line of standard input
 """
 
 import json
 import sys
+from urllib.parse import quote
 
 from bluecat_libraries.http_client import ErrorResponse
 from bluecat_libraries.micetro.apiv2 import Client
@@ -19,14 +20,17 @@ def outcome(call):
         return {"raised": type(error).__name__, "message": error.message, "code": getattr(error, "code", None)}
 
 
-def read(client):
-    """What is read is put beside how it is read."""
+def read(client, username):
+    """What is read is put beside how it is read.
+
+    The user is asked for by name: the library below the client takes the dot out of `/users/.`.
+    """
     return {
         "is_authenticated": client.is_authenticated,
         "micetro_url": client.micetro_url,
         "micetro_version": outcome(lambda: str(client.micetro_version)),
         "dns_servers": outcome(lambda: client.http_get("/dnsServers", params={"limit": 2})),
-        "user": outcome(lambda: client.http_get("/users/.")),
+        "user": outcome(lambda: client.http_get("/users/" + quote(username))),
         "servers": outcome(lambda: client.http_get("/servers")),
     }
 
@@ -44,15 +48,15 @@ def write(client):
 
 def main():
     """Does what the arguments say."""
-    how, url, *rest = sys.argv[1:]
+    how, url, username = sys.argv[1:]
     secret = sys.stdin.readline().rstrip("\n")
     with Client(url) as client:
         if how == "login":
-            login = outcome(lambda: client.authenticate(rest[0], secret))
-            said = {"login": login, **read(client), "write": outcome(lambda: write(client))}
+            login = outcome(lambda: client.authenticate(username, secret))
+            said = {"login": login, **read(client, username), "write": outcome(lambda: write(client))}
         else:
             client.auth = secret
-            said = read(client)
+            said = read(client, username)
     print(json.dumps(said))
 
 

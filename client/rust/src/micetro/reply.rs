@@ -144,13 +144,13 @@ mod tests {
 
     #[test]
     fn json_is_left_wrapped_and_can_be_unwrapped() {
-        let reply = judged(200, "application/json; charset=utf-8", br#"{"result":{"n":[1,2]}}"#, true).unwrap();
-        assert_eq!(reply.clone().into_value(), serde_json::json!({ "result": { "n": [1, 2] } }));
-        assert_eq!(reply.clone().result().unwrap()["n"][1], 2);
         #[derive(serde::Deserialize)]
         struct Numbers {
             n: Vec<u8>,
         }
+        let reply = judged(200, "application/json; charset=utf-8", br#"{"result":{"n":[1,2]}}"#, true).unwrap();
+        assert_eq!(reply.clone().into_value(), serde_json::json!({ "result": { "n": [1, 2] } }));
+        assert_eq!(reply.clone().result().unwrap()["n"][1], 2);
         assert_eq!(reply.clone().result_as::<Numbers>().unwrap().n, [1, 2]);
         let error = reply.result_as::<Vec<u8>>().unwrap_err();
         assert_eq!((error.kind, error.status), (MicetroErrorKind::UnexpectedAnswer, Some(200)));

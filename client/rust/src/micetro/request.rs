@@ -62,6 +62,7 @@ impl MicetroRequest {
     }
 
     /// A parameter of the query, encoded here.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are given as they stand")]
     pub fn param(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.params.push((name.into(), value.to_string()));
         self
@@ -71,7 +72,7 @@ impl MicetroRequest {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
             (Ok(name), _) if OURS.contains(&name) => {
-                self.refuse(format!("the header {name} is not for callers to set"))
+                self.refuse(format!("the header {name} is not for callers to set"));
             }
             (Ok(name), Ok(value)) => drop(self.headers.insert(name, value)),
             _ => self.refuse("a header has characters that headers do not have".to_owned()),

@@ -195,7 +195,7 @@ impl Call<'_> {
 /// The client itself says no more than that something failed.
 fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.map(|cause| format!(": {cause}")).collect()
+    causes.fold(String::new(), |told, cause| format!("{told}: {cause}"))
 }
 
 fn duration(configured: Option<prost_types::Duration>, otherwise: Duration) -> Duration {

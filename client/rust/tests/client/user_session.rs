@@ -81,7 +81,7 @@ fn message() -> Message {
 }
 
 fn session_answer() -> GetSessionResponse {
-    GetSessionResponse { session: Some(message()), ..GetSessionResponse::default() }
+    GetSessionResponse { session: Some(message()) }
 }
 
 fn auth(url: &str, value: &str, valid_for: Duration) -> GetPlatformAuthResponse {

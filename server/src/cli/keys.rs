@@ -157,9 +157,9 @@ impl Rotate {
         }
         let now = Clock::system().now();
         if self.stage {
-            keyring.stage(purpose, now)
+            keyring.stage(purpose, now);
         } else {
-            keyring.rotate(purpose, now)
+            keyring.rotate(purpose, now);
         }
         let after: Vec<u16> = keyring.list(purpose).map(|(id, _)| id).collect();
         let dropped: Vec<u16> = before.into_iter().filter(|id| !after.contains(id)).collect();

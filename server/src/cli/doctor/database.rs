@@ -24,6 +24,8 @@ const AUDIT: &str = "audit trail";
 
 /// By how much the clocks of server and database may differ.
 const SKEW: Duration = Duration::from_secs(2);
+/// What looks at all sealed values takes a while where there are millions.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The oldest PostgreSQL that the tests know of.
 const OLDEST_POSTGRES: u32 = 15;
 
@@ -42,7 +44,9 @@ pub(super) async fn check(config: &Config, keyring: Option<Arc<Keyring>>, clock:
     // Connecting has nothing to do with keys.
     let has_keys = keyring.is_some();
     let keyring = keyring.unwrap_or_else(|| Arc::new(Keyring::generate(clock.now())));
-    let store = match open_store(config, keyring, clock.clone()).await {
+    let mut config = config.clone();
+    config.database.statement_timeout = config.database.statement_timeout.max(PATIENCE);
+    let store = match open_store(&config, keyring, clock.clone()).await {
         Ok(store) => store,
         Err(error) => {
             report.problem(DATABASE, error.to_string(), LOOK_AT_DATABASE);
@@ -75,7 +79,10 @@ async fn examine(store: &Store, has_keys: bool, report: &mut Report) -> Result<(
         let found = format!("is that of a later version: {}", schema.unknown.join(", "));
         report.warning(SCHEMA, found, "finish the upgrade: this program is the older one");
     }
-    privileges(store, report).await?;
+    if !privileges(store, report).await? {
+        report.not_checked(&[KEYS, AUDIT], "the account has to be allowed to first");
+        return Ok(());
+    }
     if !has_keys {
         report.not_checked(&[KEYS, AUDIT], "the key file has to be right first");
         return Ok(());
@@ -119,7 +126,8 @@ fn skew(before: Time, theirs: Time, after: Time, report: &mut Report) {
     );
 }
 
-async fn privileges(store: &Store, report: &mut Report) -> Result<(), Error> {
+/// Tells whether it has all of them.
+async fn privileges(store: &Store, report: &mut Report) -> Result<bool, Error> {
     let missing = store.missing_privileges().await?;
     if missing.is_empty() {
         report.ok(PRIVILEGES, "the account may do what a server does");
@@ -127,7 +135,7 @@ async fn privileges(store: &Store, report: &mut Report) -> Result<(), Error> {
         let advice = "grant them to the account of the server, or let it own the tables";
         report.problem(PRIVILEGES, format!("the account lacks {}", missing.join(", ")), advice);
     }
-    Ok(())
+    Ok(missing.is_empty())
 }
 
 async fn keys_in_use(store: &Store, report: &mut Report) -> Result<(), Error> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use lanyard_client::secrecy::SecretString;
 use lanyard_client::v1::{AttributeToSet, ListAttributesRequest};
 use lanyard_client::{Client, Ust};
 use lanyard_tests::support::eventually;

@@ -413,6 +413,28 @@ fn a_changed_event_is_named_and_has_an_exit_code() {
 }
 
 #[test]
+fn a_backup_of_sqlite_is_made_beside_a_running_server_and_replaces_nothing() {
+    let home = Home::new();
+    let _server = home.serve_dev();
+    home.log_in("demo_user");
+    let backup = home.json("backup copy.db");
+    assert_eq!(backup["bytes"], std::fs::metadata(home.path("copy.db")).expect("a file").len());
+    assert_eq!(mode(home.path("copy.db")), 0o600);
+    assert_eq!(home.run("session verify").code, Some(0));
+    let copied = [("LANYARD__DATABASE__URL", "sqlite://copy.db")];
+    let events = home.run_with("audit verify --json", &copied, "").json();
+    assert!(events["events"].as_u64() > Some(0) && events["problems"] == Value::Array(vec![]), "{events}");
+
+    let again = home.run("backup copy.db");
+    assert!(again.code == Some(1) && again.stderr.contains("is there already"), "{}", again.stderr);
+    let postgres = [("LANYARD__DATABASE__URL", "postgres://lanyard@127.0.0.1:1/lanyard")];
+    let other = home.run_with("backup other.db", &postgres, "");
+    assert!(other.code == Some(1) && other.stderr.contains("pg_dump"), "{}", other.stderr);
+    let nowhere = home.run("backup no/such/folder/copy.db");
+    assert!(matches!(nowhere.code, Some(1 | 6)) && !home.path("no").exists(), "{}", nowhere.stderr);
+}
+
+#[test]
 fn a_token_key_that_is_needed_does_not_drop_out_unless_it_is_forced() {
     let home = Home::new();
     let mut server = home.serve_dev();

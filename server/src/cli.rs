@@ -4,12 +4,14 @@
 
 mod attribute;
 mod audit;
+mod backup;
 mod caller;
 mod completions;
 mod config;
 mod connection;
 mod definition;
 mod dev;
+mod doctor;
 mod exit;
 mod health;
 mod import;
@@ -65,6 +67,7 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
     Config(config::Config),
     Session(session::Session),
     User(user::User),
@@ -75,6 +78,7 @@ enum Command {
     Audit(audit::Audit),
     Caller(caller::Caller),
     Keys(keys::Keys),
+    Doctor(doctor::Doctor),
     Import(import::Import),
     Health(health::Health),
     Completions(completions::Completions),
@@ -88,6 +92,7 @@ impl Cli {
         let outcome = match self.command {
             Command::Serve(serve) => serve.run(output),
             Command::Migrate(migrate) => wait_for(migrate.run(output)),
+            Command::Backup(backup) => wait_for(backup.run(output)),
             Command::Config(config) => wait_for(config.run(output)),
             Command::Session(session) => wait_for(session.run(output)),
             Command::User(user) => wait_for(user.run(output)),
@@ -98,6 +103,7 @@ impl Cli {
             Command::Audit(audit) => wait_for(audit.run(output)),
             Command::Caller(caller) => wait_for(caller.run(output)),
             Command::Keys(keys) => wait_for(keys.run(output)),
+            Command::Doctor(doctor) => wait_for(doctor.run(output)),
             Command::Import(import) => wait_for(import.run(output)),
             Command::Health(health) => wait_for(health.run(output)),
             Command::Completions(completions) => completions.run(),
@@ -165,7 +171,11 @@ mod tests {
             "audit verify --config x.toml",
             "caller create shop --grant session.verify,session.create --in-app CRM --expires-in 90d",
             "keys rotate --purpose token --force",
+            "keys rotate --purpose seal --stage",
+            "keys promote --purpose audit",
+            "doctor --config x.toml --json",
             "migrate --check",
+            "backup x.db",
             "import zato --from sqlite:zato.db --dry-run --keep-super-users --linked-only",
             "import zato --from sqlite:zato.db --jwt-issuer i --jwt-audience a --jwt-jwks-url https://example.org/jwks",
             "completions bash",

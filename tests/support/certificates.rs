@@ -35,9 +35,14 @@ impl Authority {
 
     /// A server that is reached as `localhost`, `127.0.0.1` and `::1`.
     pub fn server(&self) -> Identity {
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names).expect("valid names");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.identity(&server_params())
+    }
+
+    /// A server whose certificate expires at this time, in seconds since 1970.
+    pub fn server_until(&self, not_after: u64) -> Identity {
+        let mut params = server_params();
+        let after = std::time::Duration::from_secs(not_after);
+        params.not_after = (std::time::UNIX_EPOCH + after).into();
         self.identity(&params)
     }
 
@@ -60,6 +65,13 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn server_params() -> CertificateParams {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut params = CertificateParams::new(names).expect("valid names");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
 }
 
 fn named(name: &str) -> CertificateParams {

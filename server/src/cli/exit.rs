@@ -25,11 +25,12 @@ pub(crate) enum Exit {
     AuditProblems,
     SchemaOutdated,
     RowsRefused,
+    Unhealthy,
     Config,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -41,6 +42,7 @@ impl Exit {
         Self::AuditProblems,
         Self::SchemaOutdated,
         Self::RowsRefused,
+        Self::Unhealthy,
         Self::Config,
     ];
 
@@ -57,6 +59,7 @@ impl Exit {
             Self::AuditProblems => 8,
             Self::SchemaOutdated => 9,
             Self::RowsRefused => 10,
+            Self::Unhealthy => 11,
             // As sysexits.h has it.
             Self::Config => 78,
         }
@@ -75,6 +78,7 @@ impl Exit {
             Self::AuditProblems => "audit verify: the trail was tampered with",
             Self::SchemaOutdated => "migrate --check, serve: the schema lacks migrations",
             Self::RowsRefused => "import: some rows are refused; the others are imported",
+            Self::Unhealthy => "doctor: something is wrong, or could not be checked",
             Self::Config => "the configuration or the key file cannot be used",
         }
     }
@@ -247,7 +251,7 @@ mod tests {
     fn every_code_means_one_thing() {
         let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 78]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 78]);
     }
 
     #[test]

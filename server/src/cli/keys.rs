@@ -25,21 +25,37 @@ enum Verb {
     /// List number and age of each key; never the keys
     List(Settings),
     Rotate(Rotate),
+    Promote(Promote),
 }
 
 /// Put a new key first; running servers take it when they are restarted
 ///
 /// Of token keys two live: the new one, and the one before it. Sessions and caller keys that are still hashed under an older one
-/// would end, so the command refuses while there are any. All servers that share the key file must be restarted with the new
-/// one before tokens made by one of them are good on the others.
+/// would end, so the command refuses while there are any.
+///
+/// Where several servers share the key file, what one makes with a key that another has not read is not good there. So that
+/// no call fails meanwhile: --stage the new key, restart the servers one by one, `keys promote` it, restart them again.
 #[derive(Args)]
 struct Rotate {
     /// Which key
     #[arg(long)]
     purpose: Purpose,
+    /// Put the new key behind the current one: servers understand it and do not use it until `keys promote`
+    #[arg(long)]
+    stage: bool,
     /// End the sessions and caller keys that are still hashed under the key that drops out
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Make the staged key the current one; running servers take it when they are restarted
+#[derive(Args)]
+struct Promote {
+    /// Which key
+    #[arg(long)]
+    purpose: Purpose,
     #[command(flatten)]
     settings: Settings,
 }
@@ -64,7 +80,7 @@ impl From<Purpose> for KeyPurpose {
     }
 }
 
-const fn name(purpose: KeyPurpose) -> &'static str {
+pub(super) const fn name(purpose: KeyPurpose) -> &'static str {
     match purpose {
         KeyPurpose::Token => "token",
         KeyPurpose::Seal => "seal",
@@ -77,11 +93,12 @@ struct KeyView {
     purpose: &'static str,
     key_id: u16,
     is_current: bool,
+    is_staged: bool,
     creation_time: String,
 }
 
 impl View for KeyView {
-    const FIELDS: &'static [&'static str] = &["purpose", "key_id", "is_current", "creation_time"];
+    const FIELDS: &'static [&'static str] = &["purpose", "key_id", "is_current", "is_staged", "creation_time"];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
 }
 
@@ -91,6 +108,7 @@ impl Keys {
             Verb::Init(settings) => init(&settings, output),
             Verb::List(settings) => list(&settings, output),
             Verb::Rotate(rotate) => rotate.run(output).await,
+            Verb::Promote(promote) => promote.run(output),
         }
     }
 }
@@ -120,6 +138,7 @@ fn list(settings: &Settings, output: Output) -> Outcome {
             purpose: name(purpose),
             key_id,
             is_current,
+            is_staged: keyring.staged(purpose) == Some(key_id),
             creation_time: created.to_string(),
         })
         .collect();
@@ -132,7 +151,16 @@ impl Rotate {
         let purpose = self.purpose.into();
         let mut keyring = Keyring::load(&config.keys.file)?;
         let before: Vec<u16> = keyring.list(purpose).map(|(id, _)| id).collect();
-        keyring.rotate(purpose, Clock::system().now());
+        if let Some(staged) = keyring.staged(purpose) {
+            let problem = format!("{} key {staged} is staged: `lanyard keys promote` comes first", name(purpose));
+            return Err(Failure::new(Exit::Failed, problem));
+        }
+        let now = Clock::system().now();
+        if self.stage {
+            keyring.stage(purpose, now);
+        } else {
+            keyring.rotate(purpose, now);
+        }
         let after: Vec<u16> = keyring.list(purpose).map(|(id, _)| id).collect();
         let dropped: Vec<u16> = before.into_iter().filter(|id| !after.contains(id)).collect();
         if !self.force {
@@ -141,10 +169,33 @@ impl Rotate {
             }
         }
         keyring.save(&config.keys.file)?;
-        let (purpose, key_id) = (name(purpose), after[0]);
-        let text = format!("{purpose} key {key_id} is the current one. Restart the servers to make them use it.");
-        output.done(&json!({ "purpose": purpose, "key_id": key_id }), &text)
+        let purpose_name = name(purpose);
+        if let Some(key_id) = keyring.staged(purpose) {
+            let text =
+                format!("{purpose_name} key {key_id} is staged. Restart the servers one by one, then promote it.");
+            return output.done(&json!({ "purpose": purpose_name, "key_id": key_id, "is_staged": true }), &text);
+        }
+        is_current(purpose_name, after[0], output)
     }
+}
+
+impl Promote {
+    fn run(self, output: Output) -> Outcome {
+        let file = self.settings.load()?.keys.file;
+        let purpose = self.purpose.into();
+        let mut keyring = Keyring::load(&file)?;
+        let Some(key_id) = keyring.promote(purpose) else {
+            let problem = format!("no {} key is staged: `lanyard keys rotate --stage` stages one", name(purpose));
+            return Err(Failure::new(Exit::Failed, problem));
+        };
+        keyring.save(&file)?;
+        is_current(name(purpose), key_id, output)
+    }
+}
+
+fn is_current(purpose: &str, key_id: u16, output: Output) -> Outcome {
+    let text = format!("{purpose} key {key_id} is the current one. Restart the servers to make them use it.");
+    output.done(&json!({ "purpose": purpose, "key_id": key_id, "is_staged": false }), &text)
 }
 
 async fn refuse_if_used(config: &lanyard_server::config::Config, key_id: u16) -> Result<(), Failure> {

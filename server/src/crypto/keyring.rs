@@ -146,9 +146,32 @@ impl Keyring {
     /// Puts a new key first. Of token keys only the current one and the one before it stay.
     pub fn rotate(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
-        let id = keys.iter().map(|key| key.id).max().unwrap_or(0) + 1;
-        keys.insert(0, Key::new(id, now, random_bytes()));
+        keys.insert(0, Key::new(next_id(keys), now, random_bytes()));
         keys.truncate(purpose.kept());
+    }
+
+    /// Puts a new key behind the current one: a server that has read it understands what others make with it, and makes nothing
+    /// with it itself. Of token keys that leaves no room for the one before.
+    pub fn stage(&mut self, purpose: KeyPurpose, now: Time) {
+        let keys = self.keys_mut(purpose);
+        keys.insert(1, Key::new(next_id(keys), now, random_bytes()));
+        keys.truncate(purpose.kept());
+    }
+
+    /// The key that was staged and not promoted since.
+    pub fn staged(&self, purpose: KeyPurpose) -> Option<u16> {
+        let newest = self.keys(purpose).iter().map(|key| key.id).max()?;
+        (newest != self.current(purpose).id).then_some(newest)
+    }
+
+    /// Makes the staged key the current one; returns its number, or `None` if there is none.
+    pub fn promote(&mut self, purpose: KeyPurpose) -> Option<u16> {
+        let staged = self.staged(purpose)?;
+        let keys = self.keys_mut(purpose);
+        let place = keys.iter().position(|key| key.id == staged)?;
+        let key = keys.remove(place);
+        keys.insert(0, key);
+        Some(staged)
     }
 
     /// Number and age of each key, the current one first.
@@ -214,6 +237,10 @@ impl Keyring {
             KeyPurpose::Audit => &mut self.audit,
         }
     }
+}
+
+fn next_id(keys: &[Key]) -> u16 {
+    keys.iter().map(|key| key.id).max().unwrap_or(0) + 1
 }
 
 fn labelled(label: &str, value: &[u8]) -> Vec<u8> {
@@ -288,6 +315,27 @@ mod tests {
         assert!(ring.token_hashes(token.as_ref()).any(|candidate| candidate == hash));
         ring.rotate(KeyPurpose::Token, Time::default());
         assert!(!ring.token_hashes(token.as_ref()).any(|candidate| candidate == hash));
+    }
+
+    #[test]
+    fn a_staged_key_is_understood_and_not_used_until_it_is_promoted() {
+        let ids = |ring: &Keyring| ring.list(KeyPurpose::Token).map(|(id, _)| id).collect::<Vec<_>>();
+        let mut ring = Keyring::generate(Time::default());
+        ring.rotate(KeyPurpose::Token, Time::default());
+        assert_eq!((ids(&ring), ring.staged(KeyPurpose::Token)), (vec![2, 1], None));
+        ring.stage(KeyPurpose::Token, Time::default());
+        assert_eq!((ids(&ring), ring.staged(KeyPurpose::Token)), (vec![2, 3], Some(3)));
+        let token = Token::generate(TokenKind::Ust);
+        let (hash, key_id) = ring.hash_token(token.as_ref());
+        assert_eq!(key_id, 2);
+        assert_eq!(ring.promote(KeyPurpose::Token), Some(3));
+        assert_eq!((ids(&ring), ring.hash_token(token.as_ref()).1), (vec![3, 2], 3));
+        assert!(ring.token_hashes(token.as_ref()).any(|candidate| candidate == hash));
+        assert_eq!(ring.promote(KeyPurpose::Token), None);
+        ring.stage(KeyPurpose::Seal, Time::default());
+        let sealed = ring.seal(&[b"place"], b"value");
+        ring.promote(KeyPurpose::Seal);
+        assert_eq!((ring.current_seal_key(), ring.open(&[b"place"], &sealed)), (2, Ok(b"value".to_vec())));
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub use method::{Hot, METHODS, Method, Service};
 pub use observe::RpcMetrics;
 pub use open::Health;
 pub use routes::routes;
+pub use tls::{CertificateFacts, examine_tls};
 pub use trace::Traces;
 
 /// A request as it comes from the connection.

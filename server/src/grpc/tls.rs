@@ -1,6 +1,6 @@
 //! TLS: the server's certificate, and the authorities of client certificates.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,12 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use x509_parser::parse_x509_certificate;
+use x509_parser::time::ASN1Time;
 
 use super::listen::ServeError;
 use super::peer::ClientCertificate;
+use crate::clock::Time;
 use crate::config;
 
 /// A client that has not finished its handshake by then is gone or hostile.
@@ -39,6 +42,39 @@ pub(super) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeEr
         .map_err(|error| unusable(cert, &error))?;
     config.alpn_protocols.push(b"h2".to_vec());
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// A certificate of the configuration, as an operator looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    pub file: PathBuf,
+    pub subject: String,
+    pub not_before: Time,
+    pub not_after: Time,
+}
+
+/// Reads certificate, key and authorities as a server does when it starts, and tells from when to when each certificate is good.
+pub fn examine_tls(tls: &config::Tls) -> Result<Vec<CertificateFacts>, ServeError> {
+    acceptor(tls)?;
+    let mut found = Vec::new();
+    for file in [&tls.cert, &tls.client_ca].into_iter().flatten() {
+        for der in certificates(file)? {
+            found.push(facts(file, &der)?);
+        }
+    }
+    Ok(found)
+}
+
+fn facts(file: &Path, der: &[u8]) -> Result<CertificateFacts, ServeError> {
+    let (_, certificate) = parse_x509_certificate(der).map_err(|error| unusable(file, &error))?;
+    let time = |time: ASN1Time| Time::from_unix(time.timestamp(), 0).unwrap_or(Time::MAX);
+    let validity = certificate.validity();
+    Ok(CertificateFacts {
+        file: file.to_owned(),
+        subject: certificate.subject().to_string(),
+        not_before: time(validity.not_before),
+        not_after: time(validity.not_after),
+    })
 }
 
 /// A certificate is checked if there is one; callers may also have a key.

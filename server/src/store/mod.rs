@@ -15,6 +15,7 @@ mod credential;
 mod definition;
 mod entity;
 mod error;
+mod examine;
 mod figures;
 mod import;
 mod key_use;
@@ -38,7 +39,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
+};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -63,9 +66,11 @@ pub use entity::session_platform::Model as SessionPlatformRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
+pub use examine::KeysInUse;
 pub use figures::{PoolStats, WriteFigures};
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
+pub use migration::SchemaState;
 pub use platform::HeldCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
@@ -124,7 +129,7 @@ impl StoreConfig {
     }
 
     /// The file of the database; none if it is in memory or no SQLite.
-    fn sqlite_path(&self) -> Option<PathBuf> {
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
         let path = self.database.url.expose().strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
         let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -256,6 +261,12 @@ impl Store {
         Ok(store)
     }
 
+    /// How the schema differs from the one of this program.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn schema_state(&self) -> Result<SchemaState> {
+        migration::state(&self.conn).await
+    }
+
     /// How many migrations the schema lacks.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn pending_migrations(&self) -> Result<usize> {
@@ -266,6 +277,18 @@ impl Store {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
+    }
+
+    /// Copies the database into a new file, as it is at one moment: SQLite only. What was begun and failed is removed.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn copy_into(&self, file: &std::path::Path) -> Result<()> {
+        let name = file.to_str().ok_or_else(|| Error::internal("the name of the file is no text"))?;
+        let copy = Statement::from_sql_and_values(self.shared.backend, "VACUUM INTO ?", [name.into()]);
+        let copied = self.shared.writer.conn().execute_raw(copy).await;
+        if copied.is_err() {
+            let _ = std::fs::remove_file(file);
+        }
+        copied.map(drop).map_err(fault)
     }
 
     /// Is the database there?

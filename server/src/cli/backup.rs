@@ -1,0 +1,49 @@
+//! `lanyard backup`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lanyard_server::clock::Clock;
+use lanyard_server::crypto::Keyring;
+use lanyard_server::serve::open_store;
+use serde_json::json;
+
+use super::exit::{Exit, Failure, Outcome};
+use super::output::Output;
+use super::settings::Settings;
+
+/// Copy the database of SQLite into a new file, as it is at one moment, while the server goes on
+///
+/// The key file is not in it: keep that elsewhere. PostgreSQL has `pg_dump`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  lanyard backup /var/backups/lanyard.db --config /etc/lanyard/lanyard.toml")]
+pub(crate) struct Backup {
+    /// Where to; it must not be there yet
+    file: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Backup {
+    pub(crate) async fn run(self, output: Output) -> Outcome {
+        let config = self.settings.load()?;
+        super::operator::log(&config);
+        let shown = self.file.display().to_string();
+        if !config.database.url.is_sqlite() {
+            return Err(Failure::new(Exit::Failed, "the database is PostgreSQL: back it up with `pg_dump`"));
+        }
+        if self.file.exists() {
+            return Err(Failure::new(Exit::Failed, format!("{shown} is there already: it stays as it is")));
+        }
+        let clock = Clock::system();
+        // What is copied is copied as it is, sealed and hashed.
+        let keyring = Keyring::generate(clock.now()).into();
+        let store = open_store(&config, keyring, clock).await?;
+        let copied = store.copy_into(&self.file).await;
+        store.close().await?;
+        copied?;
+        let bytes = std::fs::metadata(&self.file)?.len();
+        let text = format!("{shown} holds the database as it was ({bytes} bytes). The key file is not in it.");
+        output.done(&json!({ "file": shown, "bytes": bytes }), &text)
+    }
+}

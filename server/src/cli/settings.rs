@@ -40,6 +40,6 @@ impl Settings {
 }
 
 /// The variables whose names and values are text; ours are.
-pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
+fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

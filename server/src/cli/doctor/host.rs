@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lanyard_server::app::platform::Platforms;
 use lanyard_server::clock::{Clock, Time};
-use lanyard_server::config::Config;
+use lanyard_server::config::{Config, SignalKind, Telemetry};
 use lanyard_server::crypto::{KeyPurpose, Keyring};
 use lanyard_server::grpc::{CertificateFacts, examine_tls};
 use lanyard_server::store::StoreConfig;
@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use super::Report;
 use crate::cli::exit::with_sources;
 use crate::cli::keys;
-use crate::cli::settings::environment;
 
 pub(super) const CHECKS: [&str; 6] = [KEY_FILE, KEY_AGE, TLS, DISK, PLATFORMS, TELEMETRY];
 const KEY_FILE: &str = "key file";
@@ -179,19 +178,14 @@ async fn platforms(config: &Config, report: &mut Report) {
     }
 }
 
-/// Where telemetry is sent, by the name of what says so.
-fn telemetry_endpoints(_config: &Config) -> Vec<(String, String)> {
-    let names = ["", "TRACES_", "METRICS_", "LOGS_"].map(|signal| format!("OTEL_EXPORTER_OTLP_{signal}ENDPOINT"));
-    environment().filter(|(name, value)| names.contains(name) && !value.is_empty()).collect()
-}
-
 async fn telemetry(config: &Config, report: &mut Report) {
-    let endpoints = telemetry_endpoints(config);
-    if endpoints.is_empty() {
+    let sent: Vec<_> = SignalKind::ALL.into_iter().filter(|kind| config.telemetry.sends(*kind)).collect();
+    if sent.is_empty() {
         return report.ok(TELEMETRY, "none is sent");
     }
-    for (name, url) in endpoints {
-        match reach(&url).await {
+    for kind in sent {
+        let name = kind.name();
+        match reach(&config.telemetry, kind).await {
             Ok(place) => report.ok(TELEMETRY, format!("{name}: {place} takes connections")),
             Err(problem) => {
                 let advice = "see whether the collector runs and whether the endpoint is right; calls do not suffer";
@@ -201,9 +195,9 @@ async fn telemetry(config: &Config, report: &mut Report) {
     }
 }
 
-/// Host and port of a URL, if somebody listens there; nothing else of it is repeated.
-async fn reach(url: &str) -> Result<String, String> {
-    let uri: http::Uri = url.parse().map_err(|_| "is no URL".to_owned())?;
+/// Host and port where a signal is sent, if somebody listens there; nothing else of the URL is repeated.
+async fn reach(telemetry: &Telemetry, kind: SignalKind) -> Result<String, String> {
+    let uri = telemetry.destination(kind)?.uri;
     let host = uri.host().ok_or("names no host")?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let place = format!("{host}:{port}");

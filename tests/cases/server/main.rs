@@ -48,7 +48,7 @@ async fn main() {
     let front = front::start(people.addr(), contract).await;
     variables.set("faults_endpoint", front.to_string());
     let secured = secured::start(&mut variables, folder.path()).await;
-    let trouble = trouble::start(&mut variables, &people).await;
+    let trouble = Box::pin(trouble::start(&mut variables, &people)).await;
 
     println!("{}", serde_json::to_string(&variables.0).expect("text is JSON"));
     let until_closed = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -78,7 +78,7 @@ impl Traces {
         let parent = headers.and_then(Parent::of);
         if self.takes(parent) {
             let begun = self.begin(told, headers);
-            begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.to_string()));
+            begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
         match headers {

@@ -107,15 +107,12 @@ impl Store {
 }
 
 fn pool(name: &'static str, conn: &DatabaseConnection) -> PoolStats {
-    let (size, idle, max) = match conn.get_database_backend() {
-        DbBackend::Sqlite => {
-            let pool = conn.get_sqlite_connection_pool();
-            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-        }
-        _ => {
-            let pool = conn.get_postgres_connection_pool();
-            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-        }
+    let (size, idle, max) = if conn.get_database_backend() == DbBackend::Sqlite {
+        let pool = conn.get_sqlite_connection_pool();
+        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+    } else {
+        let pool = conn.get_postgres_connection_pool();
+        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
     };
     let idle = (idle as u64).min(size.into());
     PoolStats { pool: name, in_use: u64::from(size) - idle, idle, max: max.into() }

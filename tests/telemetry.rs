@@ -116,7 +116,7 @@ fn request(credential: Credential) -> CreateSessionRequest {
 }
 
 fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn named<'a>(spans: &'a [Span], name: &str) -> Option<&'a Span> {

@@ -181,7 +181,7 @@ fn unsupported(name: &str) -> &'static str {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands in a table with others that refuse")]
+#[expect(clippy::unnecessary_wraps, reason = "one of many that convert, and the others may refuse")]
 fn text(value: &str) -> Result<toml::Value, &'static str> {
     Ok(value.into())
 }

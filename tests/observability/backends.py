@@ -106,7 +106,9 @@ class Collector:
         """Each record, its attributes as a dictionary."""
         if not self.log_file.exists():
             return
-        for line in self.log_file.read_text().splitlines():
+        # What follows the last end of a line is still being written.
+        whole = self.log_file.read_text().rpartition("\n")[0]
+        for line in whole.splitlines():
             for resource in json.loads(line)["resourceLogs"]:
                 for scope in resource["scopeLogs"]:
                     for record in scope["logRecords"]:

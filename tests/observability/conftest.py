@@ -84,7 +84,7 @@ def whoami(folder: Path, server: Server, collector: Collector) -> Iterator[str]:
     """The address of the service in Go, which asks Lanyard whose session it is."""
     address = free_address()
     service = Process(
-        ["whoami"],
+        ["whoami-go"],
         folder / "whoami.log",
         {
             "LISTEN": address,

@@ -94,7 +94,8 @@ class Server:
         return done.stdout
 
     def log_lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        whole = self.log_file.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def _serves(self) -> bool:
         if not (self._data / "credentials.json").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -57,6 +58,8 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
             )
+        # Also where a test ends before it has said who stops this.
+        atexit.register(self.kill)
 
     def ready(self, is_ready: Callable[[], bool]) -> None:
         def ask() -> bool:

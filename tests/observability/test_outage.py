@@ -10,10 +10,15 @@ from load import DEADLINE, DROPPED, Load
 from processes import eventually
 
 
-def test_a_collector_that_hangs_and_dies_during_load_fails_no_call(outage: Load) -> None:
+FAULTS = 'sum(lanyard_rpc_duration_seconds_count{job="lanyard",code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE"})'
+
+
+def test_a_collector_that_hangs_and_dies_during_load_fails_no_call(outage: Load, prometheus: Prometheus) -> None:
     print(f"{outage.done} calls, the slowest {outage.slowest:.3f} s")
     assert not outage.failures, f"{len(outage.failures)} of {outage.done} calls failed, such as {outage.failures[0]}"
     assert outage.slowest < DEADLINE / 2
+    prometheus.scraped()
+    assert prometheus.value(FAULTS) == 0, "nor one that the client has sent again"
 
 
 def test_what_is_dropped_meanwhile_is_counted_by_signal_and_reason(outage: Load, prometheus: Prometheus) -> None:

@@ -103,7 +103,7 @@ impl Store {
     /// The first column of all rows.
     async fn column<T: sea_orm::TryGetable>(&self, query: &str) -> Result<Vec<T>> {
         let rows = self.conn.query_all_raw(Statement::from_string(self.shared.backend, query)).await.map_err(fault)?;
-        rows.iter().map(|row| row.try_get_by_index(0).map_err(|error| fault(error.into()))).collect()
+        rows.iter().map(|row| row.try_get_by_index(0).map_err(fault)).collect()
     }
 }
 

@@ -63,10 +63,10 @@ fn key_file(config: &Config, report: &mut Report) -> Option<Arc<Keyring>> {
             return None;
         }
     };
-    const OF_OTHERS: u32 = 0o077;
     let shown = file.display();
+    let of_others = 0o077;
     match std::fs::metadata(file).map(|about| about.mode() & 0o777) {
-        Ok(mode) if mode & OF_OTHERS == 0 => report.ok(KEY_FILE, format!("{shown} is good and its owner's alone")),
+        Ok(mode) if mode & of_others == 0 => report.ok(KEY_FILE, format!("{shown} is good and its owner's alone")),
         Ok(mode) => report.problem(
             KEY_FILE,
             format!("{shown} can be used by others (mode {mode:o})"),

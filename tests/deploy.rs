@@ -33,8 +33,8 @@ fn envoy_tries_again_what_changes_nothing_and_that_only() {
         }
     }
     let envoy = std::fs::read_to_string(repository_file("deploy/envoy/envoy.yaml")).unwrap();
-    let routes = Regex::new(r"match: \{ path: (/\S+) \}").unwrap();
-    let routed: Vec<_> = routes.captures_iter(&envoy).map(|found| found[1].to_owned()).collect();
+    let route = Regex::new(r"match: \{ path: (/\S+) \}").unwrap();
+    let routed: Vec<_> = route.captures_iter(&envoy).map(|found| found[1].to_owned()).collect();
     assert!(reads.len() > 10);
     assert_eq!(routed.iter().cloned().collect::<BTreeSet<_>>(), reads);
     assert_eq!(routed.len(), reads.len(), "each once");

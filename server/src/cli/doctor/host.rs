@@ -66,7 +66,7 @@ fn key_file(config: &Config, report: &mut Report) -> Option<Arc<Keyring>> {
     };
     let shown = file.display();
     match std::fs::metadata(file).map(|about| about.mode() & 0o777) {
-        Ok(mode) if mode & 0o077 == 0 => report.ok(KEY_FILE, format!("{shown} is good and its owner's alone")),
+        Ok(mode) if is_private(mode) => report.ok(KEY_FILE, format!("{shown} is good and its owner's alone")),
         Ok(mode) => report.problem(
             KEY_FILE,
             format!("{shown} can be used by others (mode {mode:o})"),
@@ -75,6 +75,11 @@ fn key_file(config: &Config, report: &mut Report) -> Option<Arc<Keyring>> {
         Err(error) => report.problem(KEY_FILE, format!("{shown}: {error}"), "see to it that it can be read"),
     }
     Some(Arc::new(keyring))
+}
+
+/// Nobody but the owner may do anything with it.
+const fn is_private(mode: u32) -> bool {
+    mode & !0o700 == 0
 }
 
 fn key_age(keyring: &Keyring, now: Time, report: &mut Report) {
@@ -135,7 +140,7 @@ fn disk(config: &Config, report: &mut Report) {
     }
     let Ok(about) = std::fs::metadata(&file) else { return };
     let (shown, mode) = (file.display(), about.mode() & 0o777);
-    if mode & 0o077 != 0 {
+    if !is_private(mode) {
         let found = format!("{shown} can be used by others (mode {mode:o})");
         report.warning(DISK, found, format!("chmod 600 {shown} {shown}-wal {shown}-shm"));
     }

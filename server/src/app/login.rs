@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::admission::{Admission, Means, may_log_in};
+use super::admission::{Admission, Means, may_log_in, second_factor};
 use super::audit::Event;
 use super::client::{Client, ClientInput};
 use super::password::{Password, check_new, warns};
 use super::session::{AuthType, RevokeReason, Session};
-use super::throttle::Attempt;
-use super::user::{matching_totp_step, set_password, username_key};
+use super::user::{set_password, username_key};
 use super::{App, Context};
 use crate::clock::Time;
 use crate::config;
@@ -95,10 +94,14 @@ impl App {
             self.parts.throttle.failed(attempt, self.parts.clock.now());
             return self.login_failed(event, reason).await;
         }
-        let totp_step = match self.check_totp(&user, &login.totp_code, attempt) {
-            Ok(Some(step)) => step,
-            Ok(None) => return self.login_failed(event, "wrong_totp_code").await,
-            Err(error) => return self.not_done(event, error).await,
+        let now = self.parts.clock.now();
+        let totp_step = match second_factor(&self.parts.keyring, &user, &login.totp_code, now)? {
+            Ok(step) => step,
+            Err(Error::TotpRequired) => return self.not_done(event, Error::TotpRequired).await,
+            Err(_) => {
+                self.parts.throttle.failed(attempt, now);
+                return self.login_failed(event, "wrong_totp_code").await;
+            }
         };
         let new_password = match self.new_password(&user, &login).await {
             Ok(new_password) => new_password,
@@ -127,23 +130,6 @@ impl App {
         };
         self.write_event(event.refused(reason)).await?;
         Err(error)
-    }
-
-    /// `Some(None)`: no second factor. `Some(step)`: the step of a good code. `None`: a bad code.
-    #[expect(clippy::option_option, reason = "three answers, named above")]
-    fn check_totp(&self, user: &UserRow, code: &str, attempt: Attempt) -> Result<Option<Option<i64>>> {
-        if !user.is_totp_enabled {
-            return Ok(Some(None));
-        }
-        if code.is_empty() {
-            return Err(Error::TotpRequired);
-        }
-        let now = self.parts.clock.now();
-        let step = matching_totp_step(&self.parts.keyring, user, code, now)?;
-        if step.is_none() {
-            self.parts.throttle.failed(attempt, now);
-        }
-        Ok(step.map(Some))
     }
 
     /// The hash of the new password, if one was sent; refused if one was needed.

@@ -1,11 +1,13 @@
 //! `lanyard backup`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
 use lanyard_server::clock::Clock;
 use lanyard_server::crypto::Keyring;
 use lanyard_server::serve::open_store;
+use lanyard_server::store::Store;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
@@ -32,18 +34,28 @@ impl Backup {
         if !config.database.url.is_sqlite() {
             return Err(Failure::new(Exit::Failed, "the database is PostgreSQL: back it up with `pg_dump`"));
         }
-        if self.file.exists() {
-            return Err(Failure::new(Exit::Failed, format!("{shown} is there already: it stays as it is")));
-        }
         let clock = Clock::system();
         // What is copied is copied as it is, sealed and hashed.
         let keyring = Keyring::generate(clock.now()).into();
         let store = open_store(&config, keyring, clock).await?;
-        let copied = store.copy_into(&self.file).await;
+        let copied = self.copy(&store).await;
         store.close().await?;
         copied?;
         let bytes = std::fs::metadata(&self.file)?.len();
         let text = format!("{shown} holds the database as it was ({bytes} bytes). The key file is not in it.");
         output.done(&json!({ "file": shown, "bytes": bytes }), &text)
+    }
+
+    /// Into a file that was not there before this: what fails removes no file of anybody else.
+    async fn copy(&self, store: &Store) -> Result<(), Failure> {
+        if let Err(error) = std::fs::File::create_new(&self.file) {
+            let shown = self.file.display();
+            let problem = match error.kind() {
+                ErrorKind::AlreadyExists => format!("{shown} is there already: it stays as it is"),
+                _ => format!("{shown}: {error}"),
+            };
+            return Err(Failure::new(Exit::Failed, problem));
+        }
+        Ok(store.copy_into(&self.file).await?)
     }
 }

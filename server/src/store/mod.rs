@@ -279,7 +279,7 @@ impl Store {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
     }
 
-    /// Copies the database into a new file, as it is at one moment: SQLite only. What was begun and failed is removed.
+    /// Copies the database into a file that is empty, as it is at one moment: SQLite only. If it fails the file is removed.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn copy_into(&self, file: &std::path::Path) -> Result<()> {
         let name = file.to_str().ok_or_else(|| Error::internal("the name of the file is no text"))?;

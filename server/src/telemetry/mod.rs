@@ -19,6 +19,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -216,12 +217,10 @@ fn resource(config: &Config) -> Result<Resource, ConfigError> {
         KeyValue::new("service.instance.id", instance.to_string()),
         KeyValue::new("process.pid", i64::from(std::process::id())),
         KeyValue::new("process.executable.name", "lanyard"),
-        KeyValue::new("telemetry.sdk.name", "opentelemetry"),
-        KeyValue::new("telemetry.sdk.language", "rust"),
-        KeyValue::new("telemetry.sdk.version", "0.33.1"),
     ];
     attributes.extend(given.map(|(name, value)| KeyValue::new(name, value)));
-    Ok(Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build())
+    let sdk = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
+    Ok(sdk.with_schema_url(attributes, SCHEMA_URL).build())
 }
 
 /// A panic is a log line like any other, with the spans it happened in.

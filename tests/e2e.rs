@@ -15,6 +15,7 @@ mod definition;
 mod deploy;
 mod doctor;
 mod ending;
+mod following;
 mod harness;
 mod hostile;
 mod import;

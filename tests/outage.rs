@@ -215,6 +215,8 @@ async fn server_on(database: &postgres::Database, cache: CacheMode, quota: u32) 
         config.database.url = DatabaseUrl::new(database.url());
         config.database.acquire_timeout = Duration::from_millis(300);
         config.cache.mode = cache;
+        // Longer than any outage here.
+        config.cache.max_revocation_lag = Duration::from_hours(1);
         config.admin.listen = Some(free_address());
         config.session.quota = quota;
     })
@@ -286,6 +288,31 @@ fn only_what_needs_no_database_is_told_without_one() {
         assert_eq!(reason, InactiveReason::AbsoluteExpired);
         cluster.resume();
         eventually("the database is back", async || client.peek(&unknown).await.is_ok()).await;
+    });
+}
+
+/// Nobody can know what was revoked meanwhile.
+#[test]
+fn memory_is_not_used_for_longer_than_the_bound_without_the_database() {
+    run(async {
+        let cluster = tokio::task::spawn_blocking(PrivateCluster::start).await.expect("PostgreSQL starts");
+        let database = cluster.database();
+        let server = TestServer::start_with(Database::Sqlite, |config| {
+            config.database.url = DatabaseUrl::new(database.url());
+            config.database.acquire_timeout = Duration::from_millis(300);
+            config.cache.max_revocation_lag = Duration::from_millis(500);
+        })
+        .await;
+        let (client, ust) = (server.client(), server.log_in(&server.alice).await.ust);
+        assert!(is_active(&client, &ust).await);
+        cluster.stop();
+        eventually("the bound is reached", async || client.peek(&ust).await.is_err()).await;
+        let refusal = client.peek(&ust).await.expect_err("memory is too old");
+        assert_eq!((refusal.code, refusal.reason), (Code::Unavailable, ErrorReason::StoreUnavailable));
+        assert_eq!(client.batch_peek([&ust]).await.expect_err("the same").reason, ErrorReason::StoreUnavailable);
+        cluster.resume();
+        eventually("the database is back", async || client.peek(&ust).await.is_ok()).await;
+        assert!(is_active(&client, &ust).await);
     });
 }
 

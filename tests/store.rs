@@ -125,9 +125,7 @@ async fn work_that_keeps_losing_is_told_so(ground: Ground) {
     assert!(store.user_by_name("ann").await.unwrap().is_none());
 }
 
-async fn what_was_changed_is_seen_by_the_next_look(mut ground: Ground) {
-    // One server alone may cache on PostgreSQL too.
-    ground.config.cache.mode = lanyard_server::config::CacheMode::On;
+async fn what_was_changed_is_seen_by_the_next_look(ground: Ground) {
     let store = ground.store().await;
     let ann = add_user(&store, "ann").await;
     let user: UserId = Id::from_uuid(ann.user_id);
@@ -201,7 +199,7 @@ async fn each_change_is_told_to_the_feed(ground: Ground) {
         Box::pin(async move {
             tx.update_user(ann).await?;
             tx.renew_session(&session).await?;
-            tx.attributes_changed(None, Some(id)).await?;
+            tx.attributes_changed(None, Some(id));
             tx.revoke_session(&other, 1, tx.clock().now()).await?;
             tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await?;
             tx.delete_user(user).await

@@ -240,6 +240,8 @@ pub struct Jwt {
 pub struct Cache {
     pub mode: CacheMode,
     pub capacity: usize,
+    #[serde(with = "humantime_serde")]
+    pub max_revocation_lag: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -365,9 +367,8 @@ impl Config {
     /// Are rows of sessions kept in memory?
     pub fn cache_is_on(&self) -> bool {
         match self.cache.mode {
-            CacheMode::On => true,
             CacheMode::Off => false,
-            CacheMode::Auto => self.database.url.is_exclusive(),
+            CacheMode::Auto | CacheMode::On => true,
         }
     }
 }
@@ -429,11 +430,6 @@ impl DatabaseUrl {
 
     pub fn is_postgres(&self) -> bool {
         self.0.starts_with("postgres:") || self.0.starts_with("postgresql:")
-    }
-
-    /// Is this server the only one on its database? It is on SQLite.
-    pub fn is_exclusive(&self) -> bool {
-        self.is_sqlite()
     }
 }
 

@@ -146,8 +146,8 @@ impl Server {
         figures::register_in_flight(&self.metrics, &front);
         let house = CancellationToken::new();
         let keeper = tokio::spawn({
-            let (app, house) = (self.app.clone(), house.clone());
-            async move { app.keep_house(house).await }
+            let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());
+            async move { app.keep_house(follower, house).await }
         });
         let admin =
             self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));

@@ -126,6 +126,17 @@ impl TestServer {
         server
     }
 
+    /// One more server on the same database with the same keys, clock and people, which must end before this one does.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn replica(&self) -> Self {
+        let (root, alice) = (self.root.clone(), self.alice.clone());
+        let (clock, config, key) = (self.clock.clone(), self.config.clone(), self.key.clone());
+        let running = Some(Running::start(config.clone(), clock.clone()).await);
+        Self { clock, root, alice, key, config, running, _database: None, folder: temporary_folder() }
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("it runs")
     }

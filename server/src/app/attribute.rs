@@ -174,7 +174,7 @@ impl App {
                 if tx.attribute_count(owner.uuid(), now).await? > u64::from(MAX_ATTRIBUTES) {
                     return Err(Error::AttributeQuotaReached { limit: MAX_ATTRIBUTES });
                 }
-                finish(tx, event, owner, user).await?;
+                finish(tx, event, owner, user);
                 Ok(rows)
             })
         });
@@ -247,7 +247,7 @@ impl App {
                     if deleted != names.len() as u64 {
                         return Err(Error::AttributeNotFound);
                     }
-                    finish(tx, event, owner, user).await?;
+                    finish(tx, event, owner, user);
                     Ok(deleted)
                 })
             })
@@ -312,9 +312,8 @@ async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) ->
     Ok(rows)
 }
 
-async fn finish(tx: &Tx, event: Event, owner: Owner, user: UserId) -> Result<()> {
+fn finish(tx: &Tx, event: Event, owner: Owner, user: UserId) {
     let session = if let Owner::Session(session) = owner { Some(session) } else { None };
-    tx.attributes_changed(Some(user), session).await?;
+    tx.attributes_changed(Some(user), session);
     tx.audit(event.target(user).done());
-    Ok(())
 }

@@ -9,19 +9,29 @@ use super::App;
 use super::callers::REFRESH;
 use crate::error::Result;
 use crate::id::CallerId;
-use crate::store::Purged;
+use crate::store::{Follower, Purged};
 
 /// How long the change feed is kept: followers that are away longer start anew.
 const FEED_RETENTION: Duration = Duration::from_hours(24);
 
+/// How often the feed is looked at in the time after which memory is not used any more without news: a few looks may fail.
+const LOOKS_PER_LAG: u32 = 20;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 impl App {
+    /// What [`Self::keep_house`] follows: from here on memory is used only while it does.
+    pub fn follower(&self) -> Follower {
+        self.parts.store.follower(self.parts.max_revocation_lag)
+    }
+
     /// Runs until `stop`, then writes the activity that is left.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn keep_house(&self, stop: CancellationToken) {
+    pub async fn keep_house(&self, follower: Follower, stop: CancellationToken) {
         tokio::join!(
             self.flush_regularly(&stop),
             self.purge_regularly(&stop),
             self.reload_regularly(&stop),
+            self.follow_changes(follower, &stop),
             self.log_out_of_platforms(&stop)
         );
         if let Err(error) = self.parts.store.flush_activity().await {
@@ -34,8 +44,29 @@ impl App {
             if let Err(error) = self.parts.store.flush_activity().await {
                 tracing::warn!(%error, "activity was not written; it is kept and tried again");
             }
-            if let Err(error) = self.parts.store.look_at_feed().await {
-                tracing::debug!(%error, "the change feed was not looked at");
+        }
+    }
+
+    /// Takes what other servers changed out of memory, and hears of changed callers.
+    async fn follow_changes(&self, mut follower: Follower, stop: &CancellationToken) {
+        let pause = (self.parts.max_revocation_lag / LOOKS_PER_LAG).min(LONGEST_PAUSE);
+        let mut is_failing = false;
+        loop {
+            let looked = follower.look().await;
+            match &looked {
+                Err(error) if !is_failing => {
+                    tracing::warn!(%error, "the change feed is not read; soon nothing is answered from memory");
+                }
+                Ok(_) if is_failing => tracing::info!("the change feed is read again"),
+                _ => {}
+            }
+            is_failing = looked.is_err();
+            let look = looked.unwrap_or_default();
+            if look.callers_changed {
+                self.try_to_reload_callers().await;
+            }
+            if !wait(stop, if look.is_partial { Duration::ZERO } else { pause }).await {
+                return;
             }
         }
     }
@@ -79,9 +110,13 @@ impl App {
 
     async fn reload_regularly(&self, stop: &CancellationToken) {
         while wait(stop, REFRESH).await {
-            if let Err(error) = self.reload_callers().await {
-                tracing::warn!(%error, "callers were not read anew; those known stay");
-            }
+            self.try_to_reload_callers().await;
+        }
+    }
+
+    async fn try_to_reload_callers(&self) {
+        if let Err(error) = self.reload_callers().await {
+            tracing::warn!(%error, "callers were not read anew; those known stay");
         }
     }
 }

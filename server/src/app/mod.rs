@@ -32,6 +32,7 @@ pub mod verify;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{AuditReads, Config, Password, Policy, Session};
@@ -80,6 +81,7 @@ struct Parts {
     password: Password,
     audit_reads: AuditReads,
     purge: crate::config::Purge,
+    max_revocation_lag: Duration,
     figures: Figures,
 }
 
@@ -104,6 +106,7 @@ impl App {
             password: config.password.clone(),
             audit_reads: config.audit.reads,
             purge: config.purge.clone(),
+            max_revocation_lag: config.cache.max_revocation_lag,
             figures: Figures::default(),
             store,
             clock,
@@ -136,6 +139,11 @@ impl App {
     /// How hashing passwords does.
     pub fn hashing_figures(&self) -> &Arc<HashingFigures> {
         self.parts.hasher.figures()
+    }
+
+    /// How old what is known of other servers' changes may be before memory is not used.
+    pub fn max_revocation_lag(&self) -> Duration {
+        self.parts.max_revocation_lag
     }
 
     /// What came of logins and tokens.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session, SignalKind};
 
 const DAY: Duration = Duration::from_hours(24);
+const SHORTEST_LAG: Duration = Duration::from_millis(100);
+const LONGEST_LAG: Duration = Duration::from_hours(1);
 
 type Valid = Result<(), ConfigError>;
 
@@ -159,6 +161,8 @@ impl Config {
 
     fn validate_upkeep(&self) -> Valid {
         ensure("cache.capacity", self.cache.capacity > 0, MORE_THAN_0)?;
+        let lag = self.cache.max_revocation_lag;
+        ensure("cache.max_revocation_lag", lag >= SHORTEST_LAG && lag <= LONGEST_LAG, "must be 100ms to 1h")?;
         positive("purge.interval", self.purge.interval)?;
         ensure("purge.batch", (1..=10_000).contains(&self.purge.batch), "between 1 and 10000")?;
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);

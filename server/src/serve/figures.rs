@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -41,6 +42,11 @@ where
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn seconds(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: Duration) -> fmt::Result {
+    let value = ConstGauge::new(value.as_secs_f64());
     value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
@@ -106,10 +112,17 @@ impl AppCollector {
         gauge(to, "link_cache_capacity", "Users whose links memory may hold; 0: the cache is off", links.capacity)?;
         counter(to, "link_cache_hits", "Lists of links answered from memory", links.hits)?;
         counter(to, "link_cache_misses", "Lists of links that went to the database", links.misses)?;
+        let help = "Look-ups that went to the database because memory was not to be trusted";
+        counter(to, "cache_untrusted", help, cache.untrusted + links.untrusted)?;
+        if let Some(lag) = store.revocation_lag() {
+            seconds(to, "revocation_lag_seconds", "How long ago all changes of other servers were known", lag)?;
+        }
+        let help = "How old what is known may be before nothing is answered from memory";
+        seconds(to, "max_revocation_lag_seconds", help, self.0.max_revocation_lag())?;
         let pending = store.activity().len() as u64;
         gauge(to, "activity_pending", "Sessions whose last activity is not written yet", pending)?;
         let position = u64::try_from(store.write_figures().feed_position()).unwrap_or(0);
-        gauge(to, "change_feed_position", "Number of the last change in the feed", position)
+        gauge(to, "change_feed_position", "Number of the last change of the feed that was seen", position)
     }
 
     fn hashing(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -89,8 +89,7 @@ impl Tx {
         Ok(done.rows_affected)
     }
 
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn attributes_changed(&self, user: Option<UserId>, session: Option<SessionId>) -> Result<()> {
-        self.feed(ChangeKind::AttributesChanged, user, session).await
+    pub fn attributes_changed(&self, user: Option<UserId>, session: Option<SessionId>) {
+        self.feed(ChangeKind::AttributesChanged, user, session);
     }
 }

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic, Iterable,
-    Order, QueryFilter, QueryOrder, QuerySelect, Statement, TryInsertResult, Value,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic, Iterable, Order,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::entity::{audit_chain, audit_event};
-use super::{Store, Tx, fault};
+use super::together::execute_together;
+use super::{Store, Tx, change, entity, fault};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
@@ -168,11 +169,18 @@ impl Tx {
 }
 
 impl Store<DatabaseTransaction> {
-    /// Writes events to a chain, which is to be given back when the outcome is known.
-    pub(super) async fn write_events(&self, events: Vec<AuditEvent>) -> Result<ChainLease> {
+    /// Writes events to a chain, which is to be given back when the outcome is known, and changes to the feed.
+    ///
+    /// The changes come last: what a follower reads of them rests on their transaction having a number by then.
+    pub(super) async fn write_down(
+        &self,
+        events: Vec<AuditEvent>,
+        changes: Vec<entity::change::ActiveModel>,
+    ) -> Result<ChainLease> {
         let chains = &self.shared.writer.chains;
         let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
+            execute_together(&self.conn, change::insert(self.shared.backend, changes).collect()).await?;
             return Ok(lease);
         }
         lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
@@ -183,24 +191,28 @@ impl Store<DatabaseTransaction> {
             lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
             self.open_chain().await?
         };
+        let backend = self.shared.backend;
+        let count = events.len() + 1 + changes.len();
         let rows = chain_events(self.keyring(), &mut head, events)?;
-        for statement in insert(self.shared.backend, rows) {
-            self.conn.execute_raw(statement).await.map_err(fault)?;
-        }
-        let moved = audit_chain::Entity::update_many()
-            .col_expr(audit_chain::Column::Length, Expr::value(head.length))
-            .col_expr(audit_chain::Column::LastMac, Expr::value(head.last_mac.clone()))
-            .col_expr(audit_chain::Column::HeadMac, Expr::value(head_mac(self.keyring(), &head)?))
-            .filter(audit_chain::Column::Number.eq(head.number))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        if moved.rows_affected != 1 {
+        let mut statements: Vec<Statement> = insert(backend, rows).collect();
+        statements.push(self.move_head(&head)?);
+        statements.extend(change::insert(backend, changes));
+        if execute_together(&self.conn, statements).await? != count as u64 {
             // Somebody removed it; the next transaction opens another.
             return Err(Error::internal(format!("audit chain {} is gone", head.number)));
         }
         lease.head = Some(head);
         Ok(lease)
+    }
+
+    /// The statement that stores where a chain ends now.
+    fn move_head(&self, head: &Head) -> Result<Statement> {
+        let update = audit_chain::Entity::update_many()
+            .col_expr(audit_chain::Column::Length, Expr::value(head.length))
+            .col_expr(audit_chain::Column::LastMac, Expr::value(head.last_mac.clone()))
+            .col_expr(audit_chain::Column::HeadMac, Expr::value(head_mac(self.keyring(), head)?))
+            .filter(audit_chain::Column::Number.eq(head.number));
+        Ok(update.build(self.shared.backend))
     }
 
     /// The next chain of all: numbers have no gaps, and one of another replica that is not committed yet is waited for.

@@ -3,7 +3,8 @@
 //! Rows are cached, not verdicts, so that expiry stays exact. What makes it exact against revocation: a fill first puts a
 //! placeholder where the row will be, then reads; taking a changed row out takes the placeholder out too, and a fill whose
 //! placeholder is gone keeps its row to itself. A change is taken out after its commit and before it is acknowledged, so
-//! a row read before the commit is never found after the acknowledgement.
+//! a row read before the commit is never found after the acknowledgement. What other servers change is taken out by the
+//! follower of the change feed, the same way; memory is used only while [`Trust`] in it holds.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,6 +15,7 @@ use quick_cache::sync::Cache;
 
 use super::linked_auth::LinkEntry;
 use super::session::SessionEntry;
+use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::id::UserId;
@@ -31,6 +33,7 @@ pub(super) struct Caches {
     pub(super) sessions: RowCache<TokenHash, SessionEntry>,
     /// All links of a user, oldest first.
     pub(super) links: RowCache<UserId, Vec<LinkEntry>>,
+    pub(super) trust: Arc<Trust>,
 }
 
 impl Caches {
@@ -40,7 +43,20 @@ impl Caches {
     /// So many sessions; `None`: both are off.
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let users = capacity.map(|sessions| sessions.div_ceil(Self::SESSIONS_PER_USER));
-        Self { sessions: RowCache::new(capacity), links: RowCache::new(users) }
+        let trust = Arc::<Trust>::default();
+        Self {
+            sessions: RowCache::new(capacity, Arc::clone(&trust)),
+            links: RowCache::new(users, Arc::clone(&trust)),
+            trust,
+        }
+    }
+
+    pub(super) fn are_on(&self) -> bool {
+        self.sessions.rows.is_some()
+    }
+
+    pub(super) fn clear(&self) {
+        self.take_out(&Changed { sessions: Touched::Everything, links: Touched::Everything });
     }
 
     pub(super) fn take_out(&self, changed: &Changed) {
@@ -83,6 +99,8 @@ impl<K> Touched<K> {
 pub struct CacheStats {
     pub hits: u64,
     pub misses: u64,
+    /// Of the misses, those while memory was not to be trusted.
+    pub untrusted: u64,
     pub entries: u64,
     pub capacity: u64,
 }
@@ -91,21 +109,33 @@ pub struct CacheStats {
 struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
+    untrusted: AtomicU64,
 }
 
 pub(super) struct RowCache<K, V> {
     /// None: off.
     rows: Option<Cache<K, Arc<V>>>,
+    trust: Arc<Trust>,
     counters: Counters,
 }
 
 impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
-    pub(super) fn new(capacity: Option<usize>) -> Self {
-        Self { rows: capacity.map(Cache::new), counters: Counters::default() }
+    pub(super) fn new(capacity: Option<usize>, trust: Arc<Trust>) -> Self {
+        Self { rows: capacity.map(Cache::new), trust, counters: Counters::default() }
+    }
+
+    /// The rows that are to be filled, if they may be used.
+    fn trusted(&self) -> Option<&Cache<K, Arc<V>>> {
+        let rows = self.rows.as_ref()?;
+        if !self.trust.holds() {
+            self.counters.untrusted.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(rows)
     }
 
     pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
-        let found = self.rows.as_ref()?.get(key);
+        let found = self.rows.as_ref()?.get(key).filter(|_| self.trust.holds());
         if found.is_some() {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,7 +149,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         read: impl Future<Output = Result<Option<V>>>,
     ) -> Result<Option<Arc<V>>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
-        let Some(rows) = &self.rows else { return Ok(read.await?.map(Arc::new)) };
+        let Some(rows) = self.trusted() else { return Ok(read.await?.map(Arc::new)) };
         match rows.get_value_or_guard_async(key).await {
             Ok(entry) => Ok(Some(entry)),
             Err(placeholder) => {
@@ -140,7 +170,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
 
         self.counters.misses.fetch_add(keys.len() as u64, Ordering::Relaxed);
         let shared = |found: Vec<(K, V)>| found.into_iter().map(|(key, entry)| (key, Arc::new(entry)));
-        let Some(rows) = &self.rows else { return Ok(shared(read().await?).collect()) };
+        let Some(rows) = self.trusted() else { return Ok(shared(read().await?).collect()) };
         // Zero time: a row that somebody else is filling is read here too, and cached by them.
         let placeholders: Vec<_> = keys
             .iter()
@@ -178,6 +208,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         CacheStats {
             hits: self.counters.hits.load(Ordering::Relaxed),
             misses: self.counters.misses.load(Ordering::Relaxed),
+            untrusted: self.counters.untrusted.load(Ordering::Relaxed),
             entries: self.rows.as_ref().map_or(0, |rows| rows.len() as u64),
             capacity: self.rows.as_ref().map_or(0, Cache::capacity),
         }

@@ -35,7 +35,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(RowCache::new(Some(100)))
+        Self::with(RowCache::new(Some(100), Arc::default()))
     }
 
     fn with(cache: RowCache<TokenHash, SessionEntry>) -> Self {
@@ -321,7 +321,7 @@ fn numbered(number: u32) -> TokenHash {
 
 #[test]
 fn hits_and_misses_are_counted() {
-    let cache = RowCache::new(Some(100));
+    let cache = RowCache::new(Some(100), Arc::default());
     assert!(cache.get(&A).is_none());
     now(cache.get_or_read(&A, found())).unwrap();
     assert!(cache.get(&A).is_some() && cache.get(&A).is_some());
@@ -333,7 +333,7 @@ fn hits_and_misses_are_counted() {
 
 #[test]
 fn what_nobody_has_is_not_remembered() {
-    let cache = RowCache::new(Some(100));
+    let cache = RowCache::new(Some(100), Arc::default());
     assert!(now(cache.get_or_read(&A, async { Ok(None) })).unwrap().is_none());
     assert_eq!(cache.stats().entries, 0);
     assert!(now(cache.get_or_read(&A, found())).unwrap().is_some(), "it may be there a moment later");
@@ -342,7 +342,7 @@ fn what_nobody_has_is_not_remembered() {
 
 #[test]
 fn it_never_holds_more_than_it_may() {
-    let cache = RowCache::new(Some(1_000));
+    let cache = RowCache::new(Some(1_000), Arc::default());
     let capacity = cache.stats().capacity;
     assert!((1_000..1_100).contains(&capacity), "{capacity}");
     for number in 0..20_000 {
@@ -359,7 +359,7 @@ fn it_never_holds_more_than_it_may() {
 
 #[test]
 fn a_change_takes_out_the_tokens_that_it_names_and_no_others() {
-    let cache = RowCache::new(Some(100));
+    let cache = RowCache::new(Some(100), Arc::default());
     for token in [A, B] {
         now(cache.get_or_read(&token, found())).unwrap();
     }
@@ -384,7 +384,7 @@ fn too_many_tokens_to_name_are_everything() {
 
 #[test]
 fn a_cache_that_is_off_reads_each_time_and_holds_nothing() {
-    let cache = RowCache::new(None);
+    let cache = RowCache::new(None, Arc::default());
     for _ in 0..3 {
         assert!(cache.get(&A).is_none());
         assert!(now(cache.get_or_read(&A, found())).unwrap().is_some());

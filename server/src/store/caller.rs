@@ -93,7 +93,10 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller(&self, row: CallerRow) -> Result<()> {
         match caller::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => self.feed(ChangeKind::CallersChanged, None, None).await,
+            Ok(_) => {
+                self.feed(ChangeKind::CallersChanged, None, None);
+                Ok(())
+            }
             Err(error) if is_unique_violation(&error) => {
                 Err(Error::invalid("caller", "a caller of this name or with this SPIFFE ID is there already"))
             }
@@ -111,7 +114,8 @@ impl Tx {
             expires_at: Set(key.expires_at.micros()),
         };
         caller_key::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
-        self.feed(ChangeKind::CallersChanged, None, None).await
+        self.feed(ChangeKind::CallersChanged, None, None);
+        Ok(())
     }
 
     /// Makes the keys that a caller has now expire at `time` at the latest.
@@ -125,7 +129,8 @@ impl Tx {
             .exec(&self.conn)
             .await
             .map_err(fault)?;
-        self.feed(ChangeKind::CallersChanged, None, None).await
+        self.feed(ChangeKind::CallersChanged, None, None);
+        Ok(())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]

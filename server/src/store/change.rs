@@ -1,10 +1,9 @@
 //! The change feed: what changed, for those who follow it.
 
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait, QueryTrait, Statement};
 
+use super::Tx;
 use super::entity::change;
-use super::{Tx, fault};
-use crate::error::Result;
 use crate::id::{Id, SessionId, UserId};
 
 /// What changed, for those who follow the feed.
@@ -25,16 +24,40 @@ pub(super) enum ChangeKind {
     LinksChanged = 11,
 }
 
+impl ChangeKind {
+    /// None: one that only newer servers know.
+    pub(super) const fn from_number(number: i16) -> Option<Self> {
+        Some(match number {
+            1 => Self::SessionCreated,
+            2 => Self::SessionRenewed,
+            3 => Self::SessionRevoked,
+            4 => Self::SessionsRevoked,
+            5 => Self::UserChanged,
+            6 => Self::UserDeleted,
+            7 => Self::AttributesChanged,
+            8 => Self::CallersChanged,
+            9 => Self::DefinitionChanged,
+            10 => Self::DefinitionDeleted,
+            11 => Self::LinksChanged,
+            _ => return None,
+        })
+    }
+}
+
 impl Tx {
-    pub(super) async fn feed(&self, kind: ChangeKind, user: Option<UserId>, session: Option<SessionId>) -> Result<()> {
-        let row = change::ActiveModel {
+    /// Notes a change; it is written with the commit, after the events.
+    pub(super) fn feed(&self, kind: ChangeKind, user: Option<UserId>, session: Option<SessionId>) {
+        self.changes.lock().push(change::ActiveModel {
             time: Set(self.clock().now().micros()),
             kind: Set(kind as i16),
             user_id: Set(user.map(Id::uuid)),
             session_id: Set(session.map(Id::uuid)),
             ..Default::default()
-        };
-        change::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
-        Ok(())
+        });
     }
+}
+
+/// One statement for each, so that all are prepared once.
+pub(super) fn insert(backend: DbBackend, changes: Vec<change::ActiveModel>) -> impl Iterator<Item = Statement> {
+    changes.into_iter().map(move |row| change::Entity::insert(row).build(backend))
 }

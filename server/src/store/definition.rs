@@ -89,7 +89,7 @@ impl Tx {
         let row = definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model().reset_all() };
         let inserted = definition::Entity::insert(row).exec(&self.conn).await.map_err(taken)?;
         let auth_id = inserted.last_insert_id;
-        self.feed(ChangeKind::DefinitionChanged, None, None).await?;
+        self.feed(ChangeKind::DefinitionChanged, None, None);
         Ok(auth_id)
     }
 
@@ -130,7 +130,8 @@ impl Tx {
         if let Some(user) = user {
             self.forget_links(user);
         }
-        self.feed(kind, user, None).await
+        self.feed(kind, user, None);
+        Ok(())
     }
 }
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbBackend, EntityTrait, QueryOrder};
+use sea_orm::{DatabaseConnection, DbBackend};
 
-use super::entity::change;
-use super::{Store, fault};
+use super::Store;
 use crate::error::{Error, Result};
 use crate::metrics::Histogram;
 
@@ -34,7 +33,7 @@ impl WriteFigures {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The number of the last change, when the feed was last looked at.
+    /// The number of the last change that was seen.
     pub fn feed_position(&self) -> i64 {
         self.feed_position.load(Ordering::Relaxed)
     }
@@ -48,6 +47,10 @@ impl WriteFigures {
             Err(_) => &self.refused,
         };
         histogram.record(took);
+    }
+
+    pub(super) fn feed_is_at(&self, position: i64) {
+        self.feed_position.store(position, Ordering::Relaxed);
     }
 
     pub(super) fn count_retry(&self) {
@@ -92,17 +95,6 @@ impl Store {
             DbBackend::Sqlite => vec![pool("read", &self.conn), pool("write", self.shared.writer.conn())],
             _ => vec![pool("all", &self.conn)],
         }
-    }
-
-    /// Looks where the change feed is.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn look_at_feed(&self) -> Result<()> {
-        let last =
-            change::Entity::find().order_by_desc(change::Column::Sequence).one(&self.conn).await.map_err(fault)?;
-        if let Some(last) = last {
-            self.shared.figures.feed_position.fetch_max(last.sequence, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 

@@ -85,6 +85,7 @@ impl Tx {
             let moved = Statement::from_sql_and_values(DbBackend::Postgres, moved, [Value::from(auth_id)]);
             self.conn.query_one_raw(moved).await.map_err(fault)?;
         }
-        self.feed(ChangeKind::DefinitionChanged, None, None).await
+        self.feed(ChangeKind::DefinitionChanged, None, None);
+        Ok(())
     }
 }

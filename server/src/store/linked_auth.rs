@@ -225,7 +225,10 @@ impl Tx {
     pub async fn insert_link(&self, row: LinkedAuthRow) -> Result<()> {
         let user = Id::from_uuid(row.user_id);
         match linked_auth::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => self.links_changed(user).await,
+            Ok(_) => {
+                self.links_changed(user);
+                Ok(())
+            }
             Err(error) if is_unique_violation(&error) => Err(Error::LinkUnavailable),
             // One of them went although it was locked, which only somebody without our locks can do: trying again finds it
             // gone.
@@ -239,13 +242,15 @@ impl Tx {
     pub async fn update_link(&self, row: LinkedAuthRow) -> Result<()> {
         let user = Id::from_uuid(row.user_id);
         linked_auth::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(fault)?;
-        self.links_changed(user).await
+        self.links_changed(user);
+        Ok(())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_link(&self, row: &LinkedAuthRow) -> Result<()> {
         linked_auth::Entity::delete_by_id(row.link_id).exec(&self.conn).await.map_err(fault)?;
-        self.links_changed(Id::from_uuid(row.user_id)).await
+        self.links_changed(Id::from_uuid(row.user_id));
+        Ok(())
     }
 
     /// Notes that a login through the link succeeded. No change of the link: its version stays.
@@ -258,14 +263,14 @@ impl Tx {
             .await
             .map_err(fault)?;
         for row in touched {
-            self.forget_links(Id::from_uuid(row.user_id));
+            self.links_changed(Id::from_uuid(row.user_id));
         }
         Ok(())
     }
 
-    async fn links_changed(&self, user: UserId) -> Result<()> {
+    fn links_changed(&self, user: UserId) {
         self.forget_links(user);
-        self.feed(ChangeKind::LinksChanged, Some(user), None).await
+        self.feed(ChangeKind::LinksChanged, Some(user), None);
     }
 
     /// Takes a user's links out of the cache when this transaction ends. Called by all that changes them.

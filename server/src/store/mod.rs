@@ -16,6 +16,7 @@ mod definition;
 mod entity;
 mod error;
 mod examine;
+mod feed;
 mod figures;
 mod import;
 mod key_use;
@@ -29,6 +30,8 @@ mod purge;
 mod read_log;
 pub mod seed;
 mod session;
+mod together;
+mod trust;
 mod user;
 mod write;
 mod zato;
@@ -67,6 +70,7 @@ pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
 use error::fault;
 pub use examine::KeysInUse;
+pub use feed::{Follower, Look};
 pub use figures::{PoolStats, WriteFigures};
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
@@ -209,6 +213,7 @@ impl<C> std::fmt::Debug for Store<C> {
 pub struct Tx {
     store: Store<DatabaseTransaction>,
     events: Mutex<Vec<AuditEvent>>,
+    changes: Mutex<Vec<entity::change::ActiveModel>>,
     touched: Mutex<cache::Changed>,
     dropped: Mutex<Vec<HeldCredential>>,
 }

@@ -126,7 +126,7 @@ impl Ground {
                         for name in ["color", "shape"] {
                             tx.put_attribute(attribute(owner.user_id, name)).await?;
                         }
-                        tx.attributes_changed(Some(Id::from_uuid(owner.user_id)), None).await?;
+                        tx.attributes_changed(Some(Id::from_uuid(owner.user_id)), None);
                         for _ in 0..4 {
                             tx.note_event(event(number));
                         }

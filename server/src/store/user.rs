@@ -117,7 +117,10 @@ impl Tx {
     pub async fn insert_user(&self, row: UserRow) -> Result<()> {
         let user = Id::from_uuid(row.user_id);
         match user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => self.feed(ChangeKind::UserChanged, Some(user), None).await,
+            Ok(_) => {
+                self.feed(ChangeKind::UserChanged, Some(user), None);
+                Ok(())
+            }
             Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
             Err(error) => Err(fault(error)),
         }
@@ -129,7 +132,10 @@ impl Tx {
         let user = Id::from_uuid(row.user_id);
         self.forget_user(user).await?;
         match user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await {
-            Ok(_) => self.feed(ChangeKind::UserChanged, Some(user), None).await,
+            Ok(_) => {
+                self.feed(ChangeKind::UserChanged, Some(user), None);
+                Ok(())
+            }
             Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
             Err(error) => Err(fault(error)),
         }
@@ -147,6 +153,7 @@ impl Tx {
             .await
             .map_err(fault)?;
         user::Entity::delete_by_id(user.uuid()).exec(&self.conn).await.map_err(fault)?;
-        self.feed(ChangeKind::UserDeleted, Some(user), None).await
+        self.feed(ChangeKind::UserDeleted, Some(user), None);
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
+use super::entity::change;
 use super::figures::Waiting;
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
@@ -127,7 +128,7 @@ impl Store {
             return outcome;
         };
         let left = tx.left();
-        let committed = commit(tx.store, left.events).await;
+        let committed = commit(tx.store, left.events, left.changes).await;
         // Whatever came of the commit: if its answer was lost, it may have happened.
         self.shared.cache.take_out(&left.changed);
         committed.map(|()| {
@@ -197,7 +198,7 @@ async fn commit_alone(outer: Store<DatabaseTransaction>, job: Job) {
     let left = tx.left();
     let (outcome, is_whole) = match outcome {
         Ok(()) => {
-            let committed = commit(tx.store, left.events).await;
+            let committed = commit(tx.store, left.events, left.changes).await;
             let is_whole = committed.is_ok();
             (committed, is_whole)
         }
@@ -218,12 +219,13 @@ async fn commit_alone(outer: Store<DatabaseTransaction>, job: Job) {
 async fn commit_together(outer: Store<DatabaseTransaction>, group: Vec<Job>) {
     let shared = Arc::clone(&outer.shared);
     let mut jobs = group.into_iter();
-    let (mut good, mut events) = (Vec::new(), Vec::new());
+    let (mut good, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     let mut broken = None;
     for job in jobs.by_ref() {
         match run_in_savepoint(&outer, &job).await {
             Ok(mut left) => {
                 events.append(&mut left.events);
+                changes.append(&mut left.changes);
                 good.push((left, job.done));
             }
             Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
@@ -237,7 +239,7 @@ async fn commit_together(outer: Store<DatabaseTransaction>, group: Vec<Job>) {
         }
     }
     let committed = match broken {
-        None => commit(outer, events).await,
+        None => commit(outer, events, changes).await,
         Some(error) => {
             drop(outer);
             Err(error)
@@ -262,9 +264,13 @@ async fn commit_together(outer: Store<DatabaseTransaction>, group: Vec<Job>) {
     }
 }
 
-/// Writes the events and commits.
-async fn commit(tx: Store<DatabaseTransaction>, events: Vec<AuditEvent>) -> Result<()> {
-    let chain = tx.write_events(events).await?;
+/// Writes the events and the changes and commits.
+async fn commit(
+    tx: Store<DatabaseTransaction>,
+    events: Vec<AuditEvent>,
+    changes: Vec<change::ActiveModel>,
+) -> Result<()> {
+    let chain = tx.write_down(events, changes).await?;
     let committed = tx.conn.commit().await.map_err(fault);
     chain.end(committed.is_ok());
     committed
@@ -276,6 +282,7 @@ struct Left {
     changed: Changed,
     /// What to write before the commit.
     events: Vec<AuditEvent>,
+    changes: Vec<change::ActiveModel>,
     /// What to tell once it is committed.
     dropped: Vec<HeldCredential>,
 }
@@ -337,13 +344,20 @@ impl Tx {
 
     fn new(conn: DatabaseTransaction, shared: &Arc<Shared>) -> Self {
         let store = Store { conn, shared: Arc::clone(shared) };
-        Self { store, events: Mutex::default(), touched: Mutex::default(), dropped: Mutex::default() }
+        Self {
+            store,
+            events: Mutex::default(),
+            changes: Mutex::default(),
+            touched: Mutex::default(),
+            dropped: Mutex::default(),
+        }
     }
 
     fn left(&self) -> Left {
         Left {
             changed: std::mem::take(&mut *self.touched.lock()),
             events: std::mem::take(&mut *self.events.lock()),
+            changes: std::mem::take(&mut *self.changes.lock()),
             dropped: std::mem::take(&mut *self.dropped.lock()),
         }
     }

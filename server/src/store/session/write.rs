@@ -1,7 +1,9 @@
 //! What changes sessions and their tokens, in a transaction; what is changed is taken out of the cache with it.
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
 use uuid::Uuid;
 
 use super::{NewSession, SessionEntry, SessionFilter, token_hash, with_activity};
@@ -11,6 +13,7 @@ use crate::error::Result;
 use crate::id::{Id, SessionId, UserId};
 use crate::store::change::ChangeKind;
 use crate::store::entity::{attribute, session, session_token};
+use crate::store::together::execute_together;
 use crate::store::{SessionRow, SessionTokenRow, Tx, fault};
 
 impl Tx {
@@ -80,9 +83,13 @@ impl Tx {
             successor: None,
         };
         let row: session::ActiveModel = new.row.into();
-        session::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
-        self.insert_token(token).await?;
-        self.feed(ChangeKind::SessionCreated, Some(user), Some(session)).await
+        let token: session_token::ActiveModel = token.into();
+        let backend = self.shared.backend;
+        let rows =
+            vec![session::Entity::insert(row).build(backend), session_token::Entity::insert(token).build(backend)];
+        execute_together(&self.conn, rows).await?;
+        self.feed(ChangeKind::SessionCreated, Some(user), Some(session));
+        Ok(())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -133,7 +140,8 @@ impl Tx {
             .map_err(fault)?;
         let (session, user) = (Id::from_uuid(row.session_id), Id::from_uuid(row.user_id));
         self.forget_session(session).await?;
-        self.feed(ChangeKind::SessionRenewed, Some(user), Some(session)).await
+        self.feed(ChangeKind::SessionRenewed, Some(user), Some(session));
+        Ok(())
     }
 
     /// Ends one session that is not revoked yet.
@@ -143,7 +151,8 @@ impl Tx {
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
         self.drop_platform_credential(session).await?;
         self.forget_session(session).await?;
-        self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session)).await
+        self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session));
+        Ok(())
     }
 
     /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
@@ -158,7 +167,7 @@ impl Tx {
         let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
         self.forget_user(user).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, Some(user), None).await?;
+        self.feed(ChangeKind::SessionsRevoked, Some(user), None);
         Ok(ended)
     }
 
@@ -174,7 +183,7 @@ impl Tx {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
         self.touched.lock().sessions.add_everything();
         let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
     }
 
@@ -195,7 +204,7 @@ impl Tx {
         let filter = SessionFilter { auth_id: Some(auth_id), ..SessionFilter::default() };
         self.forget_sessions(session::Column::AuthId.eq(auth_id)).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
     }
 
@@ -217,7 +226,7 @@ impl Tx {
         };
         self.forget_sessions(filter.condition()).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
-        self.feed(ChangeKind::SessionsRevoked, None, None).await?;
+        self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
     }
 

@@ -346,6 +346,7 @@ fn while_postgresql_is_away_there_is_no_verdict_and_afterwards_the_right_one() {
     let cluster = postgres::PrivateCluster::start();
     run(Ground::on(cluster.database()), |mut ground| async move {
         ground.config.database.acquire_timeout = Duration::from_millis(500);
+        ground.config.cache.mode = CacheMode::Off;
         let store = ground.store().await;
         let app =
             App::new(&ground.config, store.clone(), Arc::clone(&ground.keyring), ground.clock.clone()).await.unwrap();

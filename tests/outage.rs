@@ -267,6 +267,7 @@ fn only_what_needs_no_database_is_told_without_one() {
         let elsewhere = TestServer::start(Database::Sqlite).await;
         let unknown = Ust::from(Token::generate(TokenKind::Ust).expose());
         let (client, ust) = (server.client(), server.log_in(&server.alice).await.ust);
+        uses_memory(&server).await;
         assert!(is_active(&client, &ust).await);
         cluster.stop();
         assert!(is_active(&client, &ust).await, "its row is in memory");
@@ -289,6 +290,13 @@ fn only_what_needs_no_database_is_told_without_one() {
         cluster.resume();
         eventually("the database is back", async || client.peek(&unknown).await.is_ok()).await;
     });
+}
+
+async fn uses_memory(server: &TestServer) {
+    eventually("memory is used", async || {
+        server.within(|app| async move { app.store().revocation_lag().is_some() }).await
+    })
+    .await;
 }
 
 /// Nobody can know what was revoked meanwhile.

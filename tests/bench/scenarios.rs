@@ -87,6 +87,8 @@ pub(crate) struct Plan {
     login_length: Duration,
     users: u64,
     accounts: usize,
+    /// Those who log in beside bare hashing: so many that none reaches the quota of sessions.
+    below_quota: usize,
     stored_users: u64,
     definitions: u64,
 }
@@ -99,6 +101,7 @@ impl Plan {
             login_length: Duration::from_secs(3),
             users: 10_000,
             accounts: 32,
+            below_quota: 256,
             stored_users: 100_000,
             definitions: 100_000,
         };
@@ -110,6 +113,7 @@ impl Plan {
                 login_length,
                 users: 20,
                 accounts: 4,
+                below_quota: 16,
                 stored_users: 100,
                 definitions: 300,
             };
@@ -117,7 +121,13 @@ impl Plan {
         if args.quick {
             return quick;
         }
-        Self { rounds: 7, length: Duration::from_secs(3), login_length: Duration::from_secs(6), ..quick }
+        Self {
+            rounds: 7,
+            length: Duration::from_secs(3),
+            login_length: Duration::from_secs(6),
+            below_quota: 1_024,
+            ..quick
+        }
     }
 }
 
@@ -254,7 +264,8 @@ impl Bench {
     async fn on_sqlite(&mut self) -> Result<()> {
         self.progress.set_message("preparing");
         let data = self.site.install(None).await?;
-        let accounts = self.prepare_accounts(&data).await?;
+        let mut accounts = self.prepare_accounts(&data).await?;
+        let below_quota = accounts.split_off(self.plan.accounts);
         let usts = self.seed(&data, self.plan.users, SESSIONS_PER_USER).await?;
 
         let server = self.site.start(&data, &Setting::default()).await?;
@@ -276,7 +287,7 @@ impl Bench {
         .await;
         if self.wanted(&[Name::Login, Name::LoginFlood]) {
             self.site.cores.place_self(Place::All)?;
-            self.logins(&data, &usts, &accounts).await?;
+            self.logins(&data, &usts, &below_quota).await?;
             self.site.cores.place_self(Place::Load)?;
         }
         Ok(())
@@ -298,7 +309,7 @@ impl Bench {
 
     async fn prepare_accounts(&self, data: &Data) -> Result<Vec<Account>> {
         let server = self.site.start(data, &Setting { place: Place::All, ..Setting::default() }).await?;
-        let accounts = data.accounts(&server, self.plan.accounts).await?;
+        let accounts = data.accounts(&server, self.plan.accounts + self.plan.below_quota).await?;
         server.process.stop().await?;
         Ok(accounts)
     }

@@ -60,8 +60,11 @@ impl Admission {
 
     /// Room for one more session in the app, by its policy; the limit if there is none.
     pub(super) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
-        let live = tx.live_sessions(user, &self.app, now).await?;
         let quota = self.policy.quota as usize;
+        if tx.sessions_not_ended(user, &self.app, now).await? < quota as u64 {
+            return Ok(None);
+        }
+        let live = tx.live_sessions(user, &self.app, now).await?;
         if live.len() < quota {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use super::App;
 use super::callers::REFRESH;
 use crate::error::Result;
 use crate::id::CallerId;
-use crate::store::{Follower, Purged};
+use crate::store::{Follower, Look, Purged};
 
 /// How long the change feed is kept: followers that are away longer start anew.
 const FEED_RETENTION: Duration = Duration::from_hours(24);
@@ -17,6 +17,8 @@ const FEED_RETENTION: Duration = Duration::from_hours(24);
 /// How often the feed is looked at in the time after which memory is not used any more without news: a few looks may fail.
 const LOOKS_PER_LAG: u32 = 20;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long is waited for those who were writing when following began.
+const BEFORE_SURE: Duration = Duration::from_millis(50);
 
 impl App {
     /// What [`Self::keep_house`] follows: from here on memory is used only while it does.
@@ -61,11 +63,15 @@ impl App {
                 _ => {}
             }
             is_failing = looked.is_err();
-            let look = looked.unwrap_or_default();
-            if look.callers_changed {
+            if looked.as_ref().is_ok_and(|look| look.callers_changed) {
                 self.try_to_reload_callers().await;
             }
-            if !wait(stop, if look.is_partial { Duration::ZERO } else { pause }).await {
+            let pause = match looked {
+                Ok(Look { is_partial: true, .. }) => Duration::ZERO,
+                Ok(Look { is_sure: false, .. }) => pause.min(BEFORE_SURE),
+                _ => pause,
+            };
+            if !wait(stop, pause).await {
                 return;
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session, SignalKind};
 
 const DAY: Duration = Duration::from_hours(24);
+const SHORTEST_RETENTION: Duration = Duration::from_hours(1);
 const SHORTEST_LAG: Duration = Duration::from_millis(100);
 const LONGEST_LAG: Duration = Duration::from_hours(1);
 
@@ -75,7 +76,8 @@ impl Config {
         positive("session.activity_flush", session.activity_flush)?;
         ensure("session.cache_for", session.cache_for < idle, "must be less than `session.idle`")?;
         ensure("session.quota", session.quota > 0, MORE_THAN_0)?;
-        positive("session.retention", session.retention)
+        // A server that follows the change feed finds the tokens of a session that ended by its rows.
+        ensure("session.retention", session.retention > SHORTEST_RETENTION, "must be more than 1h")
     }
 
     fn validate_apps(&self) -> Valid {

@@ -29,7 +29,8 @@ use crate::id::Id;
 const AT_ONCE: usize = 10_000;
 /// Numbers that are asked for again, at most: with more it is cheaper to forget everything.
 const MAX_GAPS: usize = 10_000;
-/// Changes are purged after a day: who has not looked for longer than this, in seconds, may have missed some.
+/// Changes are purged after a day, sessions that ended after an hour at the earliest: who has not looked for longer than this, in
+/// seconds, may have missed some.
 const LONGEST_ABSENCE: i64 = 3_600;
 /// A look that takes longer has failed.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
@@ -157,7 +158,7 @@ pub struct Look {
 pub struct Follower {
     store: Store,
     /// A connection of its own, which never waits for the calls'; none: the pool's.
-    own: Option<DatabaseConnection>,
+    pub(super) own: Option<DatabaseConnection>,
     limit: Duration,
     position: Option<Position>,
 }

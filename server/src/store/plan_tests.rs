@@ -60,7 +60,6 @@ impl Ground {
     async fn new(postgres: Option<postgres::Database>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::dev(folder.path());
-        config.cache.mode = crate::config::CacheMode::Off;
         if let Some(database) = &postgres {
             config.database.url = DatabaseUrl::new(database.url());
         }
@@ -85,7 +84,7 @@ impl Ground {
             backend: conn.get_database_backend(),
             clock,
             keyring,
-            cache: cache::Caches::new(None),
+            cache: cache::Caches::new(Some(10)),
             read_log: super::ReadLog::default(),
             activity: Activity::default(),
             dropped: super::platform::Dropped::default(),
@@ -93,6 +92,8 @@ impl Ground {
             figures: Arc::default(),
             config,
         };
+        // Nothing is answered from memory.
+        shared.cache.trust.withdraw();
         let store = Store { conn, shared: Arc::new(shared) };
         if postgres.is_none() {
             store.start_group_commit();
@@ -361,6 +362,7 @@ async fn changes(ground: &Ground) {
         Box::pin(async move {
             let now = tx.clock().now();
             tx.lock_user(user).await?;
+            tx.sessions_not_ended(user, "default", now).await?;
             tx.live_sessions(user, "default", now).await?;
             tx.update_user(row.clone()).await?;
             let (token, _) = tx.lock_session_by_token(&hash).await?.expect("it is there");
@@ -385,6 +387,26 @@ async fn changes(ground: &Ground) {
     ground.explain("activity", Way::Found).await;
 }
 
+async fn following(ground: &Ground) {
+    let store = &ground.store;
+    let mut follower = store.follower(Duration::from_mins(1));
+    follower.own = Some(store.conn.clone());
+    follower.look().await.unwrap();
+    let (session, user) = (ground.sessions[40].clone(), ground.users[41].clone());
+    let work = store.write(move |tx| {
+        let (session, user) = (session.clone(), user.clone());
+        Box::pin(async move {
+            tx.revoke_session(&session, 1, tx.clock().now()).await?;
+            tx.update_user(user).await
+        })
+    });
+    work.await.unwrap();
+    ground.heard.lock().clear();
+    follower.look().await.unwrap();
+    assert!(ground.heard.lock().len() >= 3, "the feed, a session's tokens and a user's");
+    ground.explain("the change feed", Way::Found).await;
+}
+
 async fn purging(ground: &Ground) {
     let old = START + Duration::from_secs(3);
     ground.store.clock().advance(Duration::from_secs(1));
@@ -402,6 +424,7 @@ async fn none_reads_a_whole_table(ground: Ground) {
     definitions::all(&ground).await;
     audit_filters(&ground).await;
     changes(&ground).await;
+    following(&ground).await;
     purging(&ground).await;
 }
 

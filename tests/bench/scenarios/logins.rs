@@ -43,9 +43,6 @@ impl Crowd {
 impl Bench {
     pub(super) async fn logins(&mut self, data: &Data, usts: &[String], accounts: &[Account]) -> Result<()> {
         let server = self.site.start(data, &Setting { place: Place::All, ..Setting::default() }).await?;
-        let client = Client::connect(server.addr, 1, Some(&data.caller_key)).await?;
-        // Hashes of another cost than today's are replaced at the first login, which is not what is measured.
-        client.sweep(&login_call(accounts), 1).await?;
         self.scenario(Name::Login, async |bench| bench.login(data, &server, accounts).await).await;
         self.scenario(Name::LoginFlood, async |bench| bench.login_flood(data, &server, usts, accounts).await).await;
         server.process.stop().await

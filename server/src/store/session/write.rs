@@ -16,6 +16,13 @@ use crate::store::entity::{attribute, session, session_token};
 use crate::store::together::execute_together;
 use crate::store::{SessionRow, SessionTokenRow, Tx, fault};
 
+/// A user's sessions in an app that are not revoked and have not reached their absolute limit.
+fn not_ended(user: UserId, app: &str, now: Time) -> Condition {
+    let filter =
+        SessionFilter { user: Some(user), app: Some(app.to_owned()), revoked: Some(false), ..SessionFilter::default() };
+    filter.condition().add(session::Column::AbsoluteExpiresAt.gt(now.micros()))
+}
+
 impl Tx {
     /// What verification would see of a token's session, in this transaction.
     #[tracing::instrument(level = "debug", skip_all)]
@@ -44,22 +51,28 @@ impl Tx {
         Ok(row.map(|row| with_activity(row, noted)))
     }
 
+    /// How many sessions a user has in an app that have not reached their end, live or idle for too long: at least as many as
+    /// are live, and found out faster.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
+        let count = session::Entity::find()
+            .select_only()
+            .expr(session::Column::SessionId.count())
+            .filter(not_ended(user, app, now))
+            .into_tuple::<i64>()
+            .one(&self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(0))
+    }
+
     /// A user's live sessions in an app, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
-        use session::Column;
-
         let _reading = self.activity().reading();
-        let of_user_in_app = SessionFilter {
-            user: Some(user),
-            app: Some(app.to_owned()),
-            revoked: Some(false),
-            ..SessionFilter::default()
-        };
         let rows = session::Entity::find()
-            .filter(of_user_in_app.condition())
-            .filter(Column::AbsoluteExpiresAt.gt(now.micros()))
-            .order_by(Column::SessionId, Order::Asc)
+            .filter(not_ended(user, app, now))
+            .order_by(session::Column::SessionId, Order::Asc)
             .all(&self.conn)
             .await
             .map_err(fault)?;

@@ -6,7 +6,14 @@
 //   LANYARD_CALLER_KEY  the key of this service
 //   NEXT                the address of the next service, if there is one
 
-import { CORRELATION_ID_HEADER, currentCorrelationId, LanyardClient, requireSession, sessionOf, subjectOf } from "@lanyard/client";
+import {
+  CORRELATION_ID_HEADER,
+  currentCorrelationId,
+  LanyardClient,
+  requireSession,
+  sessionOf,
+  subjectOf,
+} from "@lanyard/client";
 import express from "express";
 
 const {

@@ -1,7 +1,9 @@
 // What the blocks of the README take for granted; what they import themselves goes before it.
 
-import type * as Lanyard from "@lanyard/client";
+import type { DescService } from "@bufbuild/protobuf";
+import type { GenService } from "@bufbuild/protobuf/codegenv2";
 import type * as Grpc from "@grpc/grpc-js";
+import type * as Lanyard from "@lanyard/client";
 
 declare global {
   const lanyard: Lanyard.LanyardClient;
@@ -16,8 +18,16 @@ declare global {
   const sessionOf: typeof Lanyard.sessionOf;
   const withCorrelationId: typeof Lanyard.withCorrelationId;
 
-  // A service of the reader's own. Any generated one will do.
+  type GrpcImplementation<S extends DescService> = Lanyard.GrpcImplementation<S>;
+
+  // A service of the reader's own.
   const server: Grpc.Server;
-  const GreeterService: typeof Lanyard.v1.UserService;
-  const greeting: (username: string) => never;
+  const GreeterService: GenService<{
+    hello: {
+      methodKind: "unary";
+      input: typeof Lanyard.v1.GetCurrentUserRequestSchema;
+      output: typeof Lanyard.v1.GetCurrentUserResponseSchema;
+    };
+  }>;
+  const greeting: (username: string) => Lanyard.v1.GetCurrentUserResponse;
 }

@@ -45,6 +45,7 @@ def examples(python_address: str) -> list[Example]:
             "java",
             ["java", "-cp", f"{JAVA}/classes:{(JAVA / 'class-path').read_text()}", "dev.lanyard.examples.Whoami"],
         ),
+        Example("rust", [str(ROOT / "target" / "debug" / "examples" / "whoami")]),
     ]
 
 

@@ -1,6 +1,7 @@
 """A service that says who calls it and how many accounts are linked to them, and asks the next one the same.
 
     NEXT=http://127.0.0.1:8002 uvicorn whoami:app --port 8001
+    lanyard session login --username demo    # shows a token
     curl -H "authorization: Bearer $LANYARD_UST" -H "x-correlation-id: order-4711" 127.0.0.1:8001/whoami
 
 LANYARD_ENDPOINT is where Lanyard is, LANYARD_CALLER_KEY the key of this service; NEXT, which may be missing, is another service

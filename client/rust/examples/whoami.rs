@@ -3,6 +3,7 @@
 //!
 //! ```console
 //! $ NEXT=http://127.0.0.1:8001 LANYARD_CALLER_KEY=lyk1_... cargo run -p lanyard-client --example whoami
+//! $ lanyard session login --username demo    # shows a token
 //! $ curl -H "Authorization: Bearer $LANYARD_UST" -H "X-Correlation-ID: order-4711" http://127.0.0.1:8000/whoami
 //! {"correlation_id":"order-4711","language":"rust","links":1,"next":{...},"username":"demo"}
 //! ```
@@ -65,7 +66,8 @@ impl Service {
             "links": links.len(),
         });
         if let Some(next) = &self.next {
-            answer["next"] = ask(next, &ust, id).await.map_err(|why| Refusal(StatusCode::BAD_GATEWAY, why.to_string()))?;
+            answer["next"] =
+                ask(next, &ust, id).await.map_err(|why| Refusal(StatusCode::BAD_GATEWAY, why.to_string()))?;
         }
         Ok(answer)
     }
@@ -132,8 +134,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("http://{}/whoami", listener.local_addr()?);
     let app = Router::new().route("/whoami", get(whoami)).with_state(service);
-    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    axum::serve(listener, app).with_graceful_shutdown(async move { drop(stop.recv().await) }).await?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let stop = async move {
+        terminate.recv().await;
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     provider.shutdown()?; // what is not sent yet is sent
     Ok(())
 }

@@ -50,7 +50,8 @@ print("served")
     "errors": (BEFORE + "password = 'wrong'\n", "", "wrong name or password"),
     "tracing": (BEFORE, "print(headers['x-correlation-id'])\n", "order-4711"),
     "Zato SSO": (
-        BEFORE + "import logging, sys\nlogging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n",
+        BEFORE
+        + "import logging, sys\nlogging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n",
         "",
         r".*'auth_type': 'basic_auth'.*",
     ),

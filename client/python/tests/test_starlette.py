@@ -55,7 +55,8 @@ def test_a_good_token_comes_in_and_its_session_is_at_hand(fake: Fake, http: Test
 
 
 @pytest.mark.parametrize(
-    ("host", "sent"), [("testclient", ""), ("/run/service.sock", ""), ("", ""), ("fe80::1%eth0", "fe80::1"), ("::1", "::1")]
+    ("host", "sent"),
+    [("testclient", ""), ("/run/service.sock", ""), ("", ""), ("fe80::1%eth0", "fe80::1"), ("::1", "::1")],
 )
 def test_what_is_no_address_is_not_sent_as_one(fake: Fake, http: TestClient, host: str, sent: str) -> None:
     fake.then(GOOD)

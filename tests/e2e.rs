@@ -46,6 +46,7 @@ mod renewal;
 mod rooms;
 mod rotation;
 mod runbook;
+mod rust_page;
 mod sealing;
 mod secrecy;
 mod session;

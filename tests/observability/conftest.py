@@ -1,5 +1,5 @@
-"""One installation for all tests: Jaeger, the collector, Prometheus, Lanyard, a service in Go, and this process, a service in
-Python. What is started later sends to what is started before it."""
+"""One installation for all tests: Jaeger, the collector, Prometheus, Lanyard, a service in Go, a chain of services in all
+languages, and this process, a service in Python. What is started later sends to what is started before it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from backends import Collector, Jaeger, Prometheus
+from chain import Chain
 from lanyard_server import EAGER, Server
 from load import DEADLINE, DROPPED, Load
 from processes import DEPLOY, Process, eventually, free_address, new_name
@@ -98,6 +99,13 @@ def whoami(folder: Path, server: Server, collector: Collector) -> Iterator[str]:
     service.ready(lambda: "listening" in service.log.read_text())
     yield f"http://{address}"
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def chain(folder: Path, server: Server, collector: Collector) -> Iterator[Chain]:
+    chain = Chain(folder, server, collector.grpc)
+    yield chain
+    chain.stop()
 
 
 @pytest.fixture(scope="session")

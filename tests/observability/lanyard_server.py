@@ -84,7 +84,13 @@ class Server:
         """What the command-line client prints."""
         done = subprocess.run(
             [os.environ["LANYARD_BIN"], "--json", *arguments],
-            env={**os.environ, "LANYARD_ENDPOINT": self.endpoint, "LANYARD_CALLER_KEY": self.caller_key, **environment},
+            env={
+                **os.environ,
+                "LANYARD_ENDPOINT": self.endpoint,
+                "LANYARD_CALLER_KEY": self.caller_key,
+                "LANYARD_DATA_DIR": str(self._data),
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=60,

@@ -32,6 +32,15 @@ def free_address() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+def listens(address: str) -> bool:
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
 def eventually(ask: Callable[[], Found | None], what: str, patience: float = PATIENCE) -> Found:
     """What `ask` finds, once it finds something."""
     end = time.monotonic() + patience
@@ -47,7 +56,9 @@ def eventually(ask: Callable[[], Found | None], what: str, patience: float = PAT
 class Process:
     """A program whose output goes into a file."""
 
-    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self.log = log
         self._name = Path(command[0]).name
         with log.open("ab") as output:
@@ -57,6 +68,7 @@ class Process:
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
+                cwd=folder,
             )
         # Also where a test ends before it has said who stops this.
         atexit.register(self.kill)

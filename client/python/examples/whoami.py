@@ -1,9 +1,11 @@
-"""A service that says who calls it, and asks the next one the same.
+"""A service that says who calls it and how many accounts are linked to them, and asks the next one the same.
 
-    LANYARD_KEY=lyk1_... NEXT=http://127.0.0.1:8002 uvicorn whoami:app --port 8001
+    NEXT=http://127.0.0.1:8002 uvicorn whoami:app --port 8001
+    lanyard session login --username demo    # shows a token
     curl -H "authorization: Bearer $LANYARD_UST" -H "x-correlation-id: order-4711" 127.0.0.1:8001/whoami
 
-LANYARD_ADDRESS is where Lanyard is; NEXT, which may be missing, is another service with the same /whoami, in whatever language.
+LANYARD_ENDPOINT is where Lanyard is, LANYARD_CALLER_KEY the key of this service; NEXT, which may be missing, is another service
+with the same /whoami, in whatever language. For spans, put `opentelemetry-instrument` before the command.
 """
 
 import logging
@@ -18,7 +20,7 @@ from fastapi import Depends, FastAPI
 from lanyard import CorrelationFilter, Ust, VerifiedSession, aio, current_correlation_id, outgoing_headers
 from lanyard.starlette import CorrelationMiddleware, RequireSession, bearer_ust
 
-lanyard = aio.Client(os.environ.get("LANYARD_ADDRESS", "127.0.0.1:50051"), api_key=os.environ["LANYARD_KEY"])
+lanyard = aio.Client(os.environ["LANYARD_ENDPOINT"], api_key=os.environ["LANYARD_CALLER_KEY"])
 next_service = os.environ.get("NEXT")
 
 log = logging.StreamHandler()
@@ -44,10 +46,12 @@ async def whoami(
 ) -> dict[str, Any]:
     """Who calls, under which correlation ID, and what the next service says to the same."""
     logging.info("%s asks who they are", session.session_id)
+    links = await lanyard.on_behalf_of(ust).get_linked_auth_list()
     answer: dict[str, Any] = {
         "language": "python",
         "username": session.username,
         "correlation_id": current_correlation_id(),
+        "links": len(links),
     }
     if next_service:
         headers = {**outgoing_headers(), "authorization": f"Bearer {ust.expose()}"}

@@ -37,7 +37,7 @@ def http(fake: Fake) -> Iterator[TestClient]:
         assert ust == Ust(UST)
         return {"username": session.username, "correlation_id": current_correlation_id(), **outgoing_headers()}
 
-    with TestClient(app) as http:
+    with TestClient(app, client=("203.0.113.7", 50000)) as http:
         yield http
 
 
@@ -50,8 +50,19 @@ def test_a_good_token_comes_in_and_its_session_is_at_hand(fake: Fake, http: Test
     assert answer.headers["x-correlation-id"] == "order-4711"
     assert fake.metadata("x-correlation-id") == ["order-4711"]
     asked = fake.asked[0].request
-    assert (asked.ust, asked.client.remote_addr, asked.client.user_agent) == (UST, "testclient", "browser")
+    assert (asked.ust, asked.client.remote_addr, asked.client.user_agent) == (UST, "203.0.113.7", "browser")
     assert not asked.peek
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [("testclient", ""), ("/run/service.sock", ""), ("", ""), ("fe80::1%eth0", "fe80::1"), ("::1", "::1")],
+)
+def test_what_is_no_address_is_not_sent_as_one(fake: Fake, http: TestClient, host: str, sent: str) -> None:
+    fake.then(GOOD)
+    with TestClient(http.app, client=(host, 0)) as elsewhere:
+        assert elsewhere.get("/whoami", headers=BEARER).status_code == 200
+    assert fake.asked[0].request.client.remote_addr == sent
 
 
 def test_the_trace_of_a_request_goes_on(fake: Fake, http: TestClient) -> None:

@@ -51,6 +51,8 @@ export {
 export type {
   AttributeOwnerKey,
   DefinitionChange,
+  DefinitionFields,
+  DefinitionSecretFields,
   LinkChange,
   LinkProof,
   PlatformAuth,

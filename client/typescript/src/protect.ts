@@ -25,9 +25,10 @@ type Handler = (call: Call, callback?: Grpc.sendUnaryData<unknown>) => void;
  * The handlers find the session with {@link sessionOf} and act for its user with {@link subjectOf}.
  *
  * ```ts
- * server.addService(grpcServiceDefinition(GreeterService), protect(lanyard, {
+ * const greeter: GrpcImplementation<typeof GreeterService> = {
  *   hello: (call, callback) => callback(null, greeting(sessionOf(call).username)),
- * }));
+ * };
+ * server.addService(grpcServiceDefinition(GreeterService), protect(lanyard, greeter));
  * ```
  *
  * The correlation ID of `x-correlation-id` (or a new one) is that of everything the handlers do. Where Lanyard does not

@@ -89,8 +89,10 @@ export type LinkProof = OneOf<typeof LinkedAuthService.method.createLinkedAuth, 
 /** What an attribute belongs to. */
 export type AttributeOwnerKey = NonNullable<OneOf<typeof AttributeService.method.setAttributes, "owner">["owner"]>;
 type AttributeToSet = OneOf<typeof AttributeService.method.setAttributes, "attributes">[number];
-type DefinitionFields = OneOf<typeof DefinitionService.method.createDefinition, "definition">;
-type DefinitionSecretFields = OneOf<typeof DefinitionService.method.createDefinition, "secret">;
+/** A definition to create. */
+export type DefinitionFields = OneOf<typeof DefinitionService.method.createDefinition, "definition">;
+/** Its secret. */
+export type DefinitionSecretFields = OneOf<typeof DefinitionService.method.createDefinition, "secret">;
 
 /**
  * A user on whose behalf the service acts: a {@link LanyardClient} and the user's token. See

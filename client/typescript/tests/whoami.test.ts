@@ -61,7 +61,7 @@ test("one correlation ID and one trace go through two services", async (t) => {
   const headers = { authorization, "x-correlation-id": "order-4711", traceparent: `00-${TRACE}-b7ad6b7169203331-01` };
   const answer = await fetch(`${first}/whoami`, { headers });
   assert.equal(answer.status, 200);
-  const one = { language: "typescript", username: server.demoUser.username, correlation_id: "order-4711" };
+  const one = { language: "typescript", username: server.demoUser.username, correlation_id: "order-4711", links: 1 };
   assert.deepEqual(await answer.json(), { ...one, next: { ...one, next: { language: "none" } } });
   const [{ traceparent, "x-correlation-id": id, authorization: passed } = {}] = told;
   assert.equal(id, "order-4711");

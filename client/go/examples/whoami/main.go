@@ -5,7 +5,7 @@
 //	authorization: Bearer <token of the user>
 //	x-correlation-id: order-4711
 //
-//	{"language": "go", "username": "alice", "correlation_id": "order-4711", "next": {...}}
+//	{"language": "go", "username": "alice", "correlation_id": "order-4711", "links": 1, "next": {...}}
 //
 // It is configured by the environment:
 //
@@ -78,7 +78,7 @@ func newService(client *lanyard.Client, next string) http.Handler {
 	return otelhttp.NewHandler(mux, "whoami")
 }
 
-// whoami says who asks, and what the next service says of them.
+// whoami says who asks, how many accounts are linked to them, and what the next service says of them.
 type whoami struct {
 	next string
 	http *http.Client
@@ -88,16 +88,25 @@ type answer struct {
 	Language      string          `json:"language"`
 	Username      string          `json:"username"`
 	CorrelationID string          `json:"correlation_id"`
+	Links         int             `json:"links"`
 	Next          json.RawMessage `json:"next,omitempty"`
 }
 
 func (s *whoami) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	session, isIn := lanyard.SessionFrom(r.Context())
+	user, _ := lanyard.SubjectFrom(r.Context())
 	if !isIn {
 		http.Error(w, "this must be behind lanyardhttp.Protect", http.StatusInternalServerError)
 		return
 	}
 	said := answer{Language: "go", Username: session.Username, CorrelationID: lanyard.CorrelationIDFrom(r.Context())}
+	links, err := user.GetLinkedAuthList(r.Context(), "")
+	if err != nil {
+		slog.ErrorContext(r.Context(), "Lanyard failed", "error", err, "correlation_id", said.CorrelationID)
+		http.Error(w, "Lanyard failed", http.StatusBadGateway)
+		return
+	}
+	said.Links = len(links)
 	if s.next != "" {
 		next, err := s.ask(r)
 		if err != nil {

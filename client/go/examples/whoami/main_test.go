@@ -79,8 +79,8 @@ func TestOneCorrelationIDAndOneTraceGoThroughAChainOfServices(t *testing.T) {
 	defer first.Close()
 
 	status, body := get(t, first.URL+"/whoami", login.UST.Expose())
-	wanted := `{"language":"go","username":"demo","correlation_id":"order-4711",` +
-		`"next":{"language":"go","username":"demo","correlation_id":"order-4711"}}` + "\n"
+	wanted := `{"language":"go","username":"demo","correlation_id":"order-4711","links":1,` +
+		`"next":{"language":"go","username":"demo","correlation_id":"order-4711","links":1}}` + "\n"
 	if status != http.StatusOK || body != wanted {
 		t.Errorf("%d %s", status, body)
 	}
@@ -90,8 +90,8 @@ func TestOneCorrelationIDAndOneTraceGoThroughAChainOfServices(t *testing.T) {
 			ofTheTrace++
 		}
 	}
-	// Each service has one of its own and one of its call of Lanyard; the first also one of its call of the last.
-	if ofTheTrace != 5 {
+	// Each service has one of its own and two of its calls of Lanyard; the first also one of its call of the last.
+	if ofTheTrace != 7 {
 		t.Errorf("%d spans are of the trace", ofTheTrace)
 	}
 

@@ -20,7 +20,7 @@ from bluecat_libraries.micetro.apiv2 import Client as MicetroClient
 from flask import Flask, Response, abort, g, request
 
 from lanyard import _trace, micetro, v1
-from lanyard._bearer import TRY_LATER, bearer, is_outage, logger
+from lanyard._bearer import TRY_LATER, address, bearer, is_outage, logger
 from lanyard._correlation import CORRELATION_ID_HEADER, accepted, correlation
 from lanyard._error import CallError, SessionInvalidError
 from lanyard._platform import PlatformAuth, attach
@@ -180,7 +180,7 @@ def _user(client: Client) -> UserSession | None:
     ust = _token()
     if ust is None:
         return None
-    where = client.with_client_info(remote_addr=request.remote_addr or "", user_agent=request.user_agent.string)
+    where = client.with_client_info(remote_addr=address(request.remote_addr), user_agent=request.user_agent.string)
     try:
         return user_session(where.on_behalf_of(ust))
     except SessionInvalidError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import grpc
@@ -28,6 +28,12 @@ from lanyard._correlation import CORRELATION_ID_HEADER, accepted, correlation
 from lanyard._error import CallError
 from lanyard._sync.client import Client
 from lanyard._verdict import Inactive, Verdict, VerifiedSession
+
+if TYPE_CHECKING:
+    _Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    # Only its type information has parameters.
+    _Handler = grpc.RpcMethodHandler
 
 PUBLIC = (
     "/grpc.health.v1.Health/",
@@ -65,9 +71,9 @@ class SessionInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: Callable[[grpc.HandlerCallDetails], _Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> _Handler | None:
         """Puts the question before the handler, in the handler's own thread."""
         handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(self._public):
@@ -85,7 +91,7 @@ class SessionInterceptor(grpc.ServerInterceptor):
                 yield from behaviour(request, context)
 
         wrapped = answers if handler.response_streaming else answer
-        remade: grpc.RpcMethodHandler[Any, Any] = make_handler(wrapped)
+        remade: _Handler = make_handler(wrapped)
         return remade
 
     def _verify(self, call: _Call, context: grpc.ServicerContext) -> VerifiedSession:
@@ -112,9 +118,9 @@ class AsyncSessionInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> _Handler | None:
         """Puts the question before the handler, in the handler's own task."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(self._public):
@@ -133,7 +139,7 @@ class AsyncSessionInterceptor(grpc.aio.ServerInterceptor):
                     yield message
 
         wrapped = answers if handler.response_streaming else answer
-        remade: grpc.RpcMethodHandler[Any, Any] = make_handler(wrapped)
+        remade: _Handler = make_handler(wrapped)
         return remade
 
     async def _verify(self, call: _Call, context: Any) -> VerifiedSession:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lanyard import _trace
 from lanyard._async.client import Client
-from lanyard._bearer import LOG_IN_AGAIN, TRY_LATER, bearer, is_outage, logger
+from lanyard._bearer import LOG_IN_AGAIN, TRY_LATER, address, bearer, is_outage, logger
 from lanyard._correlation import CORRELATION_ID_HEADER, accepted, correlation
 from lanyard._error import CallError
 from lanyard._ust import Ust
@@ -84,7 +84,8 @@ class RequireSession:
         """The session of this request."""
         ust = bearer_ust(request)
         client = self._client.with_client_info(
-            remote_addr=request.client.host if request.client else "", user_agent=request.headers.get("user-agent", "")
+            remote_addr=address(request.client.host if request.client else None),
+            user_agent=request.headers.get("user-agent", ""),
         )
         try:
             verdict = await (client.peek(ust) if self._peek else client.verify(ust))

@@ -1,11 +1,19 @@
-// GET /whoami says whose session it is, and asks the next service the same: one correlation ID and one trace go through all.
+// GET /whoami says whose session it is and how many accounts are linked to them, and asks the next service the same: one
+// correlation ID and one trace go through all.
 //
 //   LISTEN              host:port, default 127.0.0.1:8080
 //   LANYARD_ENDPOINT    http://host:port or https://host:port
 //   LANYARD_CALLER_KEY  the key of this service
 //   NEXT                the address of the next service, if there is one
 
-import { CORRELATION_ID_HEADER, currentCorrelationId, LanyardClient, requireSession, sessionOf } from "@lanyard/client";
+import {
+  CORRELATION_ID_HEADER,
+  currentCorrelationId,
+  LanyardClient,
+  requireSession,
+  sessionOf,
+  subjectOf,
+} from "@lanyard/client";
 import express from "express";
 
 const {
@@ -25,6 +33,7 @@ app.get("/whoami", async (request, response) => {
     language: "typescript",
     username: sessionOf(request).username,
     correlation_id: currentCorrelationId(),
+    links: (await subjectOf(request).getLinkedAuthList()).length,
     ...(NEXT && { next: await ask(NEXT, request.headers.authorization) }),
   });
 });

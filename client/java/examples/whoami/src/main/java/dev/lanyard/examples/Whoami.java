@@ -29,8 +29,8 @@ import org.eclipse.jetty.ee10.servlet.ServletHolder;
 import org.eclipse.jetty.server.Server;
 
 /**
- * A service that tells who is calling, and asks the next service the same: {@code GET /whoami} with {@code authorization: Bearer
- * <ust>}. One correlation ID and one trace go through all of them.
+ * A service that tells who is calling and how many accounts are linked to them, and asks the next service the same: {@code GET
+ * /whoami} with {@code authorization: Bearer <ust>}. One correlation ID and one trace go through all of them.
  *
  * <p>Environment: {@code LISTEN} (host:port), {@code LANYARD_ENDPOINT}, {@code LANYARD_CALLER_KEY}, and {@code NEXT}, the address of
  * the next service, if there is one. Spans go to {@code OTEL_EXPORTER_OTLP_ENDPOINT}, if that is set.
@@ -41,10 +41,12 @@ public final class Whoami extends HttpServlet {
     private static final Duration PATIENCE = Duration.ofSeconds(10);
 
     private final transient HttpClient http = HttpClient.newBuilder().connectTimeout(PATIENCE).build();
+    private final transient LanyardClient lanyard;
     private final transient OpenTelemetry telemetry;
     private final String next;
 
-    private Whoami(OpenTelemetry telemetry, String next) {
+    private Whoami(LanyardClient lanyard, OpenTelemetry telemetry, String next) {
+        this.lanyard = lanyard;
         this.telemetry = telemetry;
         this.next = next;
     }
@@ -60,7 +62,7 @@ public final class Whoami extends HttpServlet {
         ServletContextHandler context = new ServletContextHandler("/");
         context.addFilter(new FilterHolder(new Tracing(telemetry)), "/*", REQUESTS);
         context.addFilter(new FilterHolder(new LanyardServletFilter(lanyard)), "/*", REQUESTS);
-        context.addServlet(new ServletHolder(new Whoami(telemetry, System.getenv("NEXT"))), "/whoami");
+        context.addServlet(new ServletHolder(new Whoami(lanyard, telemetry, System.getenv("NEXT"))), "/whoami");
 
         String[] listen = System.getenv().getOrDefault("LISTEN", "127.0.0.1:8080").split(":(?=\\d+$)");
         Server server = new Server(new InetSocketAddress(listen[0], Integer.parseInt(listen[1])));
@@ -91,6 +93,7 @@ public final class Whoami extends HttpServlet {
         answer.addProperty("language", "java");
         answer.addProperty("username", request.getUserPrincipal().getName());
         answer.addProperty("correlation_id", LanyardContext.correlationId().orElseThrow().value());
+        answer.addProperty("links", lanyard.onBehalfOf(LanyardContext.ust().orElseThrow()).getLinkedAuthList().size());
         if (next != null && !next.isEmpty()) {
             HttpResponse<String> asked = askNext();
             if (asked.statusCode() != HttpServletResponse.SC_OK) {

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[path = "fuzz/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a library to the targets")]
 mod targets;
 
 /// As a fuzzer hands bytes over: what is valid UTF-8 of them.

@@ -12,7 +12,7 @@ use lanyard_proto::v1::{
     VerifySessionRequest, VerifySessionResponse,
 };
 use lanyard_server::config::{Config, Exporter, Platform, Protocol, Sampler};
-use lanyard_tests::support::certificates::Authority;
+use lanyard_tests::both_databases;
 use lanyard_tests::support::installation::{Installation, Program};
 use lanyard_tests::support::micetro::{ALICE, FakeMicetro};
 use lanyard_tests::support::otlp::{Collector, text};
@@ -37,7 +37,7 @@ const NEVER: Duration = Duration::from_hours(1);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-fn traceparent(is_sampled: bool) -> String {
+pub(crate) fn traceparent(is_sampled: bool) -> String {
     format!("00-{TRACE}-{PARENT}-0{}", u8::from(is_sampled))
 }
 
@@ -52,8 +52,16 @@ pub(crate) fn to(collector: &Collector, config: &mut Config) {
     }
 }
 
-async fn installation(collector: &Collector, change: impl FnOnce(&mut Config)) -> Installation {
-    Installation::prepare(Database::Sqlite, |config| {
+pub(crate) async fn installation(collector: &Collector, change: impl FnOnce(&mut Config)) -> Installation {
+    installation_on(Database::Sqlite, collector, change).await
+}
+
+pub(crate) async fn installation_on(
+    database: Database,
+    collector: &Collector,
+    change: impl FnOnce(&mut Config),
+) -> Installation {
+    Installation::prepare(database, |config| {
         to(collector, config);
         config.server.drain_delay = Duration::ZERO;
         change(config);
@@ -83,7 +91,7 @@ impl<'a> Caller<'a> {
         self.connection.call(request, framed(&message.encode_to_vec())).await.answer()
     }
 
-    async fn log_in(&self, password: &str, headers: &[(&str, &str)]) -> Answered {
+    pub(crate) async fn log_in(&self, password: &str, headers: &[(&str, &str)]) -> Answered {
         let username = self.installation.prepared.alice.username.clone();
         let credential =
             PasswordCredential { username, password: password.to_owned(), ..PasswordCredential::default() };
@@ -119,12 +127,12 @@ fn hex(id: &[u8]) -> String {
     id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-fn named<'a>(spans: &'a [Span], name: &str) -> Option<&'a Span> {
+pub(crate) fn named<'a>(spans: &'a [Span], name: &str) -> Option<&'a Span> {
     spans.iter().find(|span| span.name == name)
 }
 
 /// The trace of a call, once a span of this name is there.
-async fn trace(collector: &Collector, correlation_id: &str, name: &str) -> Vec<Span> {
+pub(crate) async fn trace(collector: &Collector, correlation_id: &str, name: &str) -> Vec<Span> {
     eventually_some("the spans arrive", async || {
         let spans = collector.trace_of(correlation_id);
         named(&spans, name).is_some().then_some(spans)
@@ -143,47 +151,46 @@ fn upwards(spans: &[Span], from: &Span) -> Vec<String> {
     names
 }
 
-#[test]
-fn a_call_of_a_sampled_trace_is_one_trace_from_the_caller_to_the_database() {
-    run(async {
-        let collector = Collector::grpc().await;
-        let installation = installation(&collector, |_| {}).await;
-        let program = installation.start();
-        let caller = Caller::of(&installation, &program).await;
-        let headers =
-            [("traceparent", &*traceparent(true)), ("tracestate", "vendor=1"), ("x-correlation-id", "order-7")];
-        let password = installation.prepared.alice.password.expose_secret();
-        caller.log_in(password, &headers).await.message::<CreateSessionResponse>();
-        let spans = trace(&collector, "order-7", "lanyard.v1.SessionService/CreateSession").await;
-        let call = named(&spans, "lanyard.v1.SessionService/CreateSession").expect("it was waited for");
-        assert_eq!((hex(&call.trace_id), hex(&call.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
-        assert_eq!((call.kind(), call.trace_state.as_str()), (SpanKind::Server, "vendor=1"));
-        for (key, value) in [
-            ("rpc.system.name", "grpc"),
-            ("rpc.method", "lanyard.v1.SessionService/CreateSession"),
-            ("rpc.status_code", "OK"),
-            ("lanyard.correlation_id", "order-7"),
-            ("lanyard.caller", "tests"),
-        ] {
-            assert_eq!(text(&call.attributes, key).as_deref(), Some(value), "{key}");
-        }
-        assert!(call.end_time_unix_nano > call.start_time_unix_nano);
+both_databases!(a_call_of_a_sampled_trace_is_one_trace_from_the_caller_to_the_database);
 
-        let verb = named(&spans, "create_session").unwrap_or_else(|| panic!("{spans:#?}"));
-        assert_eq!((&verb.parent_span_id, verb.kind()), (&call.span_id, SpanKind::Internal));
-        for operation in ["user_by_name", "write", "insert_session"] {
-            let span = named(&spans, operation).unwrap_or_else(|| panic!("{operation} is not in {spans:#?}"));
-            assert_eq!(span.kind(), SpanKind::Client, "{operation}");
-            assert_eq!(text(&span.attributes, "db.system.name").as_deref(), Some("sqlite"), "{operation}");
-            assert_eq!(text(&span.attributes, "db.operation.name").as_deref(), Some(operation));
-            let way = upwards(&spans, span);
-            let [.., verb, call] = &way[..] else { panic!("{way:?}") };
-            assert_eq!((&**verb, &**call), ("create_session", "lanyard.v1.SessionService/CreateSession"), "{way:?}");
-        }
-        let insert = named(&spans, "insert_session").expect("it was looked at");
-        assert!(upwards(&spans, insert).contains(&"write".to_owned()), "an operation lies in its transaction");
-        assert!(collector.schemas().iter().all(|url| url == "https://opentelemetry.io/schemas/1.45.0"));
-    });
+async fn a_call_of_a_sampled_trace_is_one_trace_from_the_caller_to_the_database(database: Database) {
+    let collector = Collector::grpc().await;
+    let installation = installation_on(database, &collector, |_| {}).await;
+    let program = installation.start();
+    let caller = Caller::of(&installation, &program).await;
+    let headers = [("traceparent", &*traceparent(true)), ("tracestate", "vendor=1"), ("x-correlation-id", "order-7")];
+    let password = installation.prepared.alice.password.expose_secret();
+    caller.log_in(password, &headers).await.message::<CreateSessionResponse>();
+    let spans = trace(&collector, "order-7", "lanyard.v1.SessionService/CreateSession").await;
+    let call = named(&spans, "lanyard.v1.SessionService/CreateSession").expect("it was waited for");
+    assert_eq!((hex(&call.trace_id), hex(&call.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    assert_eq!((call.kind(), call.trace_state.as_str()), (SpanKind::Server, "vendor=1"));
+    for (key, value) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "lanyard.v1.SessionService/CreateSession"),
+        ("rpc.status_code", "OK"),
+        ("lanyard.correlation_id", "order-7"),
+        ("lanyard.caller", "tests"),
+    ] {
+        assert_eq!(text(&call.attributes, key).as_deref(), Some(value), "{key}");
+    }
+    assert!(call.end_time_unix_nano > call.start_time_unix_nano);
+
+    let system = if database == Database::Postgres { "postgresql" } else { "sqlite" };
+    let verb = named(&spans, "create_session").unwrap_or_else(|| panic!("{spans:#?}"));
+    assert_eq!((&verb.parent_span_id, verb.kind()), (&call.span_id, SpanKind::Internal));
+    for operation in ["user_by_name", "write", "insert_session"] {
+        let span = named(&spans, operation).unwrap_or_else(|| panic!("{operation} is not in {spans:#?}"));
+        assert_eq!(span.kind(), SpanKind::Client, "{operation}");
+        assert_eq!(text(&span.attributes, "db.system.name").as_deref(), Some(system), "{operation}");
+        assert_eq!(text(&span.attributes, "db.operation.name").as_deref(), Some(operation));
+        let way = upwards(&spans, span);
+        let [.., verb, call] = &way[..] else { panic!("{way:?}") };
+        assert_eq!((&**verb, &**call), ("create_session", "lanyard.v1.SessionService/CreateSession"), "{way:?}");
+    }
+    let insert = named(&spans, "insert_session").expect("it was looked at");
+    assert!(upwards(&spans, insert).contains(&"write".to_owned()), "an operation lies in its transaction");
+    assert!(collector.schemas().iter().all(|url| url == "https://opentelemetry.io/schemas/1.45.0"));
 }
 
 #[test]
@@ -391,34 +398,6 @@ fn everything_arrives_by_http_too() {
         paths.dedup();
         assert_eq!(paths, ["base/v1/metrics", "base/v1/traces", "elsewhere/logs"]);
         assert!(collector.headers().iter().all(|headers| headers["content-type"] == "application/x-protobuf"));
-    });
-}
-
-#[test]
-fn a_receiver_over_tls_must_be_one_that_the_authority_vouches_for() {
-    run(async {
-        let (authority, other) = (Authority::new(), Authority::new());
-        let collector = Collector::tls(authority.server()).await;
-        let folder = lanyard_tests::support::temporary_folder();
-        let [good, bad] = [(&authority, "good.crt"), (&other, "bad.crt")].map(|(authority, name)| {
-            let file = folder.path().join(name);
-            std::fs::write(&file, authority.certificate()).expect("the folder can be written to");
-            file
-        });
-        let installation = installation(&collector, |config| {
-            config.telemetry.ca_file = Some(good);
-            config.telemetry.logs.ca_file = Some(bad);
-        })
-        .await;
-        let program = installation.start();
-        let caller = Caller::of(&installation, &program).await;
-        let ust = caller.ust().await;
-        caller.verify(&ust, &[("traceparent", &traceparent(true)), ("x-correlation-id", "order-7")]).await;
-        trace(&collector, "order-7", "lanyard.v1.SessionService/VerifySession").await;
-        program.process.wait_for_line("that logs are not taken", |line| {
-            (line.contains("telemetry is not taken") && line.contains("\"logs\"")).then_some(())
-        });
-        assert_eq!(collector.counts()[1], 0);
     });
 }
 

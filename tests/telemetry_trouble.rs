@@ -28,7 +28,7 @@ fn hasty(collector: &Collector, config: &mut Config) {
     config.server.drain_delay = Duration::ZERO;
 }
 
-async fn installation(collector: &Collector, change: impl FnOnce(&mut Config)) -> Installation {
+pub(crate) async fn installation(collector: &Collector, change: impl FnOnce(&mut Config)) -> Installation {
     Installation::prepare(Database::Sqlite, |config| {
         hasty(collector, config);
         change(config);
@@ -59,8 +59,7 @@ async fn load(installation: &Installation, program: &Program) {
 }
 
 /// Calls go on as ever, what is lost is counted, and the stop is not held up.
-async fn costs_nothing_but_telemetry(installation: &Installation, reason: &str) {
-    let program = installation.start();
+pub(crate) async fn costs_nothing_but_telemetry(installation: &Installation, program: Program, reason: &str) {
     load(installation, &program).await;
     let series = format!("{DROPPED},reason=\"{reason}\"");
     eventually("drops are counted", async || counted(&program, &series).await > 0).await;
@@ -80,7 +79,7 @@ fn a_receiver_that_is_not_there_costs_no_call() {
             config.telemetry.endpoint = Some(format!("http://{}", free_address()));
         })
         .await;
-        costs_nothing_but_telemetry(&installation, "not_sent").await;
+        costs_nothing_but_telemetry(&installation, installation.start(), "not_sent").await;
     });
 }
 
@@ -90,7 +89,7 @@ fn a_receiver_that_never_answers_costs_no_call() {
         let collector = Collector::grpc().await;
         collector.behaves(Behaviour::Silent);
         let installation = installation(&collector, |_| {}).await;
-        costs_nothing_but_telemetry(&installation, "queue_full").await;
+        costs_nothing_but_telemetry(&installation, installation.start(), "queue_full").await;
     });
 }
 

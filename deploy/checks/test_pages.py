@@ -6,7 +6,7 @@ import pytest
 
 from files import DEPLOY, LANYARD, commands_of, run
 
-PAGES = ["alerts.md", "observability.md", "kubernetes.md", "container.md"]
+PAGES = ["README.md", "alerts.md", "observability.md", "kubernetes.md", "container.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 import grpc
+from cluster import Cluster
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from lanyard import Active, Client, ErrorReason, LanyardError, RetryPolicy, v1
 
@@ -74,30 +75,6 @@ class Authority:
             fresh.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
-class Postgres:
-    """A temporary cluster, with an account of its own where we are root."""
-
-    def __init__(self, folder: Path) -> None:
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda it: int(it.parts[4]))
-        if not programs:
-            raise AssertionError("PostgreSQL is not there: install it (Debian: postgresql)")
-        self.programs, self.data, self.port = programs[-1].parent, folder / "postgres", free_port()
-        self.data.mkdir()
-        self.account: dict[str, object] = {"cwd": "/"}
-        if os.geteuid() == 0:
-            shutil.chown(self.data, "postgres")
-            self.account |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-        run(self.programs / "initdb", "-D", self.data, "-U", "lanyard", "-A", "trust", "--no-sync", **self.account)
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        self.control("start", "-l", self.data / "log", "-o", options)
-        self.url = f"postgres://lanyard@127.0.0.1:{self.port}/postgres"
-
-    def control(self, verb: str, *words: object) -> None:
-        # It must not hold the pipes of the server that it starts.
-        command = [self.programs / "pg_ctl", verb, "-w", "-D", self.data, *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.account)
-
-
 class Lanyard:
     """One of the servers."""
 
@@ -130,7 +107,7 @@ class World:
         self.strangers.sign(folder / "stranger", "client.example.org")
         shutil.copy(self.clients.certificate, self.files / "clients.crt")
         shutil.copy(self.servers.certificate, self.files / "servers.crt")
-        self.postgres = Postgres(folder)
+        self.postgres = Cluster()
         self.environment = {
             "PATH": os.environ["PATH"],
             "LANYARD__DATABASE__URL": self.postgres.url,
@@ -212,7 +189,7 @@ class World:
         for process in [self.envoy, *(lanyard.process for lanyard in self.lanyards)]:
             process.kill()
             process.wait()
-        self.postgres.control("stop", "-m", "immediate")
+        self.postgres.stop()
 
 
 class Load:
@@ -264,8 +241,6 @@ class Front(unittest.TestCase):
     def setUpClass(cls) -> None:
         folder = tempfile.TemporaryDirectory(prefix="lanyard-envoy-", ignore_cleanup_errors=True)
         cls.addClassCleanup(folder.cleanup)
-        # The account of PostgreSQL goes through it.
-        os.chmod(folder.name, 0o711)
         cls.world = World(Path(folder.name))
         cls.addClassCleanup(cls.world.close)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import Cluster
 from lanyard import Client
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -47,8 +48,25 @@ def collector(folder: Path, jaeger: Jaeger) -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def server(folder: Path, collector: Collector) -> Iterator[Server]:
-    server = Server(folder / "lanyard", {**EAGER, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.grpc}"})
+def postgres() -> Iterator[Cluster]:
+    cluster = Cluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path, collector: Collector, postgres: Cluster) -> Iterator[Server]:
+    """On PostgreSQL, as in production."""
+    server = Server(
+        folder / "lanyard",
+        {
+            **EAGER,
+            "LANYARD__DATABASE__URL": postgres.url,
+            # The dashboard shows the cache, too, which is off on PostgreSQL where nobody asks for it.
+            "LANYARD__CACHE__MODE": "on",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.grpc}",
+        },
+    )
     yield server
     server.stop()
 

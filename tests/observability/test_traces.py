@@ -100,7 +100,7 @@ def test_a_request_through_two_clients_is_one_trace_with_every_span_below_its_ca
         assert (cause.service, cause.kind) == (asking, "client"), f"{method} is caused by {cause}"
         assert cause.name.endswith(method)
         assert verb in [child.name for child in call.children]
-        assert {(span.kind, span.tags["db.system.name"]) for span in operations(call)} == {("client", "sqlite")}
+        assert {(span.kind, span.tags["db.system.name"]) for span in operations(call)} == {("client", "postgresql")}
     in_order = sorted((call for method, _, _ in CALLS for call in calls(root, method)), key=lambda call: call.start)
     assert [call.name for call in in_order] == [f"{SERVICE}.{method}" for method, _, _ in CALLS]
     for _, span in root.below():
@@ -141,7 +141,7 @@ def test_no_secret_is_in_any_span(
         assert secret not in str(trace_found)
 
 
-def test_a_stop_sends_what_still_waits_also_over_http(
+def test_a_stop_sends_what_still_waits_also_over_http_and_on_sqlite(
     folder: Path, collector: Collector, jaeger: Jaeger, correlation_id: str
 ) -> None:
     patient = {name: value for name, value in EAGER.items() if not name.startswith("OTEL_B")}
@@ -162,5 +162,6 @@ def test_a_stop_sends_what_still_waits_also_over_http(
     finally:
         assert server.stop() == 0
 
-    root = one_trace(jaeger, correlation_id, lambda _: True)
+    root = one_trace(jaeger, correlation_id, operations)
     assert root.name == f"{SERVICE}.SessionService/CreateSession"
+    assert {span.tags["db.system.name"] for span in operations(root)} == {"sqlite"}

@@ -26,8 +26,8 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// How it behaves.
@@ -88,11 +88,27 @@ impl Collector {
     /// # Panics
     /// If the identity is of no use.
     pub async fn tls(identity: super::certificates::Identity) -> Self {
+        Self::secure(identity, |tls| tls).await
+    }
+
+    /// The same, and whoever sends must have a certificate of this authority (in PEM).
+    ///
+    /// # Panics
+    /// If the identity is of no use.
+    pub async fn mutual_tls(identity: super::certificates::Identity, clients: &str) -> Self {
+        let clients = tonic::transport::Certificate::from_pem(clients);
+        Self::secure(identity, |tls| tls.client_ca_root(clients)).await
+    }
+
+    async fn secure(
+        identity: super::certificates::Identity,
+        change: impl FnOnce(ServerTlsConfig) -> ServerTlsConfig,
+    ) -> Self {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let mut collector = Self::new(socket.local_addr().expect("an address"));
         collector.scheme = "https";
         let identity = tonic::transport::Identity::from_pem(identity.certificate, identity.key);
-        let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+        let tls = change(ServerTlsConfig::new().identity(identity));
         let server = Server::builder().tls_config(tls).expect("an identity");
         tokio::spawn(serve(server, &collector, socket));
         collector

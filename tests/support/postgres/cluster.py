@@ -1,0 +1,44 @@
+"""A temporary PostgreSQL for the tests in Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+class Cluster:
+    """It listens on a port of its own; where we are root, with an account of its own."""
+
+    def __init__(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda it: int(it.parts[4]))
+        if not found:
+            raise AssertionError("PostgreSQL is not there: install it (Debian: postgresql)")
+        self._programs = found[-1].parent
+        self._folder = Path(tempfile.mkdtemp(prefix="lanyard-postgres-"))
+        self._account: dict[str, object] = {"cwd": "/"}
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "postgres")
+            self._account |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        self._run("initdb", "-U", "lanyard", "-A", "trust", "--no-sync")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-l", self._folder / "log", "-o", options)
+        self.url = f"postgres://lanyard@127.0.0.1:{port}/postgres"
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate")
+        shutil.rmtree(self._folder)
+
+    def _run(self, program: str, *words: object) -> None:
+        command = [self._programs / program, *words, "-D", self._folder / "data"]
+        # In a file: the server that is started would hold a pipe.
+        with (self._folder / "output").open("a+") as output:
+            done = subprocess.run(command, stdout=output, stderr=output, check=False, **self._account)
+            output.seek(0)
+            assert done.returncode == 0, output.read()

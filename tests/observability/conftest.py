@@ -62,8 +62,6 @@ def server(folder: Path, collector: Collector, postgres: Cluster) -> Iterator[Se
         {
             **EAGER,
             "LANYARD__DATABASE__URL": postgres.url,
-            # The dashboard shows the cache, too, which is off on PostgreSQL where nobody asks for it.
-            "LANYARD__CACHE__MODE": "on",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.grpc}",
         },
     )

@@ -18,6 +18,9 @@ use lanyard_tests::support::{eventually, free_address, store};
 
 const LAG: Duration = Duration::from_mins(1);
 
+/// What somebody does to a session and its user.
+type Change = fn(&Tx, SessionRow, UserRow) -> BoxFuture<'_, Result<()>>;
+
 on_each_database!(
     what_another_server_changes_is_not_in_memory_after_the_next_look,
     memory_is_not_used_before_the_first_look,
@@ -64,7 +67,7 @@ async fn what_another_server_changes_is_not_in_memory_after_the_next_look(ground
     let mut follower = follow(&here).await;
 
     let row = session.row.clone();
-    let changes: [(&str, fn(&Tx, SessionRow, UserRow) -> BoxFuture<'_, Result<()>>); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("renewed", |tx, session, _| Box::pin(async move { tx.renew_session(&session).await })),
         ("user changed", |tx, _, user| Box::pin(async move { tx.update_user(user).await })),
         ("revoked", |tx, session, _| Box::pin(async move { tx.revoke_session(&session, 1, tx.clock().now()).await })),
@@ -78,8 +81,8 @@ async fn what_another_server_changes_is_not_in_memory_after_the_next_look(ground
         assert!(in_memory(&here, &session).await && in_memory(&here, &other).await, "{what}");
         here.links_of_user(user).await.unwrap();
         let (row, ann) = (row.clone(), ann.clone());
-        let changed = there.write(move |tx| change(tx, row.clone(), ann.clone()));
-        let left = after((&here, &mut follower), &session.hash, async { changed.await.unwrap() }).await;
+        let done = there.write(move |tx| change(tx, row.clone(), ann.clone()));
+        let left = after((&here, &mut follower), &session.hash, async { done.await.unwrap() }).await;
         assert_eq!(left, (true, false), "{what}");
         assert!(here.cached_session(&other.hash).is_some(), "{what}: another user's session stays");
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A moment, in microseconds since 1970 (UTC): the precision of both databases.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(i64);
@@ -109,9 +111,36 @@ impl Clock {
     }
 }
 
+/// A moment in microseconds on the clock that nobody sets: for how long something took or is good, never for when it was.
+pub fn monotonic() -> i64 {
+    micros_of(ClockId::Monotonic)
+}
+
+/// How far [`monotonic_at_tick`] may be behind: the kernel ticks a hundred times a second or oftener.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// The same as of the kernel's last tick, for a quarter of the cost.
+pub fn monotonic_at_tick() -> i64 {
+    #[cfg(target_os = "linux")]
+    return micros_of(ClockId::MonotonicCoarse);
+    #[cfg(not(target_os = "linux"))]
+    monotonic()
+}
+
+fn micros_of(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_that_nobody_sets_goes_on_and_its_ticks_are_never_ahead() {
+        let (tick, now) = (monotonic_at_tick(), monotonic());
+        assert!(tick <= now && now <= monotonic());
+    }
 
     #[test]
     fn a_clock_by_hand_moves_only_by_hand_and_with_its_clones() {

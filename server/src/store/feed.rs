@@ -6,7 +6,7 @@
 //! long its transaction takes, and none is waited for. It rests on a transaction having its number before it writes to the feed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::sea_query::Query;
 use sea_orm::{
@@ -20,7 +20,7 @@ use super::change::ChangeKind;
 use super::entity::{session, session_token};
 use super::session::token_hash;
 use super::{Store, fault};
-use crate::clock::Time;
+use crate::clock::{Time, monotonic};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::id::Id;
@@ -28,7 +28,7 @@ use crate::id::Id;
 /// Changes of one look.
 const AT_ONCE: usize = 10_000;
 /// Numbers that are asked for again, at most: with more it is cheaper to forget everything.
-const MAX_GAPS: usize = 10_000;
+const MAX_GAPS: i64 = 10_000;
 /// Changes are purged after a day, sessions that ended after an hour at the earliest: who has not looked for longer than this, in
 /// seconds, may have missed some.
 const LONGEST_ABSENCE: i64 = 3_600;
@@ -114,14 +114,17 @@ impl Position {
     /// After the changes of a look, in the order of their numbers; none: it is lost, and to be begun anew.
     fn after(&self, moment: Moment, changes: &[Change]) -> Option<Self> {
         let is_another = moment.started != self.last.started || moment.next < self.last.next;
-        if is_another || moment.time - self.last.time > LONGEST_ABSENCE || self.gaps.len() > MAX_GAPS {
+        if is_another
+            || moment.time - self.last.time > LONGEST_ABSENCE
+            || self.gaps.len() as u64 > MAX_GAPS.unsigned_abs()
+        {
             return None;
         }
         let mut next = Self { last: moment, ..self.clone() };
         for change in changes {
             next.gaps.remove(&change.sequence);
             let skipped = next.seen + 1..change.sequence;
-            if skipped.end.saturating_sub(skipped.start) > MAX_GAPS as i64 {
+            if skipped.end.saturating_sub(skipped.start) > MAX_GAPS {
                 return None;
             }
             next.gaps.extend(skipped.map(|sequence| (sequence, UNKNOWN)));
@@ -181,18 +184,16 @@ impl Follower {
     /// Looks once: what changed since the last look is taken out of memory.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn look(&mut self) -> Result<Look> {
-        match tokio::time::timeout(self.limit.min(LOOK_LIMIT), self.look_now()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // Whatever became of its connection, the next look takes another.
-                self.own = None;
-                Err(Error::store_unavailable("the change feed was not read in time"))
-            }
+        if let Ok(outcome) = tokio::time::timeout(self.limit.min(LOOK_LIMIT), self.look_now()).await {
+            return outcome;
         }
+        // Whatever became of its connection, the next look takes another.
+        self.own = None;
+        Err(Error::store_unavailable("the change feed was not read in time"))
     }
 
     async fn look_now(&mut self) -> Result<Look> {
-        let begun_at = Instant::now();
+        let begun_at = monotonic();
         let conn = self.conn().await?;
         let (moment, changes) = self.read(&conn).await?;
         let before = self.position.as_ref();
@@ -285,23 +286,23 @@ impl Follower {
             return Ok(Changed::default());
         }
         let told = Told::of(changes);
-        let mut changed = Changed::default();
-        changed.links.add(told.links.iter().copied().map(Id::from_uuid));
+        let mut stale = Changed::default();
+        stale.links.add(told.links.iter().copied().map(Id::from_uuid));
         if told.all_links {
-            changed.links.add_everything();
+            stale.links.add_everything();
         }
         if told.all_sessions || told.sessions.len() + told.users.len() > AT_ONCE {
-            changed.sessions.add_everything();
-            return Ok(changed);
+            stale.sessions.add_everything();
+            return Ok(stale);
         }
         let now = self.store.clock().now();
         for sessions in pieces(&told.sessions) {
-            changed.sessions.add(tokens(conn, session_token::Column::SessionId.is_in(sessions).into()).await?);
+            stale.sessions.add(tokens(conn, session_token::Column::SessionId.is_in(sessions).into()).await?);
         }
         for users in pieces(&told.users) {
-            changed.sessions.add(tokens(conn, sessions_of(users, now)).await?);
+            stale.sessions.add(tokens(conn, sessions_of(users, now)).await?);
         }
-        Ok(changed)
+        Ok(stale)
     }
 }
 

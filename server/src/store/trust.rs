@@ -2,7 +2,9 @@
 //! is seen here.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::{TICK, monotonic, monotonic_at_tick};
 
 /// For ever.
 const UNLIMITED: i64 = i64::MAX;
@@ -11,35 +13,33 @@ const NEVER: i64 = i64::MIN;
 
 /// Trust in what is in memory. It begins unlimited, as for the only writer of a database.
 pub(super) struct Trust {
-    start: Instant,
-    /// Until when, in microseconds from the start, on the clock that nobody sets.
+    /// Until when, on the clock that nobody sets.
     until: AtomicI64,
-    /// From when all was known that was committed before; the same.
+    /// From when all was known that was committed before.
     known_at: AtomicI64,
 }
 
 impl Default for Trust {
     fn default() -> Self {
-        let start = Instant::now();
-        Self { start, until: AtomicI64::new(UNLIMITED), known_at: AtomicI64::new(NEVER) }
+        Self { until: AtomicI64::new(UNLIMITED), known_at: AtomicI64::new(NEVER) }
     }
 }
 
 impl Trust {
-    /// May what is in memory be used now?
+    /// May what is in memory be used now? Asked for every row that is used.
     pub(super) fn holds(&self) -> bool {
         match self.until.load(Ordering::Acquire) {
             UNLIMITED => true,
-            until => self.micros(Instant::now()) < until,
+            until => monotonic_at_tick() < until,
         }
     }
 
     /// What was committed before `moment` has been taken out of memory: it may be used until `limit` after that.
-    pub(super) fn extend(&self, moment: Instant, limit: Duration) {
-        let known_at = self.micros(moment);
-        let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
-        self.known_at.store(known_at, Ordering::Relaxed);
-        self.until.store(known_at.saturating_add(limit).min(UNLIMITED - 1), Ordering::Release);
+    pub(super) fn extend(&self, moment: i64, limit: Duration) {
+        // The clock that is asked may be behind.
+        let limit = i64::try_from(limit.saturating_sub(TICK).as_micros()).unwrap_or(i64::MAX);
+        self.known_at.store(moment, Ordering::Relaxed);
+        self.until.store(moment.saturating_add(limit).min(UNLIMITED - 1), Ordering::Release);
     }
 
     /// Until the next news, if any.
@@ -50,12 +50,8 @@ impl Trust {
     /// How old what is known is; none before the first news.
     pub(super) fn age(&self) -> Option<Duration> {
         let known_at = self.known_at.load(Ordering::Relaxed);
-        let age = self.micros(Instant::now()).saturating_sub(known_at);
+        let age = monotonic().saturating_sub(known_at);
         (known_at != NEVER).then(|| Duration::from_micros(u64::try_from(age).unwrap_or(0)))
-    }
-
-    fn micros(&self, moment: Instant) -> i64 {
-        i64::try_from(moment.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX)
     }
 }
 
@@ -63,27 +59,28 @@ impl Trust {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
 
-    fn moved(trust: Trust, age: Duration) -> Trust {
-        Trust { start: trust.start.checked_sub(age).unwrap(), ..trust }
+    fn ago(duration: Duration) -> i64 {
+        monotonic() - i64::try_from(duration.as_micros()).unwrap()
     }
 
     #[test]
     fn the_only_writer_trusts_its_memory_for_ever() {
-        assert!(moved(Trust::default(), Duration::from_hours(1)).holds());
+        assert!(Trust::default().holds());
+        assert_eq!(Trust::default().age(), None);
     }
 
     #[test]
     fn trust_ends_when_nothing_was_heard_for_as_long_as_the_limit() {
         let trust = Trust::default();
-        trust.extend(Instant::now(), LIMIT);
+        trust.extend(ago(LIMIT / 2), LIMIT);
         assert!(trust.holds());
-        assert!(trust.age().unwrap() < LIMIT);
-        let trust = moved(trust, LIMIT);
+        assert!((LIMIT / 2..LIMIT).contains(&trust.age().unwrap()));
+        trust.extend(ago(LIMIT), LIMIT);
         assert!(!trust.holds(), "nothing was heard for as long as the limit");
         assert!(trust.age().unwrap() >= LIMIT);
-        trust.extend(Instant::now(), LIMIT);
+        trust.extend(ago(Duration::ZERO), LIMIT);
         assert!(trust.holds(), "something was heard again");
     }
 

@@ -97,7 +97,7 @@ impl Plan {
     fn of(args: &RunArgs) -> Self {
         let quick = Self {
             rounds: 3,
-            length: Duration::from_millis(800),
+            length: Duration::from_millis(700),
             login_length: Duration::from_secs(3),
             users: 10_000,
             accounts: 32,

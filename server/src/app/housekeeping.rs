@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::id::CallerId;
 use crate::store::{Follower, Look, Purged};
 
-/// How long the change feed is kept: followers that are away longer start anew.
+/// How long the change feed is kept: many times as long as a follower may be away before it begins anew.
 const FEED_RETENTION: Duration = Duration::from_hours(24);
 
 /// How often the feed is looked at in the time after which memory is not used any more without news: a few looks may fail.

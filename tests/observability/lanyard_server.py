@@ -36,6 +36,7 @@ class Server:
         self.admin_port = free_address()
         self.log_file = folder / "lanyard.log"
         self._data = folder / "data"
+        self._settings = {name: value for name, value in environment.items() if name.startswith("LANYARD__")}
         self._address = free_address()
         self._process = Process(
             [os.environ["LANYARD_BIN"], "serve", "--dev", "--data-dir", str(self._data)],
@@ -89,6 +90,7 @@ class Server:
                 "LANYARD_ENDPOINT": self.endpoint,
                 "LANYARD_CALLER_KEY": self.caller_key,
                 "LANYARD_DATA_DIR": str(self._data),
+                **self._settings,
                 **environment,
             },
             capture_output=True,

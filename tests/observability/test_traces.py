@@ -21,7 +21,8 @@ SERVICE = "lanyard.v1"
 CALLS = [
     ("SessionService/CreateSession", "create_session", "shop"),
     ("SessionService/VerifySession", "verify_session", "whoami"),
-    ("LinkedAuthService/ListLinkedAuth", "list_links", "shop"),
+    ("LinkedAuthService/ListLinkedAuth", "list_links", "whoami"),
+    ("SessionService/ListSessions", "list_sessions", "shop"),
 ]
 
 
@@ -34,13 +35,13 @@ def newcomer(client: Client, server: Server) -> tuple[str, str]:
 
 
 def order(client: Client, user: tuple[str, str], whoami: str, tracer: trace.Tracer, correlation_id: str) -> None:
-    """What a user waits for: the shop logs them in, asks another service on their behalf, and looks at their links."""
+    """What a user waits for: the shop logs them in, asks another service on their behalf, and looks at their sessions."""
     with tracer.start_as_current_span("GET /order"), correlation(correlation_id):
         login = client.log_in(*user)
         headers = {**outgoing_headers(), "authorization": f"Bearer {login.ust.expose()}"}
         said = requests.get(f"{whoami}/whoami", headers=headers, timeout=10)
         assert said.json()["correlation_id"] == correlation_id
-        assert client.on_behalf_of(login.ust).get_linked_auth_list() == []
+        assert len(list(client.on_behalf_of(login.ust).list_sessions())) == 1
 
 
 def calls(root: Span, method: str) -> list[Span]:

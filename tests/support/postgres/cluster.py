@@ -1,4 +1,7 @@
-"""A temporary PostgreSQL for the tests in Python."""
+"""A temporary PostgreSQL for the tests in Python, and for any command that finds its URL in a variable:
+
+tests/support/postgres/cluster.py VARIABLE COMMAND...
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -42,3 +46,16 @@ class Cluster:
             done = subprocess.run(command, stdout=output, stderr=output, check=False, **self._account)
             output.seek(0)
             assert done.returncode == 0, output.read()
+
+
+def main() -> int:
+    variable, *command = sys.argv[1:]
+    cluster = Cluster()
+    try:
+        return subprocess.run(command, env={**os.environ, variable: cluster.url}, check=False).returncode
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,8 @@
 //! Numbers of changes are given out when rows are written, not when they are committed: a change may appear after ones with higher
 //! numbers. A number that is not there yet is therefore asked for again until every transaction that could still bring it has
 //! ended: transactions have numbers too, and one that began after the gap was seen has a higher one. So no change is missed, however
-//! long its transaction takes, and none is waited for. It rests on a transaction having its number before it writes to the feed.
+//! long its transaction takes, and none is waited for. It rests on a transaction having its number before it writes to the feed,
+//! which it has from its first other write on; one that writes nothing else has nothing to tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -57,7 +57,7 @@ impl Tx {
     }
 }
 
-/// One statement for each, so that all are prepared once.
+/// One statement for each: the same text whatever changed.
 pub(super) fn insert(backend: DbBackend, changes: Vec<change::ActiveModel>) -> impl Iterator<Item = Statement> {
     changes.into_iter().map(move |row| change::Entity::insert(row).build(backend))
 }

@@ -5,9 +5,13 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value,
 use super::fault;
 use crate::error::Result;
 
+/// So many statements are one text, at most. Each sequence of statements is a text of its own, which is prepared once: those of
+/// single changes come again and again, while no two batches of reads are alike.
+const AT_ONCE: usize = 8;
+
 /// Runs statements in their order; returns how many rows they changed in all.
 ///
-/// SQLite takes them as one text with all values, because each visit to the thread of its connection costs more than what is
+/// SQLite takes a few as one text with all values, because each visit to the thread of its connection costs more than what is
 /// done there. PostgreSQL takes one after the other: its protocol prepares one statement at a time.
 pub(super) async fn execute_together(tx: &DatabaseTransaction, statements: Vec<Statement>) -> Result<u64> {
     let at_once = if tx.get_database_backend() == DbBackend::Sqlite { joined(statements) } else { statements };
@@ -19,7 +23,7 @@ pub(super) async fn execute_together(tx: &DatabaseTransaction, statements: Vec<S
 }
 
 fn joined(statements: Vec<Statement>) -> Vec<Statement> {
-    if statements.len() < 2 {
+    if !(2..=AT_ONCE).contains(&statements.len()) {
         return statements;
     }
     let texts: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();

@@ -32,6 +32,7 @@ pub mod seed;
 mod session;
 mod together;
 mod trust;
+mod unique;
 mod user;
 mod write;
 mod zato;
@@ -154,7 +155,7 @@ impl StoreConfig {
                 .foreign_keys(true)
                 .busy_timeout(busy_timeout)
                 .pragma("query_only", if query_only { "ON" } else { "OFF" })
-                // What is mapped is not copied.
+                // All connections of a process share one lock around their page caches; what is mapped goes past it.
                 .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
                 .pragma("wal_autocheckpoint", SQLITE_LOG_PAGES)
                 .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })

@@ -14,6 +14,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::entity::{session, session_platform};
+use super::unique::unique;
 use super::{SessionRow, Store, fault, user};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
@@ -246,7 +247,7 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
-        let row = session::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)?;
+        let row = unique(session::Entity::find_by_id(session.uuid()), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::change::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
+use super::unique::unique;
 use super::{Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
 use crate::id::{Id, UserId};
@@ -62,7 +63,7 @@ pub(super) fn parse_networks(text: &str) -> Result<Box<[IpNet]>> {
 impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user(&self, user: UserId) -> Result<Option<UserRow>> {
-        user::Entity::find_by_id(user.uuid()).one(&self.conn).await.map_err(fault)
+        unique(user::Entity::find_by_id(user.uuid()), &self.conn).await
     }
 
     /// By the username in lower case.
@@ -72,8 +73,7 @@ impl<C: ConnectionTrait> Store<C> {
         if username_key.contains('\0') {
             return Ok(None);
         }
-        let found = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)).one(&self.conn).await;
-        found.map_err(fault)
+        unique(user::Entity::find().filter(user::Column::UsernameKey.eq(username_key)), &self.conn).await
     }
 
     /// Which of these users, at most a few hundred, are super-users.
@@ -110,7 +110,7 @@ impl Tx {
     /// The user, locked until the transaction ends: whatever changes a user or begins a session of theirs waits.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, user: UserId) -> Result<Option<UserRow>> {
-        user::Entity::find_by_id(user.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)
+        unique(user::Entity::find_by_id(user.uuid()).lock_exclusive(), &self.conn).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]

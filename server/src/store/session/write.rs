@@ -14,6 +14,7 @@ use crate::id::{Id, SessionId, UserId};
 use crate::store::change::ChangeKind;
 use crate::store::entity::{attribute, session, session_token};
 use crate::store::together::execute_together;
+use crate::store::unique::unique;
 use crate::store::{SessionRow, SessionTokenRow, Tx, fault};
 
 /// A user's sessions in an app that are not revoked and have not reached their absolute limit.
@@ -46,7 +47,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
-        let row = session::Entity::find_by_id(session.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)?;
+        let row = unique(session::Entity::find_by_id(session.uuid()).lock_exclusive(), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
     }
@@ -55,15 +56,16 @@ impl Tx {
     /// are live, and found out faster.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
+        // One row: not asked for by `one`, see `unique`.
         let count = session::Entity::find()
             .select_only()
             .expr(session::Column::SessionId.count())
             .filter(not_ended(user, app, now))
             .into_tuple::<i64>()
-            .one(&self.conn)
+            .all(&self.conn)
             .await
             .map_err(fault)?;
-        Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(0))
+        Ok(count.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or(0))
     }
 
     /// A user's live sessions in an app, oldest first.

@@ -1,0 +1,14 @@
+//! Questions to which there is one answer, or none.
+
+use sea_orm::{ConnectionTrait, EntityTrait, Select};
+
+use super::fault;
+use crate::error::Result;
+
+/// The row of a condition that one row can meet.
+///
+/// `one` asks for `LIMIT ?`: since 3.48 SQLite looks at the bound limit when it plans, and prepares the statement anew whenever
+/// a value is bound, the same one too.
+pub(super) async fn unique<E: EntityTrait>(found: Select<E>, conn: &impl ConnectionTrait) -> Result<Option<E::Model>> {
+    Ok(found.all(conn).await.map_err(fault)?.pop())
+}

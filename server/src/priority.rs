@@ -39,6 +39,50 @@ pub(crate) fn lowest() {
     set_nice(LOWEST_NICE);
 }
 
+/// For the calling thread: what wakes it runs on until it waits itself.
+pub(crate) fn after_others() {
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    set_policy(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch));
+    set_nice(nice);
+}
+
+/// Another thread that never runs while the calling one does, because each waits for the other. On one processor neither has to
+/// be woken on another, and each finds in the caches what the other left there.
+#[derive(Default)]
+pub(crate) struct Companion {
+    name: String,
+    thread: Option<rustix::thread::Pid>,
+    processor: Option<usize>,
+}
+
+impl Companion {
+    /// Lets the thread of this process that has the name run where the calling thread runs now.
+    pub(crate) fn join(&mut self, name: &str) {
+        if self.name != name {
+            *self = Self { name: name.to_owned(), thread: thread_named(name), processor: None };
+        }
+        let processor = rustix::thread::sched_getcpu();
+        if self.processor == Some(processor) {
+            return;
+        }
+        let Some(thread) = self.thread else { return };
+        let mut only = rustix::thread::CpuSet::new();
+        only.set(processor);
+        if rustix::thread::sched_setaffinity(Some(thread), &only).is_ok() {
+            self.processor = Some(processor);
+        }
+    }
+}
+
+fn thread_named(name: &str) -> Option<rustix::thread::Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?;
+    let has_name = |thread: &std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|found| found.trim_end() == name)
+    };
+    let thread = threads.filter_map(std::result::Result::ok).find(has_name)?;
+    rustix::thread::Pid::from_raw(thread.file_name().to_str()?.parse().ok()?)
+}
+
 /// The nice value is to be set afterwards. It is asked for the highest here, which may be refused: a thread without
 /// privileges could not come back from the lowest.
 fn set_policy(policy: ThreadSchedulePolicy) {
@@ -81,6 +125,43 @@ mod tests {
             assert_eq!(behind(ThreadSchedulePolicy::Realtime(policy)), Some(other));
         }
         assert_eq!(behind(other), None, "a nice value is enough");
+    }
+
+    #[test]
+    fn a_thread_that_comes_after_others_keeps_its_nice_value() {
+        let (before, give_way) = (nice(), behind_this_thread());
+        let (policy, after) = std::thread::spawn(move || {
+            give_way();
+            after_others();
+            (thread_schedule_policy().unwrap(), nice())
+        })
+        .join()
+        .unwrap();
+        assert_eq!(policy, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch));
+        assert_eq!(after, (before + BEHIND).min(LOWEST_NICE));
+    }
+
+    #[test]
+    fn a_companion_runs_where_the_thread_runs_that_it_joins() {
+        let (may_end, end) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (asked, where_it_runs) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("companion-1".to_owned());
+        let thread = thread.spawn(move || {
+            begun.send(()).unwrap();
+            let _ = end.recv();
+            asked.send((rustix::thread::sched_getaffinity(None).unwrap(), rustix::thread::sched_getcpu())).unwrap();
+        });
+        has_begun.recv().unwrap();
+        let mut companion = Companion::default();
+        companion.join("companion-0");
+        assert_eq!(companion.thread, None, "there is none of that name");
+        companion.join("companion-1");
+        let processor = companion.processor.expect("it was found");
+        drop(may_end);
+        let (processors, runs_at) = where_it_runs.recv().unwrap();
+        thread.unwrap().join().unwrap();
+        assert_eq!((processors.count(), runs_at), (1, processor));
     }
 
     #[test]

@@ -60,8 +60,25 @@ impl Admission {
 
     /// Room for one more session in the app, by its policy; the limit if there is none.
     pub(super) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
+        let not_ended = tx.sessions_not_ended(user, &self.app, now).await?;
+        self.make_room_beside(tx, user, not_ended, now).await
+    }
+
+    /// The user, locked, and how many sessions they have in the app that may need room.
+    pub(super) async fn lock_user(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<(UserRow, u64)>> {
+        tx.lock_user_counting(user, &self.app, now).await
+    }
+
+    /// The same as [`Self::make_room`] where it is known how many there are, live or idle for too long.
+    pub(super) async fn make_room_beside(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        not_ended: u64,
+        now: Time,
+    ) -> Result<Option<u32>> {
         let quota = self.policy.quota as usize;
-        if tx.sessions_not_ended(user, &self.app, now).await? < quota as u64 {
+        if not_ended < quota as u64 {
             return Ok(None);
         }
         let live = tx.live_sessions(user, &self.app, now).await?;

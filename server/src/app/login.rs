@@ -191,15 +191,16 @@ impl Work {
     async fn run(&self, tx: &Tx) -> Result<std::result::Result<Done, Refusal>> {
         let user_id: UserId = Id::from_uuid(self.proved.user.user_id);
         let now = tx.clock().now();
-        let user = tx.lock_user(user_id).await?;
-        let mut user = match user.ok_or("deleted_meanwhile").and_then(|user| self.still_holds(user)) {
-            Ok(user) => user,
+        let found = self.admission.lock_user(tx, user_id, now).await?;
+        let holds = |(user, sessions)| self.still_holds(user).map(|user| (user, sessions));
+        let (mut user, sessions) = match found.ok_or("deleted_meanwhile").and_then(holds) {
+            Ok(found) => found,
             Err(reason) => {
                 tx.audit(self.admission.event.clone().refused(reason));
                 return Ok(Err(Refusal::Login));
             }
         };
-        if let Some(limit) = self.admission.make_room(tx, user_id, now).await? {
+        if let Some(limit) = self.admission.make_room_beside(tx, user_id, sessions, now).await? {
             tx.audit(self.admission.event.clone().refused("quota"));
             return Ok(Err(Refusal::Quota(limit)));
         }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic, Iterable, Order,
+    ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, Order,
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::entity::{audit_chain, audit_event};
-use super::together::execute_together;
+use super::transaction::Transaction;
 use super::{Store, Tx, change, entity, fault};
 use crate::clock::Time;
 use crate::crypto::Keyring;
@@ -168,20 +168,21 @@ impl Tx {
     }
 }
 
-impl Store<DatabaseTransaction> {
-    /// Writes events to a chain, which is to be given back when the outcome is known, and changes to the feed.
+impl Store<Transaction> {
+    /// The statements that write events to a chain, which is to be given back when the outcome is known, and changes to the
+    /// feed.
     ///
     /// The changes come last: what a follower reads of them rests on their transaction having a number by then.
-    pub(super) async fn write_down(
+    pub(super) async fn to_write_down(
         &self,
         events: Vec<AuditEvent>,
         changes: Vec<entity::change::ActiveModel>,
-    ) -> Result<ChainLease> {
+    ) -> Result<(ChainLease, Vec<Statement>)> {
+        let backend = self.shared.backend;
         let chains = &self.shared.writer.chains;
         let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
-            execute_together(&self.conn, change::insert(self.shared.backend, changes).collect()).await?;
-            return Ok(lease);
+            return Ok((lease, change::insert(backend, changes).collect()));
         }
         lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
         let free = chains.free.lock().pop();
@@ -191,18 +192,12 @@ impl Store<DatabaseTransaction> {
             lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
             self.open_chain().await?
         };
-        let backend = self.shared.backend;
-        let count = events.len() + 1 + changes.len();
         let rows = chain_events(self.keyring(), &mut head, events)?;
         let mut statements: Vec<Statement> = insert(backend, rows).collect();
         statements.push(self.move_head(&head)?);
         statements.extend(change::insert(backend, changes));
-        if execute_together(&self.conn, statements).await? != count as u64 {
-            // Somebody removed it; the next transaction opens another.
-            return Err(Error::internal(format!("audit chain {} is gone", head.number)));
-        }
         lease.head = Some(head);
-        Ok(lease)
+        Ok((lease, statements))
     }
 
     /// The statement that stores where a chain ends now.
@@ -311,6 +306,8 @@ fn insert(backend: DbBackend, rows: Vec<audit_event::Model>) -> impl Iterator<It
     })
 }
 
+/// The number of the chain is read where the chain is: if somebody removed it there is none, which the table refuses, and the
+/// next transaction opens another chain.
 fn insert_statement(backend: DbBackend, rows: usize) -> String {
     use std::fmt::Write as _;
 
@@ -318,7 +315,7 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
     let mut sql = format!("INSERT INTO audit_event ({}) VALUES ", columns.join(", "));
     for place in 0..rows * columns.len() {
         sql.push_str(match (place % columns.len(), place) {
-            (0, 0) => "(",
+            (0, 0) => "((SELECT number FROM audit_chain WHERE number = ",
             (0, _) => "), (",
             _ => ", ",
         });
@@ -326,6 +323,9 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
             // A number would be a name to SQLite, which looks names up one after the other.
             DbBackend::Sqlite => sql.push('?'),
             _ => drop(write!(sql, "${}", place + 1)),
+        }
+        if place == 0 {
+            sql.push(')');
         }
     }
     sql.push(')');

@@ -18,6 +18,7 @@ mod error;
 mod examine;
 mod feed;
 mod figures;
+mod group;
 mod import;
 mod key_use;
 mod lease;
@@ -30,7 +31,7 @@ mod purge;
 mod read_log;
 pub mod seed;
 mod session;
-mod together;
+mod transaction;
 mod trust;
 mod unique;
 mod user;
@@ -43,9 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
-};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -73,6 +72,7 @@ use error::fault;
 pub use examine::KeysInUse;
 pub use feed::{Follower, Look};
 pub use figures::{PoolStats, WriteFigures};
+use group::WriterThread;
 pub use key_use::LiveHashes;
 pub use linked_auth::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
 pub use migration::SchemaState;
@@ -80,6 +80,7 @@ pub use platform::HeldCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
 pub use session::{NewSession, SessionEntry, SessionFilter};
+use transaction::Transaction;
 pub use user::UserFilter;
 pub use write::Operation;
 pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
@@ -142,12 +143,15 @@ impl StoreConfig {
     }
 
     /// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
-    fn sqlite_options(&self, max_connections: u32, query_only: bool) -> ConnectOptions {
+    fn sqlite_options(&self, max_connections: u32, query_only: bool, writer: &WriterThread) -> ConnectOptions {
         use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
         let mut options = self.connect_options();
         let busy_timeout = self.database.statement_timeout;
+        let writer = writer.clone();
         options.max_connections(max_connections).test_before_acquire(false).map_sqlx_sqlite_opts(move |sqlite| {
+            let writer = writer.clone();
+            let sqlite = if query_only { sqlite } else { sqlite.thread_name(move |_| writer.new_name()) };
             sqlite
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
@@ -212,7 +216,7 @@ impl<C> std::fmt::Debug for Store<C> {
 
 /// A transaction that changes something; it is committed by [`Store::write`] or not at all.
 pub struct Tx {
-    store: Store<DatabaseTransaction>,
+    store: Store<Transaction>,
     events: Mutex<Vec<AuditEvent>>,
     changes: Mutex<Vec<entity::change::ActiveModel>>,
     touched: Mutex<cache::Changed>,
@@ -220,7 +224,7 @@ pub struct Tx {
 }
 
 impl Deref for Tx {
-    type Target = Store<DatabaseTransaction>;
+    type Target = Store<Transaction>;
 
     fn deref(&self) -> &Self::Target {
         &self.store
@@ -235,12 +239,13 @@ impl Store {
             std::fs::create_dir_all(directory)
                 .map_err(|problem| Error::store_unavailable(format!("directory of the database: {problem}")))?;
         }
+        let thread = WriterThread::default();
         let (reader, writer) = if config.database.url.is_sqlite() {
             // The writer first: it makes the file, which a reader may not.
-            let writer = connect_sqlite(config.sqlite_options(1, false)).await?;
+            let writer = connect_sqlite(config.sqlite_options(1, false, &thread)).await?;
             // What is in memory belongs to its one connection.
             let in_memory = config.sqlite_path().is_none();
-            let options = config.sqlite_options(config.database.max_connections, true);
+            let options = config.sqlite_options(config.database.max_connections, true, &thread);
             (if in_memory { writer.clone() } else { connect_sqlite(options).await? }, writer)
         } else {
             let pool = Database::connect(config.connect_options()).await.map_err(fault)?;
@@ -255,13 +260,13 @@ impl Store {
             read_log: ReadLog::default(),
             activity: Activity::default(),
             dropped: platform::Dropped::default(),
-            writer: write::Writer::new(writer, &config),
+            writer: write::Writer::new(writer, thread, &config),
             figures: Arc::default(),
             config,
         };
         let store = Self { conn: reader, shared: Arc::new(shared) };
         if backend == DbBackend::Sqlite {
-            store.start_group_commit();
+            store.start_group_commit()?;
         }
         store.start_read_log();
         Ok(store)
@@ -325,12 +330,13 @@ impl Store {
         self.shared.cache.links.stats()
     }
 
-    pub fn is_postgres(&self) -> bool {
-        self.shared.backend == DbBackend::Postgres
-    }
 }
 
 impl<C> Store<C> {
+    pub fn is_postgres(&self) -> bool {
+        self.shared.backend == DbBackend::Postgres
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }

@@ -71,15 +71,24 @@ impl Ground {
         let own = first.shared.writer.conn().clone();
 
         let heard = Arc::<Mutex<Vec<Statement>>>::default();
+        let thread = super::group::WriterThread::default();
         let mut conn = Database::connect(if postgres.is_some() {
             config.connect_options()
         } else {
-            config.sqlite_options(1, false)
+            config.sqlite_options(1, false, &thread)
         })
         .await
         .unwrap();
         let hearing = Arc::clone(&heard);
         conn.set_metric_callback(move |info| hearing.lock().push(info.statement.clone()));
+        let mut writer = write::Writer::new(conn.clone(), thread, &config);
+        let hearing = Arc::clone(&heard);
+        writer.hearing = Some(Arc::new(move |statement: &Statement| {
+            // Those without values only begin and end.
+            if statement.values.is_some() {
+                hearing.lock().push(statement.clone());
+            }
+        }));
         let shared = Shared {
             backend: conn.get_database_backend(),
             clock,
@@ -88,7 +97,7 @@ impl Ground {
             read_log: super::ReadLog::default(),
             activity: Activity::default(),
             dropped: super::platform::Dropped::default(),
-            writer: write::Writer::new(conn.clone(), &config),
+            writer,
             figures: Arc::default(),
             config,
         };
@@ -96,7 +105,7 @@ impl Ground {
         shared.cache.trust.withdraw();
         let store = Store { conn, shared: Arc::new(shared) };
         if postgres.is_none() {
-            store.start_group_commit();
+            store.start_group_commit().unwrap();
         }
         let mut ground = Self {
             store,

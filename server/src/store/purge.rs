@@ -5,7 +5,6 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityName, EntityTrait, Order, Quer
 use uuid::Uuid;
 
 use super::entity::{attribute, caller_key, change, session, session_token};
-use super::write::begin;
 use super::{Store, fault};
 use crate::clock::Time;
 use crate::error::Result;
@@ -61,7 +60,7 @@ impl Store {
     async fn purge_sessions(&self, ended_before: Time, batch: u64) -> Result<u64> {
         let mut done = 0;
         for column in [session::Column::AbsoluteExpiresAt, session::Column::RevokedAt] {
-            let tx = begin(self.shared.writer.conn()).await?;
+            let tx = self.shared.writer.begin().await?;
             // Named, and not looked for twice: attributes must go with the sessions that go, and with no others.
             let ended: Vec<Uuid> = session::Entity::find()
                 .select_only()
@@ -75,13 +74,14 @@ impl Store {
                 .await
                 .map_err(fault)?;
             if ended.is_empty() {
+                tx.rollback().await.map_err(fault)?;
                 continue;
             }
             let attributes = attribute::Entity::delete_many().filter(attribute::Column::OwnerId.is_in(ended.clone()));
             attributes.exec(&tx).await.map_err(fault)?;
             let sessions = session::Entity::delete_many().filter(session::Column::SessionId.is_in(ended));
             done += sessions.exec(&tx).await.map_err(fault)?.rows_affected;
-            tx.commit().await.map_err(fault)?;
+            tx.commit(Vec::new()).await.map_err(fault)?;
         }
         Ok(done)
     }

@@ -1,6 +1,6 @@
 //! Questions to which there is one answer, or none.
 
-use sea_orm::{ConnectionTrait, EntityTrait, Select};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryTrait, Select};
 
 use super::fault;
 use crate::error::Result;
@@ -10,5 +10,7 @@ use crate::error::Result;
 /// `one` asks for `LIMIT ?`: since 3.48 SQLite looks at the bound limit when it plans, and prepares the statement anew whenever
 /// a value is bound, the same one too.
 pub(super) async fn unique<E: EntityTrait>(found: Select<E>, conn: &impl ConnectionTrait) -> Result<Option<E::Model>> {
-    Ok(found.all(conn).await.map_err(fault)?.pop())
+    let statement = found.build(conn.get_database_backend());
+    let row = conn.query_one_raw(statement).await.map_err(fault)?;
+    row.map(|row| E::Model::from_query_result(&row, "").map_err(fault)).transpose()
 }

@@ -5,7 +5,9 @@ use crate::store::DefinitionFilter;
 
 pub(super) async fn all(ground: &Ground) {
     let store = &ground.store;
-    let found = store.definition_of_principal(2, "user7", "").await.unwrap().expect("it is there");
+    // Of the first user: there are pages of others behind it.
+    let first = &ground.users[0].username;
+    let found = store.definition_of_principal(2, first, "").await.unwrap().expect("it is there");
     ground.explain("a definition by its principal", Way::Found).await;
     store.definition(found.auth_id).await.unwrap().unwrap();
     ground.explain("a definition by its number", Way::Found).await;

@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Select,
 };
 use uuid::Uuid;
 
@@ -12,16 +13,20 @@ use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::id::{Id, SessionId, UserId};
 use crate::store::change::ChangeKind;
-use crate::store::entity::{attribute, session, session_token};
-use crate::store::together::execute_together;
+use crate::store::entity::{attribute, session, session_token, user};
 use crate::store::unique::unique;
-use crate::store::{SessionRow, SessionTokenRow, Tx, fault};
+use crate::store::{SessionRow, SessionTokenRow, Tx, UserRow, fault};
 
 /// A user's sessions in an app that are not revoked and have not reached their absolute limit.
 fn not_ended(user: UserId, app: &str, now: Time) -> Condition {
     let filter =
         SessionFilter { user: Some(user), app: Some(app.to_owned()), revoked: Some(false), ..SessionFilter::default() };
     filter.condition().add(session::Column::AbsoluteExpiresAt.gt(now.micros()))
+}
+
+fn count_not_ended(user: UserId, app: &str, now: Time) -> Select<session::Entity> {
+    let sessions = session::Entity::find().select_only().expr(session::Column::SessionId.count());
+    sessions.filter(not_ended(user, app, now))
 }
 
 impl Tx {
@@ -57,15 +62,28 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
         // One row: not asked for by `one`, see `unique`.
-        let count = session::Entity::find()
-            .select_only()
-            .expr(session::Column::SessionId.count())
-            .filter(not_ended(user, app, now))
-            .into_tuple::<i64>()
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
-        Ok(count.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or(0))
+        let count = count_not_ended(user, app, now).build(self.shared.backend);
+        let row = self.conn.query_one_raw(count).await.map_err(fault)?;
+        let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(fault)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// The user as [`Self::lock_user`] finds them, and their [`Self::sessions_not_ended`].
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn lock_user_counting(&self, user: UserId, app: &str, now: Time) -> Result<Option<(UserRow, u64)>> {
+        const COUNT: &str = "sessions_not_ended";
+
+        if self.is_postgres() {
+            // Counted under the lock, which is waited for.
+            let Some(row) = self.lock_user(user).await? else { return Ok(None) };
+            return Ok(Some((row, self.sessions_not_ended(user, app, now).await?)));
+        }
+        let count = count_not_ended(user, app, now).into_query();
+        let found = user::Entity::find_by_id(user.uuid()).expr_as(count, COUNT).build(self.shared.backend);
+        let Some(row) = self.conn.query_one_raw(found).await.map_err(fault)? else { return Ok(None) };
+        let count: i64 = row.try_get("", COUNT).map_err(fault)?;
+        let user = UserRow::from_query_result(&row, "").map_err(fault)?;
+        Ok(Some((user, u64::try_from(count).unwrap_or(0))))
     }
 
     /// A user's live sessions in an app, oldest first.
@@ -102,7 +120,7 @@ impl Tx {
         let backend = self.shared.backend;
         let rows =
             vec![session::Entity::insert(row).build(backend), session_token::Entity::insert(token).build(backend)];
-        execute_together(&self.conn, rows).await?;
+        self.conn.later(rows).await.map_err(fault)?;
         self.feed(ChangeKind::SessionCreated, Some(user), Some(session));
         Ok(())
     }

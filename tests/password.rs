@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use lanyard_client::prost_types::{FieldMask, Timestamp};
 use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::{CreateUserRequest, PasswordCredential, UpdateUserRequest, User, WarningKind};
@@ -21,6 +22,7 @@ both_databases!(
     a_password_that_expires_soon_is_warned_of,
     a_password_that_is_set_counts_from_then_on,
     a_password_is_hashed_anew_when_hashing_costs_more,
+    logins_for_which_hashing_has_no_room_are_refused_at_once_and_counted,
     zato_19_must_change_is_one_word_that_is_accepted_and_obeyed,
 );
 
@@ -168,6 +170,25 @@ async fn a_password_is_hashed_anew_when_hashing_costs_more(database: Database) {
     assert_eq!((after.version, after.updated_at), (before.version, before.updated_at), "the user is as they were");
     log_in(&server, &server.alice, "alice-password", "").await.unwrap();
     assert_eq!(stored_user(&server, &server.alice).await.password_hash, after.password_hash, "once");
+}
+
+async fn logins_for_which_hashing_has_no_room_are_refused_at_once_and_counted(database: Database) {
+    let server = TestServer::start_with(database, |config| {
+        // One runs for so long that those that come with it find it running, and one waits.
+        (config.password.memory_kib, config.password.iterations) = (65_536, 4);
+        (config.password.hash_threads, config.password.hash_queue) = (1, 1);
+    })
+    .await;
+    let logins = join_all((0..20).map(|_| log_in(&server, &server.alice, "alice-password", ""))).await;
+    let refused: Vec<Error> = logins.into_iter().filter_map(Result::err).collect();
+    assert!((1..20).contains(&refused.len()), "{}", refused.len());
+    for refusal in &refused {
+        assert_eq!((refusal.reason, refusal.retry_after), (ErrorReason::Overloaded, Some(Duration::from_secs(1))));
+    }
+    let figures = server.app().figures();
+    let unavailable = figures.logins().find(|(_, outcome, _)| outcome.name() == "unavailable");
+    assert_eq!(unavailable.map(|(.., count)| count), Some(refused.len() as u64));
+    log_in(&server, &server.alice, "alice-password", "").await.unwrap();
 }
 
 /// Zato had two names for one flag: one was rejected, the other ignored.

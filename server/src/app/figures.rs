@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::login::NewLogin;
 use super::session::AuthType;
 use crate::error::{Error, Result};
 
@@ -74,7 +73,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(super) fn count_login(&self, auth_type: AuthType, outcome: &Result<NewLogin>) {
+    pub(super) fn count_login<T>(&self, auth_type: AuthType, outcome: &Result<T>) {
         let row = AUTH_TYPES.iter().position(|other| *other == auth_type);
         if let Some(row) = row {
             self.logins[row][LoginOutcome::of(outcome) as usize].fetch_add(1, Ordering::Relaxed);

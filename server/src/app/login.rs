@@ -66,6 +66,15 @@ impl App {
         outcome
     }
 
+    /// Refuses a login with a password, at once, if too many wait already; it is counted like any other that is refused.
+    pub fn has_room_for_password(&self) -> Result<()> {
+        let room = self.parts.hasher.has_room();
+        if room.is_err() {
+            self.parts.figures.count_login(AuthType::Password, &room);
+        }
+        room
+    }
+
     async fn log_in_with_password(
         &self,
         context: &Context,

@@ -22,6 +22,10 @@ impl Handler {
         Self { app, background }
     }
 
+    pub(super) const fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Runs a verb in the background. When the call is given up (its deadline passed, its client went away), so is the verb;
     /// a transaction that has begun runs to its end.
     pub(super) async fn run<M, T, F>(&self, request: Request<M>, verb: impl FnOnce(App, Context, M) -> F) -> Reply<T>

@@ -23,6 +23,10 @@ use crate::error::Error;
 #[tonic::async_trait]
 impl SessionService for Handler {
     async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Reply<v1::CreateSessionResponse> {
+        if let Some(Credential::Password(_)) = &request.get_ref().credential {
+            // A flood is refused by the thread that reads it.
+            self.app().has_room_for_password()?;
+        }
         self.run(request, |app, context, message| async move {
             let client = convert::client(message.client.as_ref());
             let done = match message.credential {

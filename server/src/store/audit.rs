@@ -10,8 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, Order,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
+    ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, Order, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;

@@ -167,7 +167,9 @@ async fn commit_group(
     let outer = match begun {
         Ok(outer) => outer,
         Err(error) => {
-            group.into_iter().for_each(|job| drop(job.done.send(Err(again(&error)))));
+            for job in group {
+                let _ = job.done.send(Err(again(&error)));
+            }
             return None;
         }
     };

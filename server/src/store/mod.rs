@@ -329,7 +329,6 @@ impl Store {
     pub fn link_cache_stats(&self) -> CacheStats {
         self.shared.cache.links.stats()
     }
-
 }
 
 impl<C> Store<C> {

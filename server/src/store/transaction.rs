@@ -90,6 +90,7 @@ impl SqliteTransaction {
             conn,
             ahead: vec![text(BEGIN)],
             visits: 0,
+            has_failed: false,
             is_over: false,
             #[cfg(test)]
             hearing: None,
@@ -102,6 +103,7 @@ impl SqliteTransaction {
         let mut inner = self.inner.lock().await;
         inner.ahead = vec![text(BEGIN)];
         inner.visits = 0;
+        inner.has_failed = false;
         inner.is_over = false;
         drop(inner);
         self
@@ -138,6 +140,7 @@ impl SqliteTransaction {
             return Ok(());
         }
         inner.ahead.clear();
+        inner.has_failed = false;
         inner.run_all(vec![text("ROLLBACK TO part"), text("RELEASE part")]).await
     }
 }
@@ -148,6 +151,9 @@ struct Inner {
     ahead: Vec<Statement>,
     /// How often the connection was visited.
     visits: u64,
+    /// A statement failed: nothing else may run. If it was the one that begins, what came after it would be no part of the
+    /// transaction; and PostgreSQL lets nothing run either.
+    has_failed: bool,
     is_over: bool,
     #[cfg(test)]
     hearing: Option<Hearing>,
@@ -165,7 +171,7 @@ impl Inner {
         }
         let mut all = std::mem::take(&mut self.ahead);
         all.push(statement);
-        self.visit(&all);
+        self.visit(&all)?;
         Ok(Joined::from(all))
     }
 
@@ -173,21 +179,34 @@ impl Inner {
     async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), DbErr> {
         let mut all = std::mem::take(&mut self.ahead);
         all.extend(statements);
-        self.visit(&all);
-        let texts = if all.len() <= AT_ONCE { vec![Joined::from(all)] } else { all.into_iter().map(Joined::of).collect() };
+        self.visit(&all)?;
+        let texts =
+            if all.len() <= AT_ONCE { vec![Joined::from(all)] } else { all.into_iter().map(Joined::of).collect() };
         for text in texts {
-            self.conn.execute(text.query()).await.map_err(|error| DbErr::Exec(of_driver(error)))?;
+            let done = self.conn.execute(text.query()).await;
+            self.noted(done).map_err(DbErr::Exec)?;
         }
         Ok(())
     }
 
-    #[cfg_attr(not(test), expect(unused_variables))]
-    fn visit(&mut self, statements: &[Statement]) {
+    #[cfg_attr(not(test), expect(unused_variables, reason = "only tests hear them"))]
+    fn visit(&mut self, statements: &[Statement]) -> Result<(), DbErr> {
+        if self.has_failed {
+            return Err(DbErr::Custom("a statement of the transaction failed before".to_owned()));
+        }
         self.visits += 1;
         #[cfg(test)]
         if let Some(hearing) = &self.hearing {
-            statements.iter().for_each(|statement| hearing(statement));
+            for statement in statements {
+                hearing(statement);
+            }
         }
+        Ok(())
+    }
+
+    fn noted<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
+        self.has_failed |= outcome.is_err();
+        outcome.map_err(of_driver)
     }
 
     async fn commit(&mut self, mut last: Vec<Statement>) -> Result<(), DbErr> {
@@ -202,6 +221,7 @@ impl Inner {
 
     async fn rollback(&mut self) -> Result<(), DbErr> {
         self.ahead.clear();
+        self.has_failed = false;
         if self.visits > 0 {
             self.run_all(vec![text("ROLLBACK")]).await?;
         }
@@ -259,8 +279,9 @@ impl ConnectionTrait for SqliteTransaction {
         let joined = inner.with_ahead(statement).await?;
         // Each statement tells what it changed: the last is the one that was asked for.
         let done = inner.conn.fetch_many(joined.query()).try_filter_map(|item| async move { Ok(item.left()) });
-        let last: Result<SqliteQueryResult, _> = done.try_fold(SqliteQueryResult::default(), |_, done| ready(Ok(done))).await;
-        last.map(ExecResult::from).map_err(|error| DbErr::Exec(of_driver(error)))
+        let last: Result<SqliteQueryResult, _> =
+            done.try_fold(SqliteQueryResult::default(), |_, done| ready(Ok(done))).await;
+        inner.noted(last).map(ExecResult::from).map_err(DbErr::Exec)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -271,15 +292,15 @@ impl ConnectionTrait for SqliteTransaction {
         let mut inner = self.inner.lock().await;
         let joined = inner.with_ahead(statement).await?;
         let row = inner.conn.fetch_optional(joined.query()).await;
-        row.map(|row| row.map(QueryResult::from)).map_err(|error| DbErr::Query(of_driver(error)))
+        inner.noted(row).map(|row| row.map(QueryResult::from)).map_err(DbErr::Query)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut inner = self.inner.lock().await;
         let joined = inner.with_ahead(statement).await?;
         let rows: Result<Vec<SqliteRow>, _> = inner.conn.fetch_all(joined.query()).await;
-        rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
-            .map_err(|error| DbErr::Query(of_driver(error)))
+        let rows = inner.noted(rows).map_err(DbErr::Query)?;
+        Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 }
 
@@ -334,5 +355,173 @@ fn not_acquired(error: sqlx::Error) -> DbErr {
         sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
         sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
         other => DbErr::Conn(of_driver(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sea_orm::{ConnectOptions, Database};
+
+    use super::*;
+
+    /// One connection, and what is numbered there once.
+    async fn connect(folder: &Path) -> DatabaseConnection {
+        let url = format!("sqlite://{}?mode=rwc", folder.join("numbers.db").display());
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false);
+        options.map_sqlx_sqlite_opts(|sqlite| sqlite.busy_timeout(std::time::Duration::ZERO));
+        let conn = Database::connect(options).await.unwrap();
+        conn.execute_unprepared("CREATE TABLE IF NOT EXISTS number (n INTEGER PRIMARY KEY)").await.unwrap();
+        conn
+    }
+
+    fn insert(number: i64) -> Statement {
+        Statement::from_sql_and_values(DbBackend::Sqlite, "INSERT INTO number VALUES (?)", [number.into()])
+    }
+
+    async fn numbers(conn: &impl ConnectionTrait) -> Vec<i64> {
+        let rows = conn.query_all_raw(text("SELECT n FROM number ORDER BY n")).await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    }
+
+    async fn begin(conn: &DatabaseConnection) -> Transaction {
+        Transaction::Sqlite(SqliteTransaction::begin(conn).await.unwrap())
+    }
+
+    fn of_sqlite(transaction: &Transaction) -> &SqliteTransaction {
+        let Transaction::Sqlite(transaction) = transaction else { panic!("it is none of SQLite") };
+        transaction
+    }
+
+    #[tokio::test]
+    async fn what_is_put_off_is_there_for_the_next_statement_and_after_the_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        let transaction = begin(&conn).await;
+        transaction.later(vec![insert(1), insert(2)]).await.unwrap();
+        assert_eq!(of_sqlite(&transaction).inner.lock().await.visits, 0, "nobody needs it yet");
+        assert_eq!(numbers(&transaction).await, [1, 2]);
+        transaction.later(vec![insert(3)]).await.unwrap();
+        let one = transaction.query_one_raw(text("SELECT max(n) FROM number")).await.unwrap().unwrap();
+        assert_eq!(one.try_get_by_index::<i64>(0).unwrap(), 3);
+        transaction.later(vec![insert(4)]).await.unwrap();
+        transaction.commit(vec![insert(5)]).await.unwrap();
+        assert_eq!(numbers(&conn).await, [1, 2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn more_than_fit_in_one_text_are_run_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        let transaction = begin(&conn).await;
+        transaction.later((0..20).map(insert).collect()).await.unwrap();
+        let delete = transaction.execute_unprepared("DELETE FROM number WHERE n >= 18").await.unwrap();
+        assert_eq!(delete.rows_affected(), 2, "what was put off is not counted");
+        transaction.later(vec![insert(20)]).await.unwrap();
+        let delete = transaction.execute_unprepared("DELETE FROM number WHERE n < 3").await.unwrap();
+        assert_eq!(delete.rows_affected(), 3);
+        transaction.commit((30..50).map(insert).collect()).await.unwrap();
+        assert_eq!(numbers(&conn).await, (3..18).chain([20]).chain(30..50).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_or_dropped_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        for is_needed in [false, true] {
+            for is_dropped in [false, true] {
+                let transaction = begin(&conn).await;
+                transaction.later(vec![insert(1)]).await.unwrap();
+                if is_needed {
+                    assert_eq!(numbers(&transaction).await, [1]);
+                }
+                if is_dropped {
+                    drop(transaction);
+                } else {
+                    transaction.rollback().await.unwrap();
+                }
+                assert!(numbers(&conn).await.is_empty(), "needed: {is_needed}, dropped: {is_dropped}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_taken_back_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        for visited_before in [false, true] {
+            for visited_after in [false, true] {
+                let transaction = begin(&conn).await;
+                let sqlite = of_sqlite(&transaction);
+                transaction.later(vec![insert(1)]).await.unwrap();
+                if visited_before {
+                    numbers(&transaction).await;
+                }
+                let savepoint = sqlite.savepoint().await;
+                transaction.later(vec![insert(2)]).await.unwrap();
+                if visited_after {
+                    transaction.execute_raw(insert(1)).await.unwrap_err();
+                }
+                sqlite.take_back(savepoint).await.unwrap();
+                sqlite.savepoint().await;
+                transaction.later(vec![insert(3)]).await.unwrap();
+                sqlite.release().await.unwrap();
+                transaction.commit(Vec::new()).await.unwrap();
+                assert_eq!(numbers(&conn).await, [1, 3], "visited before {visited_before}, after {visited_after}");
+                conn.execute_unprepared("DELETE FROM number").await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_statement_that_failed_nothing_runs_and_nothing_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        let transaction = begin(&conn).await;
+        transaction.execute_raw(insert(1)).await.unwrap();
+        transaction.execute_raw(insert(1)).await.unwrap_err();
+        transaction.execute_raw(insert(2)).await.unwrap_err();
+        transaction.query_one_raw(text("SELECT 1")).await.unwrap_err();
+        transaction.query_all_raw(text("SELECT 1")).await.unwrap_err();
+        transaction.commit(vec![insert(3)]).await.unwrap_err();
+        assert!(numbers(&conn).await.is_empty());
+
+        let transaction = begin(&conn).await;
+        transaction.later(vec![insert(1), insert(1)]).await.unwrap();
+        transaction.commit(Vec::new()).await.unwrap_err();
+        assert!(numbers(&conn).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_begin_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (conn, other) = (connect(folder.path()).await, connect(folder.path()).await);
+        let held = begin(&other).await;
+        held.execute_raw(insert(1)).await.unwrap();
+        let transaction = begin(&conn).await;
+        transaction.execute_raw(insert(2)).await.unwrap_err();
+        held.rollback().await.unwrap();
+        // The lock is free now: this would be a change of its own.
+        transaction.execute_raw(insert(3)).await.unwrap_err();
+        transaction.rollback().await.unwrap_err();
+        assert!(numbers(&conn).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_one_transaction_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(folder.path()).await;
+        let mut transaction = SqliteTransaction::begin(&conn).await.unwrap();
+        for number in 1..4 {
+            Transaction::Sqlite(transaction.clone()).commit(vec![insert(number)]).await.unwrap();
+            transaction = transaction.begin_another().await;
+            transaction.execute_raw(insert(10)).await.unwrap();
+            Transaction::Sqlite(transaction.clone()).rollback().await.unwrap();
+            transaction = transaction.begin_another().await;
+        }
+        drop(transaction);
+        assert_eq!(numbers(&conn).await, [1, 2, 3]);
     }
 }

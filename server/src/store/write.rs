@@ -12,8 +12,8 @@ use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
 use super::entity::change;
 use super::figures::Waiting;
-use super::transaction::{SqliteTransaction, Transaction};
 use super::group::{GroupCommit, WriterThread};
+use super::transaction::{SqliteTransaction, Transaction};
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Store {
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         if self.shared.backend == DbBackend::Sqlite {
             // Another thread runs it, whoever waits.
-            return self.write_with_retries(operation).await;
+            return Box::pin(self.write_with_retries(operation)).await;
         }
         let store = self.clone();
         let running = tokio::spawn(async move { store.write_with_retries(operation).await }.in_current_span());

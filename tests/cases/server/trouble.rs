@@ -8,10 +8,10 @@ use lanyard_client::{Client, ErrorReason, RetryPolicy};
 use lanyard_server::app::callers::CallerToCreate;
 use lanyard_server::clock::Clock;
 use lanyard_server::config::Config;
-use lanyard_tests::support::eventually;
 use lanyard_tests::support::raw::{Begun, Connection, grpc};
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::store::Raw;
+use lanyard_tests::support::{eventually_some, within};
 
 use crate::Variables;
 
@@ -88,10 +88,14 @@ async fn tell(variables: &mut Variables, name: &str, server: &TestServer) {
 /// Takes the one place there is, and waits until others are told so.
 async fn unfinished(addr: SocketAddr, key: &SecretString, told: ErrorReason) -> Unfinished {
     let connection = Connection::open(addr).await;
-    let begun = connection.begin(grpc(VERIFY, Some(key.expose_secret()))).await.expect("the server takes calls");
     let client = Client::builder(format!("http://{addr}")).api_key(key.clone()).retry(RetryPolicy::never());
     let client = client.connect().await.expect("the server takes connections");
-    let is_told = async || client.peek(&"junk".into()).await.is_err_and(|error| error.reason == told);
-    eventually("the place is taken", is_told).await;
+    let is_told = async || client.peek(&"junk".into()).await.is_err_and(|error| error.reason == told).then_some(());
+    // Each time anew: a look that comes to the server first has the place, and the call is refused.
+    let taken = async || {
+        let begun = connection.begin(grpc(VERIFY, Some(key.expose_secret()))).await.expect("the server takes calls");
+        within(Duration::from_secs(1), is_told).await.map(|()| begun)
+    };
+    let begun = eventually_some("the place is taken", taken).await;
     Unfinished { _connection: connection, _begun: begun }
 }

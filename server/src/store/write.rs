@@ -78,7 +78,7 @@ impl Store {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         if self.shared.backend == DbBackend::Sqlite {
-            // Another thread runs it, whoever waits.
+            // Another thread runs it, whoever waits. One that lost is taken back, and tried again only for who still waits.
             return Box::pin(self.write_with_retries(operation)).await;
         }
         let store = self.clone();

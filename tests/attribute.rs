@@ -298,8 +298,8 @@ async fn attributes_of_a_user_go_with_the_user(database: Database) {
     root.delete_user(&server.alice.user_id).await.unwrap();
     assert_eq!(list(&root, user(&server.alice.user_id)).await.reason(), ErrorReason::UserNotFound);
     let owners: [uuid::Uuid; 2] = [
-        server.alice.user_id.parse::<lanyard_server::id::UserId>().unwrap().uuid(),
-        login.session.session_id.parse::<lanyard_server::id::SessionId>().unwrap().uuid(),
+        server.alice.user_id.parse::<lanyard_server::model::id::UserId>().unwrap().uuid(),
+        login.session.session_id.parse::<lanyard_server::model::id::SessionId>().unwrap().uuid(),
     ];
     for owner in owners {
         let now = server.clock.now();

@@ -9,8 +9,8 @@ use lanyard_client::v1::{
     LookupLinkedAuthRequest, VerifySessionRequest,
 };
 use lanyard_client::{Client, Code, Error, ErrorReason, Ust};
-use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
-use lanyard_server::app::callers::{CallerToCreate, operator};
+use lanyard_server::app::caller::{CallerToCreate, operator};
+use lanyard_server::model::caller::{Apps, Flags, Grant, Grants};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{MOMENT, Refused, at, events_of, is_active, just_before};
 use lanyard_tests::support::eventually;

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lanyard_server::app::App;
-use lanyard_server::app::caller::{Apps, Caller, Flags, Grants};
+use lanyard_server::app::Context;
 use lanyard_server::app::client::ClientInput;
-use lanyard_server::app::{Context, verify};
+use lanyard_server::app::session::verify;
 use lanyard_server::config::{CacheMode, DatabaseUrl};
 use lanyard_server::correlation::CorrelationId;
 use lanyard_server::crypto::{Keyring, Token, TokenKind};
 use lanyard_server::error::{Error, Result};
-use lanyard_server::id::{CallerId, Id, SessionId, UserId};
+use lanyard_server::model::caller::{Apps, Caller, Flags, Grants};
+use lanyard_server::model::id::{CallerId, Id, SessionId, UserId};
 use lanyard_server::store::{SessionTokenRow, Store, StoreConfig, Tx, UserRow};
 use lanyard_tests::support::store::{
     Ground, Raw, add_session, add_user, all_at_once, event, run, session_row, user_row,

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use lanyard_client::Verdict;
 use lanyard_server::crypto::TokenHash;
 use lanyard_server::error::Result;
-use lanyard_server::id::{Id, UserId};
+use lanyard_server::model::id::{Id, UserId};
 use lanyard_server::store::{Follower, SessionRow, Store, Tx, UserRow};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::answers::is_active;

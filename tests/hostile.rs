@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode};
 use lanyard_client::secrecy::ExposeSecret;
 use lanyard_client::{Client, Login, Verdict};
 use lanyard_proto::v1::{ListSessionsRequest, VerifySessionRequest, VerifySessionResponse};
-use lanyard_server::grpc::METHODS;
+use lanyard_server::pipeline::METHODS;
 use lanyard_tests::support::installation::{Installation, Program};
 use lanyard_tests::support::raw::{Answered, Connection, Outcome, framed, get_page, grpc};
 use lanyard_tests::support::server::{Database, run};

@@ -9,8 +9,8 @@ use lanyard_client::v1::{
     ClientInfo, DefinitionName, DeleteDefinitionRequest, LinkedAuth, ListAuditEventsRequest, ListLinkedAuthRequest,
 };
 use lanyard_client::{Code, CorrelationId, ErrorReason};
-use lanyard_server::app::caller::{Grant, Grants};
-use lanyard_server::app::callers::CallerToCreate;
+use lanyard_server::app::caller::CallerToCreate;
+use lanyard_server::model::caller::{Grant, Grants};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of};
 use lanyard_tests::support::eventually;

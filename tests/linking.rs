@@ -9,7 +9,7 @@ use lanyard_client::v1::{
     User,
 };
 use lanyard_client::{Code, ErrorReason, Subject};
-use lanyard_server::id::{LinkId, UserId};
+use lanyard_server::model::id::{LinkId, UserId};
 use lanyard_tests::support::answers::{Refused, events_of};
 use lanyard_tests::support::links::{JWT, definition_row};
 use lanyard_tests::support::server::{Database, Person, TestServer};

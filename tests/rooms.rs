@@ -326,7 +326,7 @@ fn what_a_room_may_know_is_no_violation() {
 
 #[test]
 fn the_client_that_names_the_server_is_found() {
-    let problems = foreign_problems(&["lanyard_server"], "\nuse lanyard_server::id;".parse().unwrap());
+    let problems = foreign_problems(&["lanyard_server"], "\nuse lanyard_server::model::id;".parse().unwrap());
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].0, 2);
 }

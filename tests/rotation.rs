@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_server::app::caller::{Apps, Caller, Flags, Grants};
 use lanyard_server::app::client::{ActingInput, ClientInput};
 use lanyard_server::app::login::PasswordLogin;
 use lanyard_server::app::session::RevokeReason;
+use lanyard_server::app::session::verify::{Inactive, Verdict};
 use lanyard_server::app::user::UserChange;
-use lanyard_server::app::verify::{Inactive, Verdict};
 use lanyard_server::app::{App, Context};
 use lanyard_server::clock::{Clock, Time};
 use lanyard_server::correlation::CorrelationId;
 use lanyard_server::crypto::Token;
 use lanyard_server::error::Error;
-use lanyard_server::id::CallerId;
+use lanyard_server::model::caller::{Apps, Caller, Flags, Grants};
+use lanyard_server::model::id::CallerId;
 use lanyard_tests::support::store::Ground;
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lanyard_client::v1::attribute_owner::Owner;
 use lanyard_client::v1::{Attribute, AttributeOwner, AttributeToSet, ListAttributesRequest};
 use lanyard_client::{ErrorReason, Subject};
-use lanyard_server::id::UserId;
+use lanyard_server::model::id::UserId;
 use lanyard_server::store::AttributeRow;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::Refused;

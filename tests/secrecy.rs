@@ -15,7 +15,7 @@ use std::process::Command;
 use lanyard_client::secrecy::ExposeSecret;
 use lanyard_server::config::{Config, DatabaseUrl};
 use lanyard_server::crypto::{Keyring, TokenKind, TokenRef};
-use lanyard_server::grpc::METHODS;
+use lanyard_server::pipeline::METHODS;
 use lanyard_server::store::AuditFilter;
 use lanyard_tests::support::installation::Installation;
 use lanyard_tests::support::micetro::FakeMicetro;

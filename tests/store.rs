@@ -7,7 +7,7 @@ use std::time::Duration;
 use lanyard_server::app::App;
 use lanyard_server::clock::Time;
 use lanyard_server::error::Error;
-use lanyard_server::id::{Id, UserId};
+use lanyard_server::model::id::{Id, UserId};
 use lanyard_server::store::{AttributeRow, SessionFilter, Store, UserFilter};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::eventually;

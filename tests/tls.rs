@@ -4,9 +4,9 @@ use std::path::Path;
 
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::{Client, ClientBuilder, Code, ConnectError, ErrorReason, RetryPolicy, Verdict};
-use lanyard_server::app::caller::{Grant, Grants};
-use lanyard_server::app::callers::operator;
+use lanyard_server::app::caller::operator;
 use lanyard_server::config::{Config, Tls};
+use lanyard_server::model::caller::{Grant, Grants};
 use lanyard_tests::support::certificates::{Authority, Identity};
 use lanyard_tests::support::installation::Installation;
 use lanyard_tests::support::raw;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lanyard_server::crypto::{KeyPurpose, Keyring};
 use lanyard_server::error::Error;
-use lanyard_server::id::{SessionId, UserId};
+use lanyard_server::model::id::{SessionId, UserId};
 use lanyard_server::store::{AuditFilter, AuditPosition, AuditProblem, Outcome, Store};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::store::{Ground, Raw, all_at_once, event, user_row};

@@ -1,22 +1,29 @@
-//! Lanyard's server.
+//! Lanyard's server, in rooms whose arrows go one way: `transport → pipeline → service → app → store`.
 //!
-//! `grpc` speaks, `app` decides, `store` remembers; each noun has one file in each, and arrows go one way:
-//! `grpc -> app -> store`. `upstream`, which only `app` uses, reaches out to the servers of others. `id`, `clock`, `crypto`,
-//! `error`, `config`, `correlation`, `metrics`, `priority` and `stop` are leaves that all may use. `serve` puts the rooms together.
+//! - [`transport`]: sockets to requests.
+//! - [`pipeline`]: the stages that every call passes, in order, and the fast path.
+//! - [`service`]: one file per service of the contract; turns messages into calls of `app`.
+//! - [`app`]: verbs and authority, one folder per noun.
+//! - [`store`]: the database.
+//! - [`upstream`]: servers of others, which only `app` calls.
+//! - [`model`]: nouns and pure rules, which all may use, as they may the leaves `clock`, `config`, `correlation`, `crypto`,
+//!   `error`, `priority`, `stop` and [`telemetry`].
+//!
+//! `serve` puts the rooms together. `ARCHITECTURE.md` walks through them; `tests/meta/rooms.rs` enforces the arrows.
 
-pub mod admin;
 pub mod app;
 pub mod clock;
 pub mod config;
 pub mod correlation;
 pub mod crypto;
 pub mod error;
-pub mod grpc;
-pub mod id;
-pub mod metrics;
+pub mod model;
+pub mod pipeline;
 pub mod priority;
 pub mod serve;
+pub mod service;
 pub mod stop;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;

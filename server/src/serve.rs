@@ -1,26 +1,26 @@
 //! The composition root: configuration, keys, store, rules, front, listeners; and the order in which they end.
 
-mod figures;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
 use crate::app::App;
-use crate::app::callers::operator;
+use crate::app::caller::operator;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::crypto::{Keyring, KeyringError};
 use crate::error::Error;
-use crate::grpc::{
-    Ended, Front, Handler, Health, Listener, Parts, RpcMetrics, ServeError, Traces, from_memory, routes, serve,
-};
-use crate::metrics::Metrics;
+use crate::pipeline::from_memory;
+use crate::pipeline::server::{Front, Parts};
+use crate::pipeline::{Health, RpcMetrics, Traces, routes};
+use crate::service::Handler;
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
+use crate::telemetry::metrics::{Metrics, server};
+use crate::transport::admin::Admin;
+use crate::transport::{Ended, Listener, ServeError, serve};
 
 /// How long writing the last activity and closing the database may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Server {
             None => None,
         };
         let metrics = Metrics::new();
-        figures::register(&metrics, &app);
+        server::register(&metrics, &app);
         Ok(Self { config, app, metrics, listener, admin })
     }
 
@@ -143,7 +143,7 @@ impl Server {
             clock: self.app.clock().clone(),
         };
         let front = Arc::new(Front::new(parts, &self.config.server));
-        figures::register_in_flight(&self.metrics, &front);
+        server::register_in_flight(&self.metrics, &front);
         let house = CancellationToken::new();
         let keeper = tokio::spawn({
             let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());

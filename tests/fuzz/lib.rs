@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use lanyard_server::app::page::{PageRequest, Query};
 use lanyard_server::clock::Time;
 use lanyard_server::crypto::{Keyring, Token, TokenKind, TokenRef};
-use lanyard_server::id::UserId;
+use lanyard_server::model::id::UserId;
 
 const NOW: Time = Time::from_micros(1_700_000_000_000_000);
 /// The longest key of a list: a time, a name, an identifier.

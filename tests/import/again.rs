@@ -5,7 +5,7 @@ use lanyard_client::v1::definition::Kind;
 use lanyard_client::v1::{
     BasicAuthDefinition, CreateDefinitionRequest, Definition, DefinitionSecret, RotateDefinitionSecretRequest,
 };
-use lanyard_server::app::callers::operator;
+use lanyard_server::app::caller::operator;
 use lanyard_server::app::import::{Fate, ImportOptions, ImportPlan, Line, Noun};
 use lanyard_server::config::DatabaseUrl;
 use lanyard_server::store::read_zato;

@@ -105,7 +105,7 @@ impl TestServer {
     /// # Panics
     /// If it cannot begin.
     pub async fn add_session(&self, person: &Person, change: impl FnOnce(&mut SessionRow) + Send + 'static) -> Ust {
-        let user: lanyard_server::id::UserId = person.user_id.parse().expect("an ID");
+        let user: lanyard_server::model::id::UserId = person.user_id.parse().expect("an ID");
         let (token, now) = (Token::generate(TokenKind::Ust), self.clock.now());
         let ust = Ust::new(token.expose());
         let work = move |app: lanyard_server::app::App| async move {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lanyard_server::clock::{Clock, Time};
 use lanyard_server::config::{Config, DatabaseUrl};
 use lanyard_server::crypto::{Keyring, Token, TokenHash, TokenKind};
-use lanyard_server::id::{Id, SessionId, UserId};
+use lanyard_server::model::id::{Id, SessionId, UserId};
 use lanyard_server::store::{AuditEvent, NewSession, Outcome, SessionRow, Store, StoreConfig, UserRow};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TryGetable};
 

@@ -11,7 +11,7 @@ use super::page::{Page, PageRequest, Query};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::id::{Id, SessionId, UserId};
+use crate::model::id::{Id, SessionId, UserId};
 use crate::store::{AttributeRow, Tx};
 
 /// Attributes of one user or session.

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::verify::Verdict;
+use super::session::verify::Verdict;
 use super::{App, AppPolicy, Context};
 use crate::config::DEFAULT_APP;
 use crate::error::{Error, Result};
-use crate::id::UserId;
+use crate::model::id::UserId;
 use crate::store::SessionEntry;
 
 /// The longest name of an app, in bytes.

@@ -3,31 +3,19 @@
 //! A verb looks the same everywhere: who calls and where the user is ([`App::client`]), who acts ([`App::acting`]), may they
 //! (before anything is looked up), the rule, then one transaction that holds the change and its audit event.
 
-mod admission;
 pub mod attribute;
 pub mod audit;
+pub mod background;
 pub mod caller;
-pub mod callers;
 pub mod client;
 pub mod definition;
-pub mod external;
-pub mod external_login;
-pub mod figures;
-pub mod housekeeping;
 pub mod import;
-pub mod linked_auth;
+pub mod link;
 pub mod login;
 pub mod page;
-mod password;
 pub mod platform;
-pub mod platform_auth;
-pub mod platform_login;
-pub mod revoke;
 pub mod session;
-mod throttle;
-mod totp;
 pub mod user;
-pub mod verify;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -42,8 +30,8 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::upstream::Jwks;
 
-use caller::Caller;
-use figures::Figures;
+use crate::model::caller::Caller;
+use crate::telemetry::metrics::login::Figures;
 
 /// What is known of a call before its request is read.
 #[derive(Clone, Debug)]
@@ -72,10 +60,10 @@ struct Parts {
     clock: Clock,
     keyring: Arc<Keyring>,
     hasher: PasswordHasher,
-    throttle: throttle::Throttle,
+    throttle: login::throttle::Throttle,
     jwks: Jwks,
     platforms: platform::Platforms,
-    callers: callers::Callers,
+    callers: caller::Callers,
     apps: HashMap<String, AppPolicy>,
     session: Session,
     password: Password,
@@ -97,10 +85,10 @@ impl App {
         let hasher = PasswordHasher::start(params, config.password.hash_thread_count(), config.password.hash_queue)?;
         let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
         let parts = Parts {
-            throttle: throttle::Throttle::new(config.throttle.clone()),
+            throttle: login::throttle::Throttle::new(config.throttle.clone()),
             jwks: Jwks::new(config.jwt.clone(), clock.clone()),
             platforms: platform::Platforms::new(&config.platforms)?,
-            callers: callers::Callers::new(config.server.max_in_flight_per_caller),
+            callers: caller::Callers::new(config.server.max_in_flight_per_caller),
             apps: config.apps.keys().filter_map(|name| Some((name.clone(), policy(name)?))).collect(),
             session: config.session.clone(),
             password: config.password.clone(),

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::id::UserId;
+use crate::model::id::UserId;
 
 const DEFAULT_SIZE: u64 = 50;
 const MAX_SIZE: u64 = 200;

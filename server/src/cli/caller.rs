@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use lanyard_server::app::caller::{Apps, Flags, Grant, Grants};
-use lanyard_server::app::callers::{CallerInfo, CallerToCreate};
+use lanyard_server::app::caller::{CallerInfo, CallerToCreate};
 use lanyard_server::clock::Time;
+use lanyard_server::model::caller::{Apps, Flags, Grant, Grants};
 use serde::Serialize;
 use serde_json::json;
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use lanyard_client::secrecy::{ExposeSecret, SecretString};
 use lanyard_server::app::attribute::{AttributeToSet, Owner};
-use lanyard_server::app::caller::{Apps, Flags, Grants};
-use lanyard_server::app::callers::{CallerToCreate, operator};
+use lanyard_server::app::caller::{CallerToCreate, operator};
 use lanyard_server::app::client::{ActingInput, ClientInput};
 use lanyard_server::app::definition::{DefinitionSecret, DefinitionToCreate, KindToCreate};
-use lanyard_server::app::linked_auth::{DefinitionKey, LinkToCreate};
+use lanyard_server::app::link::{DefinitionKey, LinkToCreate};
 use lanyard_server::app::login::PasswordLogin;
 use lanyard_server::app::user::UserChange;
 use lanyard_server::app::{App, Context};
@@ -20,7 +19,8 @@ use lanyard_server::clock::Clock;
 use lanyard_server::config::Config;
 use lanyard_server::crypto::{Keyring, random_password};
 use lanyard_server::error::Error;
-use lanyard_server::id::UserId;
+use lanyard_server::model::caller::{Apps, Flags, Grants};
+use lanyard_server::model::id::UserId;
 use serde::{Deserialize, Serialize};
 
 use super::connection::{read_json, write_json};

@@ -7,9 +7,9 @@ use lanyard_client::{Code, ConnectError, MicetroError};
 use lanyard_server::config::ConfigError;
 use lanyard_server::crypto::KeyringError;
 use lanyard_server::error::Error;
-use lanyard_server::grpc::ServeError;
 use lanyard_server::serve::StartError;
 use lanyard_server::store::ZatoError;
+use lanyard_server::transport::ServeError;
 
 /// An exit code. Scripts rely on them: a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

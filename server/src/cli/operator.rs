@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lanyard_server::app::callers::operator;
+use lanyard_server::app::caller::operator;
 use lanyard_server::app::{App, Context};
 use lanyard_server::clock::Clock;
 use lanyard_server::config::{Config, Log};

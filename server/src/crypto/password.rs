@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use super::random_bytes;
 use crate::error::{Error, Result};
-use crate::metrics::Histogram;
 use crate::priority;
+use crate::telemetry::metrics::Histogram;
 
 const OUTPUT_LEN: usize = 32;
 const SALT_LEN: usize = 16;

@@ -11,7 +11,7 @@ use super::write::retry;
 use super::{Store, fault};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::SessionId;
+use crate::model::id::SessionId;
 
 /// Rows of one statement: enough that those of neighbours share pages and a commit, few enough that others who write do not
 /// wait for long.

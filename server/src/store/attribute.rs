@@ -12,7 +12,7 @@ use super::entity::attribute;
 use super::{AttributeRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::{SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 
 /// An attribute to be stored; whatever has its name is replaced.
 pub type NewAttribute = AttributeRow;

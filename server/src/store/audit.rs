@@ -22,7 +22,7 @@ use super::{Store, Tx, change, entity, fault};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::id::{Id, Kind, SessionId, UserId};
+use crate::model::id::{Id, Kind, SessionId, UserId};
 
 mod search;
 mod verify;

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use super::linked_auth::LinkEntry;
+use super::link::LinkEntry;
 use super::session::SessionEntry;
 use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
-use crate::id::UserId;
+use crate::model::id::UserId;
 
 /// What a transaction changed, in both caches.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use super::{CallerRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::id::{CallerId, Id};
+use crate::model::id::{CallerId, Id};
 
 /// A key's stored form, and until when the key is good.
 pub(super) type KeyHash = (TokenHash, Time);

@@ -4,7 +4,7 @@ use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait, QueryTrait, Statement};
 
 use super::Tx;
 use super::entity::change;
-use crate::id::{Id, SessionId, UserId};
+use crate::model::id::{Id, SessionId, UserId};
 
 /// What changed, for those who follow the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::error::is_unique_violation;
 use super::session::with_activity;
 use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx, fault};
 use crate::error::{Error, Result};
-use crate::id::{Id, SessionId};
+use crate::model::id::{Id, SessionId};
 
 /// A keyed hash of a credential and of what else tells its sessions apart.
 pub type CredentialHash = [u8; 32];

@@ -10,7 +10,7 @@ use super::entity::definition;
 use super::error::violates_index;
 use super::{DefinitionRow, Store, Tx, fault};
 use crate::error::{Error, Result};
-use crate::id::Id;
+use crate::model::id::Id;
 
 /// Which definitions; all that are set must match.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,7 @@ use super::{Store, fault};
 use crate::clock::{Time, monotonic};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::id::Id;
+use crate::model::id::Id;
 
 /// Changes of one look.
 const AT_ONCE: usize = 10_000;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbBackend};
 
-use super::Store;
 use crate::error::{Error, Result};
-use crate::metrics::Histogram;
+use crate::store::Store;
+use crate::telemetry::metrics::Histogram;
 
 /// What became of transactions.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl WriteFigures {
         self.feed_position.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count<T>(&self, outcome: &Result<T>, took: Duration) {
+    pub(crate) fn count<T>(&self, outcome: &Result<T>, took: Duration) {
         let histogram = match outcome {
             Ok(_) => &self.committed,
             Err(
@@ -49,20 +49,20 @@ impl WriteFigures {
         histogram.record(took);
     }
 
-    pub(super) fn feed_is_at(&self, position: i64) {
+    pub(crate) fn feed_is_at(&self, position: i64) {
         self.feed_position.store(position, Ordering::Relaxed);
     }
 
-    pub(super) fn count_retry(&self) {
+    pub(crate) fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// A transaction that waits, as long as this lives.
-pub(super) struct Waiting(Arc<WriteFigures>);
+pub(crate) struct Waiting(Arc<WriteFigures>);
 
 impl Waiting {
-    pub(super) fn new(figures: &Arc<WriteFigures>) -> Self {
+    pub(crate) fn new(figures: &Arc<WriteFigures>) -> Self {
         figures.waiting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(figures))
     }

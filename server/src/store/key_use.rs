@@ -62,7 +62,7 @@ mod tests {
     use crate::clock::{Clock, Time};
     use crate::config::{Config, DatabaseUrl};
     use crate::crypto::{KeyPurpose, Keyring, Token, TokenKind};
-    use crate::id::{CallerId, SessionId, UserId};
+    use crate::model::id::{CallerId, SessionId, UserId};
     use crate::store::{CallerRow, NewCaller, NewSession, SessionRow, StoreConfig};
 
     const DAY: Duration = Duration::from_hours(24);

@@ -18,7 +18,7 @@ use super::{
 use crate::clock::{Clock, Time};
 use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
-use crate::id::{Id, SessionId, UserId};
+use crate::model::id::{Id, SessionId, UserId};
 
 mod credentials;
 mod definitions;
@@ -71,7 +71,7 @@ impl Ground {
         let own = first.shared.writer.conn().clone();
 
         let heard = Arc::<Mutex<Vec<Statement>>>::default();
-        let thread = super::group::WriterThread::default();
+        let thread = super::sqlite::group_commit::WriterThread::default();
         let mut conn = Database::connect(if postgres.is_some() {
             config.connect_options()
         } else {

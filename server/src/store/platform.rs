@@ -15,7 +15,7 @@ use super::entity::{platform_credential, session, session_platform};
 use super::{PlatformCredentialRow, SessionPlatformRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::SessionId;
+use crate::model::id::SessionId;
 
 /// Credentials of one transaction that somebody hears of, and that wait to be heard; the rest are just gone.
 const DROPPED: usize = 1024;

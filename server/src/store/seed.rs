@@ -12,7 +12,7 @@ use super::entity::{definition, linked_auth, session, session_token, user};
 use super::{DefinitionRow, LinkedAuthRow, SessionRow, Store, UserRow, fault};
 use crate::crypto::{Token, TokenKind};
 use crate::error::{Error, Result};
-use crate::id::{LinkId, SessionId, UserId};
+use crate::model::id::{LinkId, SessionId, UserId};
 
 /// Rows of one statement: SQLite takes up to 32,766 values.
 const BATCH: u64 = 1_000;

@@ -19,7 +19,7 @@ use super::{SessionRow, Store, fault, user};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::id::{Id, SessionId, UserId};
+use crate::model::id::{Id, SessionId, UserId};
 
 mod write;
 

@@ -16,7 +16,7 @@ use super::error::is_unique_violation;
 use super::unique::unique;
 use super::{Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
-use crate::id::{Id, UserId};
+use crate::model::id::{Id, UserId};
 
 /// Which users; all that are set must match.
 #[derive(Clone, Debug, Default)]

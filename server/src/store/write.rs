@@ -11,12 +11,12 @@ use tracing::Instrument;
 use super::audit::{AuditEvent, Chains};
 use super::cache::Changed;
 use super::entity::change;
-use super::figures::Waiting;
-use super::group::{GroupCommit, WriterThread};
+use super::sqlite::group_commit::{GroupCommit, WriterThread};
 use super::transaction::{SqliteTransaction, Transaction};
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
+use crate::store::figures::Waiting;
 
 /// How often a transaction is tried before its caller hears of the conflict.
 const ATTEMPTS: u32 = 5;

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::id::{Id, UserId};
+use crate::model::id::{Id, UserId};
 use crate::store::{AuditEvent, Outcome};
 
 async fn store(folder: &std::path::Path) -> Store {

@@ -4,7 +4,7 @@
 
 mod line;
 mod logs;
-mod metrics;
+pub mod metrics;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -32,12 +32,12 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::clock::{Clock, Time};
 use crate::config::{Config, ConfigError, Log, LogFormat, Propagation, SignalKind};
 use crate::crypto::random_bytes;
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::Receiver;
 
 use line::WithTrace;
 use logs::Record;
-use metrics::TelemetryCollector;
+use metrics::otlp::TelemetryCollector;
 use queue::{Sending, Tally, Way};
 
 /// The semantic conventions by which things are named.
@@ -104,7 +104,7 @@ impl Telemetry {
             layers.push(logs::layer(&config.log.level, queue).boxed());
             started.logs = Some((sending, way));
         }
-        let way = started.way(config, SignalKind::Metrics, metrics::rejected)?;
+        let way = started.way(config, SignalKind::Metrics, metrics::otlp::rejected)?;
         started.metrics = way.map(|way| (telemetry.metrics.delay, way));
         install(layers);
         Ok(started)
@@ -147,7 +147,7 @@ impl Telemetry {
         }
         if let Some((delay, way)) = self.metrics.take() {
             let (metrics, origin, clock) = (metrics.clone(), self.origin.clone(), clock.clone());
-            last.spawn(metrics::send_regularly(metrics, delay, way, origin, clock, stop_last));
+            last.spawn(metrics::otlp::send_regularly(metrics, delay, way, origin, clock, stop_last));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use lanyard_server::app::caller::Grants;
 use lanyard_server::clock::Clock;
 use lanyard_server::config::Tls;
+use lanyard_server::model::caller::Grants;
 use lanyard_tests::support::certificates::{Authority, Identity};
 use lanyard_tests::support::server::{Database, TestServer};
 

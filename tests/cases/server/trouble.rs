@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lanyard_client::secrecy::{ExposeSecret, SecretString};
 use lanyard_client::{Client, ErrorReason, RetryPolicy};
-use lanyard_server::app::callers::CallerToCreate;
+use lanyard_server::app::caller::CallerToCreate;
 use lanyard_server::clock::Clock;
 use lanyard_server::config::Config;
 use lanyard_tests::support::raw::{Begun, Connection, grpc};

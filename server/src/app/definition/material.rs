@@ -4,8 +4,8 @@ use zeroize::Zeroizing;
 
 use super::DefinitionSecret;
 use crate::app::App;
-use crate::app::password::Password;
 use crate::app::session::AuthType;
+use crate::app::user::password::Password;
 use crate::clock::Time;
 use crate::crypto::jwt::{Algorithm, AlgorithmFamily, PublicKeys, shortest_secret};
 use crate::crypto::{Keyring, PasswordHash};

@@ -8,7 +8,7 @@ use super::{CHUNK, Line, Noun, Step, creation_time, is_not_false, is_true};
 use crate::app::App;
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::{LinkId, UserId};
+use crate::model::id::{LinkId, UserId};
 use crate::store::{LinkEntry, LinkedAuthRow, ZatoLink};
 
 /// Who has a definition.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::app::user::{ApprovalStatus, UserChange, new_row};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::{Id, UserId};
+use crate::model::id::{Id, UserId};
 use crate::store::{UserRow, ZatoUser};
 
 /// How Zato marks what it encrypted.

@@ -2,17 +2,17 @@
 
 use zeroize::Zeroizing;
 
+use super::password::{Password, check_new};
 use super::set_password;
+use super::totp;
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::password::{Password, check_new};
 use crate::app::session::RevokeReason;
-use crate::app::totp;
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::id::UserId;
+use crate::model::id::UserId;
 use crate::store::UserRow;
 
 impl App {

@@ -1,17 +1,17 @@
 //! What can be done with users: create, look, change, keep out, let in, delete.
 
+use super::password::{Password, check_new};
 use super::{
     ApprovalStatus, ListUsers, MAX_SEARCH, User, UserChange, UserKey, new_row, set_password, touch, username_key,
 };
 use crate::app::audit::Event;
 use crate::app::client::{Acting, ClientInput};
 use crate::app::page::{Page, PageRequest, Query};
-use crate::app::password::{Password, check_new};
 use crate::app::session::RevokeReason;
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::id::{Id, SessionId, UserId};
+use crate::model::id::{Id, SessionId, UserId};
 use crate::store::{Tx, UserFilter, UserRow};
 
 impl App {

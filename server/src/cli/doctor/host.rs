@@ -10,8 +10,8 @@ use lanyard_server::app::platform::Platforms;
 use lanyard_server::clock::{Clock, Time};
 use lanyard_server::config::{Config, SignalKind, Telemetry};
 use lanyard_server::crypto::{KeyPurpose, Keyring};
-use lanyard_server::grpc::{CertificateFacts, examine_tls};
 use lanyard_server::store::StoreConfig;
+use lanyard_server::transport::{CertificateFacts, examine_tls};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

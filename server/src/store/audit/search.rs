@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, Que
 use super::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::id::Id;
+use crate::model::id::Id;
 use crate::store::entity::{audit_chain, audit_event};
 use crate::store::{Store, fault};
 

@@ -3,7 +3,7 @@
 use sea_orm::ConnectionTrait;
 
 use super::{Ground, Way};
-use crate::id::Id;
+use crate::model::id::Id;
 use crate::store::{CredentialHash, SessionCredentialRow, SessionRow, Store};
 
 /// Each session began with a credential of the definition that is linked to its user.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Ground, START, Way};
-use crate::id::{Id, LinkId};
+use crate::model::id::{Id, LinkId};
 use crate::store::{DefinitionRow, LinkedAuthRow, Store, UserRow};
 
 /// Two definitions for each user, one of which is linked to them.

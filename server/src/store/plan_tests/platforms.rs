@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ground, START, Way};
-use crate::id::Id;
+use crate::model::id::Id;
 use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
 
 /// Those that have not ended.

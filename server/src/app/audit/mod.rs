@@ -1,0 +1,218 @@
+//! Audit events: how they are made, which reads have one, and the verb that lists them.
+
+use super::App;
+use super::client::{Acting, Client};
+use super::page::{Page, PageRequest, Query};
+use crate::clock::{Clock, Time};
+use crate::config::AuditReads;
+use crate::error::{Error, Result};
+use crate::model::id::{SessionId, UserId};
+use crate::store::{AuditEvent, AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
+
+/// How long a list of events waits for those of the reads before it.
+const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// An event that is being put together.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Event {
+    event: AuditEvent,
+}
+
+impl Event {
+    /// Nobody is logged in, or it is not known who.
+    pub(in crate::app) fn new(client: &Client<'_>, operation: &'static str) -> Self {
+        Self {
+            event: AuditEvent {
+                time: Time::default(),
+                correlation_id: client.context.correlation_id.to_string(),
+                operation,
+                outcome: Outcome::Ok,
+                reason: "",
+                caller: client.context.caller.name.clone(),
+                subject: None,
+                target: None,
+                session: None,
+                app: client.app.name.to_string(),
+                remote_addr: client.remote_addr.to_string(),
+                detail: String::new(),
+            },
+        }
+    }
+
+    /// The acting user does it, in their session.
+    pub(in crate::app) fn by(acting: &Acting<'_>, operation: &'static str) -> Self {
+        Self::new(&acting.client, operation).subject(acting.user()).session(acting.session.session_id)
+    }
+
+    pub(in crate::app) fn subject(mut self, user: UserId) -> Self {
+        self.event.subject = Some(user);
+        self
+    }
+
+    pub(in crate::app) fn target(mut self, user: UserId) -> Self {
+        self.event.target = Some(user);
+        self
+    }
+
+    pub(in crate::app) fn session(mut self, session: SessionId) -> Self {
+        self.event.session = Some(session);
+        self
+    }
+
+    /// Names and counts; never a secret.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
+    pub(in crate::app) fn detail(mut self, detail: serde_json::Value) -> Self {
+        self.event.detail = detail.to_string();
+        self
+    }
+
+    /// The same for another operation that comes with it.
+    pub(in crate::app) fn named(mut self, operation: &'static str) -> Self {
+        self.event.operation = operation;
+        self
+    }
+
+    pub(in crate::app) fn done(self) -> Self {
+        self
+    }
+
+    pub(in crate::app) fn refused(mut self, reason: &'static str) -> Self {
+        self.event.outcome = Outcome::Refused;
+        self.event.reason = reason;
+        self
+    }
+
+    /// With the time at which it is written.
+    fn at(mut self, clock: &Clock) -> AuditEvent {
+        self.event.time = clock.now();
+        self.event
+    }
+}
+
+impl crate::store::Tx {
+    pub(in crate::app) fn audit(&self, event: Event) {
+        self.note_event(event.at(self.clock()));
+    }
+}
+
+impl App {
+    /// Writes an event that comes with no change.
+    pub(in crate::app) async fn write_event(&self, event: Event) -> Result<()> {
+        self.parts
+            .store
+            .write(move |tx| {
+                tx.audit(event.clone());
+                Box::pin(async { Ok(()) })
+            })
+            .await
+    }
+
+    /// Writes an event that comes with no change, a little later and together with others.
+    pub(in crate::app) async fn queue_event(&self, event: Event) -> Result<()> {
+        self.parts.store.note_read(event.at(&self.parts.clock)).await
+    }
+
+    /// Refuses regular users before anything is looked up, and writes down that they tried.
+    pub(in crate::app) async fn require_super_user(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        target: Option<UserId>,
+        session: Option<SessionId>,
+    ) -> Result<()> {
+        if acting.is_super_user() {
+            return Ok(());
+        }
+        let mut event = Event::by(acting, operation).refused("super_user_required");
+        if let Some(target) = target {
+            event = event.target(target);
+        }
+        if let Some(session) = session {
+            event = event.session(session);
+        }
+        self.write_event(event).await?;
+        Err(Error::SuperUserRequired)
+    }
+
+    /// A super-user read what is another's.
+    pub(in crate::app) async fn audit_read(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        target: Option<UserId>,
+        session: Option<SessionId>,
+    ) -> Result<()> {
+        let mut event = Event::by(acting, operation);
+        if let Some(target) = target {
+            event = event.target(target);
+        }
+        if let Some(session) = session {
+            event = event.session(session);
+        }
+        self.audit_read_event(event).await
+    }
+
+    /// Somebody read what is another's.
+    pub(in crate::app) async fn audit_read_event(&self, event: Event) -> Result<()> {
+        if self.parts.audit_reads == AuditReads::None {
+            return Ok(());
+        }
+        self.parts.store.note_read(event.done().at(&self.parts.clock)).await
+    }
+
+    /// A user read what is their own: its event if there is to be one.
+    pub(in crate::app) fn own_read(&self, acting: &Acting<'_>, operation: &'static str) -> Option<AuditEvent> {
+        (self.parts.audit_reads == AuditReads::All)
+            .then(|| Event::by(acting, operation).target(acting.user()).done().at(&self.parts.clock))
+    }
+
+    /// A user read what is their own.
+    pub(in crate::app) async fn audit_own_read(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        session: Option<SessionId>,
+    ) -> Result<()> {
+        if self.parts.audit_reads != AuditReads::All {
+            return Ok(());
+        }
+        self.audit_read(acting, operation, Some(acting.user()), session).await
+    }
+
+    /// One page of events, newest first.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_audit_events(
+        &self,
+        acting: &Acting<'_>,
+        filter: AuditFilter,
+        page: PageRequest<'_>,
+    ) -> Result<Page<StoredAuditEvent>> {
+        self.require_super_user(acting, "audit.list", filter.user, filter.session).await?;
+        let now = self.parts.clock.now();
+        let query = Query::new("audit", acting.user(), &format!("{filter:?}"));
+        let after = page.cursor(&self.parts.keyring, &query, now)?;
+        let after = after.map(|bytes| read_position(&bytes).ok_or(Error::PageTokenInvalid)).transpose()?;
+        // What was read before is in the list.
+        self.parts.store.flush_reads(FLUSH_LIMIT).await;
+        let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
+        self.audit_read(acting, "audit.list", filter.user, filter.session).await?;
+        Ok(page.take(events, |event| write_position(&event.position), &self.parts.keyring, &query, now))
+    }
+}
+
+fn write_position(position: &AuditPosition) -> Vec<u8> {
+    [position.time.micros(), position.chain_number, position.sequence]
+        .iter()
+        .flat_map(|part| part.to_be_bytes())
+        .collect()
+}
+
+fn read_position(bytes: &[u8]) -> Option<AuditPosition> {
+    let (parts, rest) = bytes.as_chunks::<8>();
+    let [time, chain_number, sequence] = parts else { return None };
+    rest.is_empty().then(|| AuditPosition {
+        time: Time::from_micros(i64::from_be_bytes(*time)),
+        chain_number: i64::from_be_bytes(*chain_number),
+        sequence: i64::from_be_bytes(*sequence),
+    })
+}

@@ -1,0 +1,325 @@
+//! The callers that this server knows: kept in memory, read anew every few seconds and whenever an unknown key comes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::App;
+use super::audit::Event;
+use super::client::ClientInput;
+use crate::clock::Time;
+use crate::config::Config;
+use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
+use crate::error::{Error, Result};
+use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grants};
+use crate::model::id::{CallerId, Id};
+use crate::store::{CallerRow, NewCaller};
+
+/// How long a change made by the command line may take to be seen by a running server.
+pub const REFRESH: Duration = Duration::from_secs(2);
+const MAX_NAME: usize = 64;
+
+/// Known callers by what they prove themselves with.
+#[derive(Default)]
+struct Known {
+    /// Which reading this is.
+    reading: u64,
+    by_key: HashMap<TokenHash, (Arc<Caller>, Time)>,
+    by_certificate: HashMap<String, Arc<Caller>>,
+}
+
+/// A caller that was told from memory.
+pub struct KnownCaller {
+    caller: Arc<Caller>,
+    /// When its key expires; a certificate is checked with its connection.
+    expires_at: Time,
+    /// The reading of all callers that it is from: the next may have changed it or have it no more.
+    reading: u64,
+}
+
+impl AsRef<Arc<Caller>> for KnownCaller {
+    fn as_ref(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
+pub(in crate::app) struct Callers {
+    known: ArcSwap<Known>,
+    readings: AtomicU64,
+    /// The calls under way of each caller outlive reading it anew.
+    in_flight: Mutex<HashMap<CallerId, Arc<AtomicU32>>>,
+    default_limit: u32,
+}
+
+impl Callers {
+    pub(in crate::app) fn new(default_limit: u32) -> Self {
+        Self { known: ArcSwap::default(), readings: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
+    }
+
+    fn caller(&self, row: &CallerRow) -> Result<Arc<Caller>> {
+        let unreadable = |what: &str| Error::internal(format!("stored {what} of caller {} are unreadable", row.name));
+        let id = Id::from_uuid(row.caller_id);
+        Ok(Arc::new(Caller {
+            id,
+            name: row.name.clone(),
+            granted: row.grants.parse().map_err(|_| unreadable("grants"))?,
+            apps: Apps::from(row.apps.as_str()),
+            flags: row.flags.parse().map_err(|_| unreadable("flags"))?,
+            max_in_flight: row.max_in_flight.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(self.default_limit),
+            in_flight: Arc::clone(self.in_flight.lock().entry(id).or_default()),
+        }))
+    }
+}
+
+/// A caller to be made.
+#[derive(Clone, Debug)]
+pub struct CallerToCreate {
+    pub name: String,
+    pub spiffe_id: Option<String>,
+    pub grants: Grants,
+    pub apps: Apps,
+    pub flags: Flags,
+    pub max_in_flight: Option<u32>,
+    /// How long its first key is good; `None`: it has no key, only a certificate.
+    pub key_lifetime: Option<Duration>,
+}
+
+/// A caller as operators see it.
+#[derive(Clone, Debug)]
+pub struct CallerInfo {
+    pub id: CallerId,
+    pub name: String,
+    pub spiffe_id: Option<String>,
+    pub grants: String,
+    pub apps: String,
+    pub flags: String,
+    pub max_in_flight: Option<u32>,
+    pub created_at: Time,
+    pub revoked_at: Option<Time>,
+    /// When its keys expire.
+    pub key_expiries: Vec<Time>,
+}
+
+impl App {
+    /// The caller of a credential, if it is known without waiting.
+    pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
+        let known = self.parts.callers.known.load();
+        let (caller, expires_at) = match credential {
+            CallerCredential::Certificate { spiffe_id } => (known.by_certificate.get(spiffe_id)?, Time::MAX),
+            CallerCredential::Key(key) => {
+                let token = TokenRef::parse(TokenKind::CallerKey, key)?;
+                let mut hashes = self.parts.keyring.token_hashes(token);
+                let (caller, expires_at) = hashes.find_map(|hash| known.by_key.get(&hash))?;
+                (caller, *expires_at)
+            }
+        };
+        (now < expires_at).then(|| KnownCaller { caller: Arc::clone(caller), expires_at, reading: known.reading })
+    }
+
+    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
+    pub fn is_still_known(&self, caller: &KnownCaller, now: Time) -> bool {
+        now < caller.expires_at && self.parts.callers.known.load().reading == caller.reading
+    }
+
+    /// The caller of a credential, looked up in the database.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn authenticate(&self, credential: CallerCredential<'_>) -> Result<Arc<Caller>> {
+        let row = match credential {
+            CallerCredential::Certificate { spiffe_id } => self.parts.store.caller_by_spiffe_id(spiffe_id).await?,
+            CallerCredential::Key(key) => self.caller_of_key(key).await?,
+        };
+        let row = row.filter(|row| row.revoked_at.is_none()).ok_or(Error::CallerUnauthenticated)?;
+        self.parts.callers.caller(&row)
+    }
+
+    async fn caller_of_key(&self, key: &str) -> Result<Option<CallerRow>> {
+        let Some(token) = TokenRef::parse(TokenKind::CallerKey, key) else { return Ok(None) };
+        let now = self.parts.clock.now();
+        for hash in self.parts.keyring.token_hashes(token) {
+            if let Some((row, expires_at)) = self.parts.store.caller_by_key(&hash).await? {
+                return Ok((now < expires_at).then_some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads all callers anew.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn reload_callers(&self) -> Result<()> {
+        let rows = self.parts.store.live_callers().await?;
+        let reading = self.parts.callers.readings.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut known = Known { reading, ..Known::default() };
+        for (row, keys) in rows {
+            let caller = self.parts.callers.caller(&row)?;
+            if let Some(spiffe_id) = row.spiffe_id {
+                known.by_certificate.insert(spiffe_id, Arc::clone(&caller));
+            }
+            for (hash, expires_at) in keys {
+                known.by_key.insert(hash, (Arc::clone(&caller), expires_at));
+            }
+        }
+        self.parts.callers.known.store(Arc::new(known));
+        Ok(())
+    }
+
+    /// Makes a caller and its first key, which is shown once.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_caller(
+        &self,
+        context: &super::Context,
+        new: CallerToCreate,
+    ) -> Result<(CallerInfo, Option<Token>)> {
+        let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+        if new.name.is_empty() || new.name.len() > MAX_NAME || !new.name.bytes().all(is_legal) {
+            return Err(Error::invalid("name", "must be 1 to 64 of letters, digits and . _ - /"));
+        }
+        if new.key_lifetime.is_none() && new.spiffe_id.is_none() {
+            return Err(Error::invalid("spiffe_id", "is needed for a caller without a key"));
+        }
+        if new.spiffe_id.as_ref().is_some_and(|id| !id.starts_with("spiffe://")) {
+            return Err(Error::invalid("spiffe_id", "must begin with spiffe://"));
+        }
+        let now = self.parts.clock.now();
+        let row = CallerRow {
+            caller_id: CallerId::new(now).uuid(),
+            name: new.name,
+            spiffe_id: new.spiffe_id,
+            grants: new.grants.to_string(),
+            apps: new.apps.to_string(),
+            flags: new.flags.to_string(),
+            max_in_flight: new.max_in_flight.and_then(|limit| i32::try_from(limit).ok()),
+            created_at: now.micros(),
+            revoked_at: None,
+        };
+        let event = self
+            .operator_event(context, "caller.create")?
+            .detail(serde_json::json!({ "caller": row.name, "grants": row.grants }));
+        let id = Id::from_uuid(row.caller_id);
+        let key = new.key_lifetime.map(|lifetime| (Token::generate(TokenKind::CallerKey), now + lifetime));
+        let stored_key = key.as_ref().map(|(token, expires_at)| self.key_row(token, now, *expires_at));
+        let info = info(row.clone(), key.iter().map(|(_, expires_at)| *expires_at).collect());
+        self.parts
+            .store
+            .write(move |tx| {
+                let (row, event, hashed) = (row.clone(), event.clone(), stored_key);
+                Box::pin(async move {
+                    tx.insert_caller(row).await?;
+                    if let Some(key) = hashed {
+                        tx.insert_caller_key(id, key).await?;
+                    }
+                    tx.audit(event.done());
+                    Ok(())
+                })
+            })
+            .await?;
+        self.reload_callers().await?;
+        Ok((info, key.map(|(token, _)| token)))
+    }
+
+    /// A new key for a caller; the old ones keep working for `overlap`.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn rotate_caller(
+        &self,
+        context: &super::Context,
+        name: &str,
+        lifetime: Duration,
+        overlap: Duration,
+    ) -> Result<Token> {
+        let caller = self.caller_named(name).await?;
+        let now = self.parts.clock.now();
+        let token = Token::generate(TokenKind::CallerKey);
+        let key = self.key_row(&token, now, now + lifetime);
+        let event = self.operator_event(context, "caller.rotate")?.detail(serde_json::json!({ "caller": name }));
+        self.parts
+            .store
+            .write(move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    tx.cut_caller_keys(caller, now + overlap).await?;
+                    tx.insert_caller_key(caller, key).await?;
+                    tx.audit(event.done());
+                    Ok(())
+                })
+            })
+            .await?;
+        self.reload_callers().await?;
+        Ok(token)
+    }
+
+    /// A caller and all its keys, at once.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_caller(&self, context: &super::Context, name: &str) -> Result<()> {
+        let caller = self.caller_named(name).await?;
+        let event = self.operator_event(context, "caller.revoke")?.detail(serde_json::json!({ "caller": name }));
+        self.parts
+            .store
+            .write(move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    tx.revoke_caller(caller, tx.clock().now()).await?;
+                    tx.audit(event.done());
+                    Ok(())
+                })
+            })
+            .await?;
+        self.reload_callers().await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_callers(&self) -> Result<Vec<CallerInfo>> {
+        let callers = self.parts.store.callers().await?;
+        Ok(callers.into_iter().map(|(row, keys)| info(row, keys)).collect())
+    }
+
+    async fn caller_named(&self, name: &str) -> Result<CallerId> {
+        let row = self.parts.store.caller_by_name(name).await?;
+        let row = row.filter(|row| row.revoked_at.is_none());
+        row.map(|row| Id::from_uuid(row.caller_id))
+            .ok_or_else(|| Error::invalid("name", "no such caller, or it is revoked"))
+    }
+
+    fn key_row(&self, token: &Token, created_at: Time, expires_at: Time) -> NewCaller {
+        let (hash, key_id) = self.parts.keyring.hash_token(token.as_ref());
+        NewCaller { hash, key_id, created_at, expires_at }
+    }
+
+    fn operator_event(&self, context: &super::Context, operation: &'static str) -> Result<Event> {
+        Ok(Event::new(&self.client(context, ClientInput::default())?, operation))
+    }
+}
+
+fn info(row: CallerRow, key_expiries: Vec<Time>) -> CallerInfo {
+    CallerInfo {
+        id: Id::from_uuid(row.caller_id),
+        name: row.name,
+        spiffe_id: row.spiffe_id,
+        grants: row.grants,
+        apps: row.apps,
+        flags: row.flags,
+        max_in_flight: row.max_in_flight.and_then(|limit| u32::try_from(limit).ok()),
+        created_at: Time::from_micros(row.created_at),
+        revoked_at: row.revoked_at.map(Time::from_micros),
+        key_expiries,
+    }
+}
+
+/// Who acts when an operator does it at the machine: allowed everything, from the command line.
+pub fn operator(config: &Config, now: Time) -> super::Context {
+    super::Context {
+        correlation_id: crate::correlation::CorrelationId::new(now),
+        caller: Arc::new(Caller {
+            id: CallerId::new(now),
+            name: "operator".to_owned(),
+            granted: Grants::all(),
+            apps: Apps::All,
+            flags: Flags { may_assert_client_address: true, may_relay_super_users: true },
+            max_in_flight: config.server.max_in_flight_per_caller,
+            in_flight: Arc::default(),
+        }),
+        peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    }
+}

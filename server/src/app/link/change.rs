@@ -1,0 +1,249 @@
+//! What changes links: made by super-users for others and by users for themselves, turned on and off, removed.
+
+use std::time::Duration;
+
+use super::{LinkToCreate, OwnLinkToCreate, detail, etag_matches, there};
+use crate::app::App;
+use crate::app::audit::Event;
+use crate::app::client::Acting;
+use crate::app::session::{AuthType, RevokeReason};
+use crate::app::user::ApprovalStatus;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::model::id::{Id, LinkId, SessionId, UserId};
+use crate::store::{DefinitionRow, LinkEntry, LinkedAuthRow, Tx, UserRow};
+
+/// How long after the login, by password, a user may link an account to themself.
+const FRESH: Duration = Duration::from_mins(5);
+
+/// A link that is to be made.
+#[derive(Clone)]
+struct NewLink {
+    auth_id: i64,
+    user: UserId,
+    is_active: bool,
+    /// A user makes it for themself.
+    own: Option<Proved>,
+}
+
+/// What a user proved a moment ago, and what must still hold.
+#[derive(Clone, Copy)]
+struct Proved {
+    session: SessionId,
+    definition_version: i64,
+}
+
+/// A link that is to be changed, with all that belongs to it, locked.
+struct Locked {
+    definition: DefinitionRow,
+    user: UserRow,
+    link: LinkedAuthRow,
+}
+
+impl App {
+    /// Links a definition to a user who is no super-user.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_link(&self, acting: &Acting<'_>, new: LinkToCreate) -> Result<LinkEntry> {
+        self.require_super_user(acting, "link.create", Some(new.user), None).await?;
+        let event = Event::by(acting, "link.create").target(new.user);
+        let number = self.number_of(&new.definition).await;
+        let auth_id = self.note_refusal(event.clone(), number).await?;
+        self.add_link(event, NewLink { auth_id, user: new.user, is_active: new.is_active, own: None }).await
+    }
+
+    /// Links a definition to the acting user, who has just logged in with a password and shows a good credential of it.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_own_link(&self, acting: &Acting<'_>, new: OwnLinkToCreate) -> Result<LinkEntry> {
+        let user = acting.user();
+        if new.user.is_some_and(|given| given != user) {
+            return Err(Error::invalid("user_id", "with `proof` it is the acting user: leave it empty"));
+        }
+        let event = Event::by(acting, "link.create").target(user);
+        let may = self.may_link_own(acting);
+        self.note_refusal(event.clone(), may).await?;
+        let checked = self.check_external(&new.proof, acting.client.remote_addr).await;
+        let proved = match self.note_refusal(event.clone(), checked).await? {
+            Ok(proved) => proved.definition,
+            Err(reason) => return self.login_failed(event, reason).await,
+        };
+        let own = Proved { session: acting.session.session_id, definition_version: proved.version };
+        self.add_link(event, NewLink { auth_id: proved.auth_id, user, is_active: true, own: Some(own) }).await
+    }
+
+    fn may_link_own(&self, acting: &Acting<'_>) -> Result<()> {
+        if !acting.client.app.policy.self_service_links {
+            return Err(if acting.is_super_user() { Error::UserNotEligible } else { Error::SuperUserRequired });
+        }
+        let session = &acting.session;
+        let by_password = session.auth_type == AuthType::Password.number();
+        if !by_password || self.parts.clock.now().since(session.created_at) > FRESH {
+            return Err(Error::ReauthenticationRequired);
+        }
+        Ok(())
+    }
+
+    async fn add_link(&self, event: Event, new: NewLink) -> Result<LinkEntry> {
+        let about = serde_json::json!({ "auth_id": new.auth_id, "self_service": new.own.is_some() });
+        let refused = event.clone().detail(about.clone());
+        let added = self.parts.store.write(move |tx| {
+            let (event, new, mut about) = (event.clone(), new.clone(), about.clone());
+            Box::pin(async move {
+                let link = add(tx, &new).await?;
+                about["link_id"] = link.link_id.to_string().into();
+                about["is_active"] = link.is_active.into();
+                tx.audit(event.detail(about).done());
+                Ok(link)
+            })
+        });
+        self.note_refusal(refused, added.await).await
+    }
+
+    /// Turns a link on or off; returns how many live sessions ended with it.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn update_link(
+        &self,
+        acting: &Acting<'_>,
+        link: LinkId,
+        is_active: bool,
+        etag: String,
+    ) -> Result<(LinkEntry, u64)> {
+        self.change_link(acting, "link.update", link, etag, move |tx, locked, now| {
+            Box::pin(async move {
+                let ended =
+                    if is_active { 0 } else { end_logins(tx, &locked, RevokeReason::LinkInactive, now).await? };
+                let mut link = locked.link;
+                if link.is_active != is_active {
+                    link.is_active = is_active;
+                    link.updated_at = now.micros();
+                    link.version += 1;
+                    tx.update_link(link.clone()).await?;
+                }
+                Ok((LinkEntry::new(&link, locked.definition), ended))
+            })
+        })
+        .await
+    }
+
+    /// Removes a link; returns how many live sessions ended with it.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_link(&self, acting: &Acting<'_>, link: LinkId, etag: String) -> Result<u64> {
+        let deleted = self.change_link(acting, "link.delete", link, etag, move |tx, locked, now| {
+            Box::pin(async move {
+                let ended = end_logins(tx, &locked, RevokeReason::LinkDeleted, now).await?;
+                tx.delete_link(&locked.link).await?;
+                Ok((LinkEntry::new(&locked.link, locked.definition), ended))
+            })
+        });
+        deleted.await.map(|(_, ended)| ended)
+    }
+
+    /// Locks a link with all that belongs to it, changes it and writes it down; a refusal too.
+    async fn change_link(
+        &self,
+        acting: &Acting<'_>,
+        operation: &'static str,
+        link: LinkId,
+        etag: String,
+        change: impl Change,
+    ) -> Result<(LinkEntry, u64)> {
+        self.require_super_user(acting, operation, None, None).await?;
+        let event = Event::by(acting, operation);
+        let Some(row) = self.parts.store.link(link).await? else {
+            let event = event.detail(serde_json::json!({ "link_id": link.to_string() }));
+            return self.note_refusal(event, Err(Error::LinkNotFound)).await;
+        };
+        let event = event.target(Id::from_uuid(row.user_id)).detail(detail(link, row.auth_id));
+        // What is in memory decides which sessions are live.
+        self.parts.store.flush_activity().await?;
+        let (refused, change) = (event.clone(), std::sync::Arc::new(change));
+        let changed = self.parts.store.write(move |tx| {
+            let (row, etag, event, change) = (row.clone(), etag.clone(), event.clone(), std::sync::Arc::clone(&change));
+            Box::pin(async move {
+                let locked = lock(tx, &row).await?;
+                etag_matches(&etag, locked.link.version)?;
+                let (link, ended) = change(tx, locked, tx.clock().now()).await?;
+                let mut about = detail(link.link_id, link.auth_id);
+                about["is_active"] = link.is_active.into();
+                about["revoked"] = ended.into();
+                tx.audit(event.detail(about).done());
+                Ok((link, ended))
+            })
+        });
+        self.note_refusal(refused, changed.await).await
+    }
+}
+
+/// What becomes of a link, and how many live sessions ended with it.
+trait Change:
+    for<'a> Fn(&'a Tx, Locked, Time) -> futures::future::BoxFuture<'a, Result<(LinkEntry, u64)>> + Send + Sync + 'static
+{
+}
+
+impl<F> Change for F where
+    F: for<'a> Fn(&'a Tx, Locked, Time) -> futures::future::BoxFuture<'a, Result<(LinkEntry, u64)>>
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
+    Ok(Locked {
+        definition: there(tx.lock_definition(row.auth_id).await?)?,
+        user: there(tx.lock_user(Id::from_uuid(row.user_id)).await?)?,
+        link: there(tx.lock_link(Id::from_uuid(row.link_id)).await?)?,
+    })
+}
+
+/// Ends the sessions that began with a link that nobody may log in with any more, unless it is the user's last way in.
+async fn end_logins(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -> Result<u64> {
+    let logs_in = locked.link.is_active && locked.definition.is_active;
+    if logs_in && locked.user.password_hash.is_none() && !tx.has_another_good_link(&locked.link).await? {
+        return Err(Error::LastLoginMethod);
+    }
+    tx.revoke_sessions_of_definition(locked.link.auth_id, reason.number(), now).await
+}
+
+async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
+    let now = tx.clock().now();
+    let definition = tx.lock_definition(new.auth_id).await?.ok_or(Error::DefinitionNotFound)?;
+    let user = tx.lock_user(new.user).await?.ok_or(Error::UserNotFound)?;
+    match new.own {
+        Some(proved) => still_holds(tx, proved, &definition, &user, now).await?,
+        None if user.is_super_user => return Err(Error::UserNotEligible),
+        None => {}
+    }
+    if ApprovalStatus::from_number(user.approval_status) != ApprovalStatus::Approved {
+        return Err(Error::UserNotEligible);
+    }
+    if tx.link_of_definition(new.auth_id).await?.is_some() {
+        return Err(Error::LinkUnavailable);
+    }
+    let link = LinkedAuthRow {
+        link_id: LinkId::new(now).uuid(),
+        user_id: user.user_id,
+        auth_id: definition.auth_id,
+        is_active: new.is_active,
+        is_internal: definition.is_internal,
+        created_at: now.micros(),
+        updated_at: now.micros(),
+        last_used_at: None,
+        version: 1,
+    };
+    tx.insert_link(link.clone()).await?;
+    Ok(LinkEntry::new(&link, definition))
+}
+
+/// What was proved before the transaction: the session has not ended (a new password ends those of a thief), and the
+/// definition is the one whose credential was shown.
+async fn still_holds(tx: &Tx, proved: Proved, definition: &DefinitionRow, user: &UserRow, now: Time) -> Result<()> {
+    let session = tx.lock_session(proved.session).await?;
+    let is_live = session.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
+    if !is_live || user.is_locked {
+        return Err(Error::SessionInvalid);
+    }
+    if !definition.is_active || definition.version != proved.definition_version {
+        return Err(Error::LoginFailed);
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Linked accounts: which definitions belong to which user. What is asked is here, what changes them in `change`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::App;
+use super::Context;
+use super::audit::Event;
+use super::client::{Acting, ActingInput, ClientInput, may_relay};
+use super::login::credential;
+use super::page::{Page, PageRequest, Query};
+use super::session::AuthType;
+use super::session::verify::Verdict;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::model::id::{Id, LinkId, UserId};
+use crate::store::{LinkEntry, NamedDefinition};
+
+mod change;
+
+/// Definitions of one look-up.
+const MAX_AT_ONCE: usize = 500;
+
+/// A definition by its number or by what its holder sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefinitionKey {
+    Id(i64),
+    Name(AuthType, String),
+}
+
+impl DefinitionKey {
+    fn name(&self) -> Option<(i16, &str)> {
+        match self {
+            Self::Id(_) => None,
+            Self::Name(auth_type, username) => Some((auth_type.number(), username)),
+        }
+    }
+}
+
+/// A link that a super-user makes.
+#[derive(Clone, Debug)]
+pub struct LinkToCreate {
+    pub user: UserId,
+    pub definition: DefinitionKey,
+    pub is_active: bool,
+}
+
+/// A link that a user makes for themself.
+pub struct OwnLinkToCreate {
+    /// If it is given, it must be them.
+    pub user: Option<UserId>,
+    pub proof: credential::ExternalCredential,
+}
+
+/// The reason of a refusal as the audit trail has it; `None`: a fault, which is about us.
+const fn refusal(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::SuperUserRequired => "super_user_required",
+        Error::UserNotFound => "user_not_found",
+        Error::DefinitionNotFound => "definition_not_found",
+        Error::LinkNotFound => "link_not_found",
+        Error::LinkUnavailable => "link_unavailable",
+        Error::UserNotEligible => "user_not_eligible",
+        Error::LastLoginMethod => "last_login_method",
+        Error::ReauthenticationRequired => "reauthentication_required",
+        Error::EtagMismatch => "etag_mismatch",
+        Error::InvalidField { .. } => "invalid_field",
+        Error::SessionInvalid => "session_ended_meanwhile",
+        Error::LoginFailed => "definition_changed_meanwhile",
+        Error::LoginThrottled { .. } => "throttled",
+        Error::KeysUnavailable { .. } => "keys_unavailable",
+        _ => return None,
+    })
+}
+
+impl App {
+    /// Writes down that something was refused, with its reason.
+    async fn note_refusal<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
+        if let Some(reason) = outcome.as_ref().err().and_then(refusal) {
+            self.write_event(event.refused(reason)).await?;
+        }
+        outcome
+    }
+
+    /// The acting user's own links, if memory knows all that is asked for and they fit the page: nearly always.
+    pub fn list_own_links_cached(
+        &self,
+        context: &Context,
+        input: ActingInput<'_>,
+        user: Option<UserId>,
+        page: PageRequest<'_>,
+        now: Time,
+    ) -> Result<Option<Arc<Vec<LinkEntry>>>> {
+        if !page.is_first() {
+            return Ok(None);
+        }
+        let client = self.client(context, input.client)?;
+        let Some(Verdict::Active(active)) = self.verdict_from_memory(&client, input.ust, now, false) else {
+            return Ok(None);
+        };
+        let acting = Acting { session: active.session, client };
+        may_relay(context, acting.is_super_user())?;
+        if user.is_some_and(|user| user != acting.user()) {
+            return Ok(None);
+        }
+        let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
+        let Some(links) = self.parts.store.cached_links(acting.user()).filter(fits) else { return Ok(None) };
+        let is_noted = self.own_read(&acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
+        Ok(is_noted.then_some(links))
+    }
+
+    /// One page of a user's links, oldest first; `None`: the own ones.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_links(
+        &self,
+        acting: &Acting<'_>,
+        user: Option<UserId>,
+        page: PageRequest<'_>,
+    ) -> Result<Page<LinkEntry>> {
+        let target = user.unwrap_or(acting.user());
+        let is_own = target == acting.user();
+        if !is_own {
+            self.require_super_user(acting, "link.list", Some(target), None).await?;
+        }
+        let now = self.parts.clock.now();
+        let query = Query::new("links", acting.user(), &target.to_string());
+        let links = match page.cursor(&self.parts.keyring, &query, now)? {
+            None => {
+                let links = self.parts.store.links_of_user(target).await?;
+                // The one too many says that there is another page.
+                let wanted = usize::try_from(page.limit() + 1).unwrap_or(usize::MAX);
+                links.iter().take(wanted).cloned().collect()
+            }
+            Some(after) => {
+                let after = uuid::Uuid::from_slice(&after).map_err(|_| Error::PageTokenInvalid)?;
+                self.parts.store.links_of_user_after(target, Id::from_uuid(after), page.limit() + 1).await?
+            }
+        };
+        if is_own {
+            self.audit_own_read(acting, "link.list", None).await?;
+        } else {
+            if links.is_empty() && self.parts.store.user(target).await?.is_none() {
+                let event = Event::by(acting, "link.list").target(target);
+                return self.note_refusal(event, Err(Error::UserNotFound)).await;
+            }
+            self.audit_read(acting, "link.list", Some(target), None).await?;
+        }
+        Ok(page.take(links, |link| link.link_id.uuid().as_bytes().to_vec(), &self.parts.keyring, &query, now))
+    }
+
+    /// The links of some definitions, in their order; `None` for one that is not there or not linked. No user acts.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn lookup_links(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        definitions: &[DefinitionKey],
+    ) -> Result<Vec<Option<LinkEntry>>> {
+        let client = self.client(context, client)?;
+        if definitions.is_empty() || definitions.len() > MAX_AT_ONCE {
+            return Err(Error::invalid("definitions", "must have 1 to 500 entries"));
+        }
+        let numbers = self.numbers_of(definitions, |position| format!("definitions[{position}].auth_name")).await?;
+        let known: Vec<i64> = numbers.iter().flatten().copied().collect();
+        let links = self.parts.store.links_of_definitions(&known).await?;
+        let links: HashMap<i64, LinkEntry> = links.into_iter().map(|link| (link.auth_id, link)).collect();
+        let detail = serde_json::json!({ "definitions": definitions.len(), "links": links.len() });
+        self.audit_read_event(Event::new(&client, "link.lookup").detail(detail)).await?;
+        Ok(numbers.into_iter().map(|number| number.and_then(|number| links.get(&number).cloned())).collect())
+    }
+
+    /// The numbers of definitions, in their order; `None`: nothing has that name. `field`: where in the request they stand.
+    async fn numbers_of(
+        &self,
+        definitions: &[DefinitionKey],
+        field: impl Fn(usize) -> String,
+    ) -> Result<Vec<Option<i64>>> {
+        let wanted: Vec<(i16, &str)> = definitions.iter().filter_map(DefinitionKey::name).collect();
+        let found = if wanted.is_empty() { Vec::new() } else { self.parts.store.definitions_named(&wanted).await? };
+        let found: HashMap<(i16, &str), &NamedDefinition> =
+            found.iter().map(|definition| ((definition.auth_type, definition.username.as_str()), definition)).collect();
+        let number =
+            |(position, key): (usize, &DefinitionKey)| match (key, key.name().and_then(|name| found.get(&name))) {
+                (DefinitionKey::Id(number), _) => Ok(Some(*number)),
+                (DefinitionKey::Name(..), Some(definition)) if definition.definitions > 1 => {
+                    Err(Error::invalid(field(position), "two issuers have this subject: send `auth_id`"))
+                }
+                (DefinitionKey::Name(..), definition) => Ok(definition.map(|definition| definition.auth_id)),
+            };
+        definitions.iter().enumerate().map(number).collect()
+    }
+
+    /// The number of the definition of a new link.
+    async fn number_of(&self, definition: &DefinitionKey) -> Result<i64> {
+        let numbers = self.numbers_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
+        numbers.into_iter().flatten().next().ok_or(Error::DefinitionNotFound)
+    }
+}
+
+fn etag_matches(etag: &str, version: i64) -> Result<()> {
+    if etag.is_empty() || etag == version.to_string() { Ok(()) } else { Err(Error::EtagMismatch) }
+}
+
+/// The link is gone, or its user or definition with it.
+fn there<T>(found: Option<T>) -> Result<T> {
+    found.ok_or(Error::LinkNotFound)
+}
+
+/// What all events of a link's change say.
+fn detail(link: LinkId, auth_id: i64) -> serde_json::Value {
+    serde_json::json!({ "link_id": link.to_string(), "auth_id": auth_id })
+}

@@ -1,0 +1,186 @@
+//! Letting a user in whose credential was good: the same rules whatever they logged in with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::audit::Event;
+use crate::app::client::{Client, clean_user_agent};
+use crate::app::session::{AuthType, RevokeReason, binding_number, in_networks};
+use crate::app::user::{ApprovalStatus, matching_totp_step, networks_of};
+use crate::clock::Time;
+use crate::config::{Policy, QuotaPolicy};
+use crate::crypto::{Keyring, Token, TokenKind};
+use crate::error::{Error, Result};
+use crate::model::id::{Id, SessionId, UserId};
+use crate::store::{NewSession, SessionRow, Tx, UserRow};
+
+/// A login whose credential was good: where it comes from and where it goes.
+pub(in crate::app) struct Admission {
+    pub event: Event,
+    pub policy: Policy,
+    pub remote_addr: IpAddr,
+    app: Arc<str>,
+    user_agent: String,
+}
+
+/// What the user logged in with.
+pub(in crate::app) struct Means {
+    pub auth_type: AuthType,
+    /// The number and the username of the definition; none: a password.
+    pub definition: Option<(i64, String)>,
+}
+
+impl Means {
+    pub(in crate::app) const fn password() -> Self {
+        Self { auth_type: AuthType::Password, definition: None }
+    }
+}
+
+impl Admission {
+    pub(in crate::app) fn new(client: &Client<'_>, event: Event) -> Self {
+        Self {
+            event,
+            policy: client.app.policy,
+            remote_addr: client.remote_addr,
+            app: Arc::clone(&client.app.name),
+            user_agent: clean_user_agent(client.user_agent),
+        }
+    }
+
+    /// With other limits than those of the app.
+    pub(in crate::app) fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// May the user log in to this app from here? If not, why, for the audit trail.
+    pub(in crate::app) fn admits(&self, user: &UserRow) -> std::result::Result<(), &'static str> {
+        may_log_in(user, self.policy, self.remote_addr)
+    }
+
+    /// Room for one more session in the app, by its policy; the limit if there is none.
+    pub(in crate::app) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
+        let not_ended = tx.sessions_not_ended(user, &self.app, now).await?;
+        self.make_room_beside(tx, user, not_ended, now).await
+    }
+
+    /// The user, locked, and how many sessions they have in the app that may need room.
+    pub(in crate::app) async fn lock_user(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<(UserRow, u64)>> {
+        tx.lock_user_counting(user, &self.app, now).await
+    }
+
+    /// The same as [`Self::make_room`] where it is known how many there are, live or idle for too long.
+    pub(in crate::app) async fn make_room_beside(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        not_ended: u64,
+        now: Time,
+    ) -> Result<Option<u32>> {
+        let quota = self.policy.quota as usize;
+        if not_ended < quota as u64 {
+            return Ok(None);
+        }
+        let live = tx.live_sessions(user, &self.app, now).await?;
+        if live.len() < quota {
+            return Ok(None);
+        }
+        if self.policy.quota_policy == QuotaPolicy::Deny {
+            return Ok(Some(self.policy.quota));
+        }
+        for oldest in &live[..=live.len() - quota] {
+            tx.revoke_session(oldest, RevokeReason::Quota.number(), now).await?;
+            tx.audit(
+                self.event
+                    .clone()
+                    .target(user)
+                    .session(Id::from_uuid(oldest.session_id))
+                    .named("session.revoke")
+                    .detail(serde_json::json!({ "cause": "quota" }))
+                    .done(),
+            );
+        }
+        Ok(None)
+    }
+
+    /// The new session and its token.
+    pub(in crate::app) async fn begin(
+        &self,
+        tx: &Tx,
+        user: &UserRow,
+        means: Means,
+        now: Time,
+    ) -> Result<(Token, SessionRow)> {
+        let token = Token::generate(TokenKind::Ust);
+        let (hash, key_id) = tx.keyring().hash_token(token.as_ref());
+        let absolute = now + self.policy.absolute;
+        let (auth_id, auth_principal) = means.definition.unzip();
+        let row = SessionRow {
+            session_id: SessionId::new(now).uuid(),
+            user_id: user.user_id,
+            username: user.username.clone(),
+            auth_type: means.auth_type.number(),
+            app: self.app.to_string(),
+            remote_addr: Some(self.remote_addr.to_string()),
+            user_agent: self.user_agent.clone(),
+            address_binding: binding_number(self.policy.address_binding),
+            idle_micros: micros(self.policy.idle),
+            created_at: now.micros(),
+            last_active_at: now.micros(),
+            expires_at: (now + self.policy.idle).min(absolute).micros(),
+            absolute_expires_at: absolute.micros(),
+            revoked_at: None,
+            revoke_reason: None,
+            generation: 0,
+            auth_id,
+            auth_principal: auth_principal.unwrap_or_default(),
+        };
+        tx.insert_session(NewSession { row: row.clone(), token: hash, key_id }).await?;
+        Ok((token, row))
+    }
+}
+
+/// The step of a good code; none where none is asked for.
+pub(in crate::app) fn second_factor(
+    keyring: &Keyring,
+    user: &UserRow,
+    code: &str,
+    now: Time,
+) -> Result<std::result::Result<Option<i64>, Error>> {
+    if !user.is_totp_enabled {
+        return Ok(Ok(None));
+    }
+    if code.is_empty() {
+        return Ok(Err(Error::TotpRequired));
+    }
+    let step = matching_totp_step(keyring, user, code, now)?;
+    Ok(step.map(Some).ok_or(Error::LoginFailed))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// May the user log in to an app with this policy from this address? If not, why, for the audit trail.
+pub(in crate::app) fn may_log_in(
+    user: &UserRow,
+    policy: Policy,
+    address: IpAddr,
+) -> std::result::Result<(), &'static str> {
+    if user.is_locked {
+        return Err("user_locked");
+    }
+    match ApprovalStatus::from_number(user.approval_status) {
+        ApprovalStatus::Approved => {}
+        ApprovalStatus::Pending => return Err("user_not_approved"),
+        ApprovalStatus::Rejected => return Err("user_rejected"),
+    }
+    if !policy.login {
+        return Err("app_without_login");
+    }
+    let networks = networks_of(user).map_err(|_| "unreadable_networks")?;
+    if !in_networks(&networks, address) {
+        return Err("address_not_allowed");
+    }
+    Ok(())
+}

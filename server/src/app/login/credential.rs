@@ -1,0 +1,228 @@
+//! External credentials: is one good, and of which definition is it?
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::throttle::Attempt;
+use crate::app::App;
+use crate::app::definition::material::{LONGEST_SECRET, Material, stored_keys};
+use crate::app::definition::{algorithms_of, clock_skew_of};
+use crate::app::session::AuthType;
+use crate::app::user::password::Password;
+use crate::crypto::jwt::{Expected, TokenProblem, UnverifiedToken, VerifyWith};
+use crate::crypto::{PasswordHash, PasswordMatch};
+use crate::error::{Error, Result};
+use crate::store::DefinitionRow;
+
+/// What somebody logs in with who has no password here.
+pub enum ExternalCredential {
+    BasicAuth { username: String, secret: Password },
+    Jwt { token: Zeroizing<String> },
+}
+
+impl ExternalCredential {
+    pub(in crate::app) const fn auth_type(&self) -> AuthType {
+        match self {
+            Self::BasicAuth { .. } => AuthType::BasicAuth,
+            Self::Jwt { .. } => AuthType::Jwt,
+        }
+    }
+}
+
+/// A credential that is good.
+pub(in crate::app) struct ProvedExternal {
+    /// As it was read; it may have changed since: what follows looks again in its transaction.
+    pub definition: DefinitionRow,
+    /// The SHA-256 of the token as it was sent, by which its session is found again; `None` with basic auth, where the
+    /// definition alone is the credential.
+    pub token_hash: Option<[u8; 32]>,
+}
+
+/// The outcome of a check: the second is why not, for the audit trail.
+type Checked<T> = std::result::Result<T, &'static str>;
+
+impl App {
+    /// The active definition of which the credential is a good one; or why not, for the audit trail. Failures are counted
+    /// against the definition and the address; an unknown definition costs what a wrong secret costs.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub(in crate::app) async fn check_external(
+        &self,
+        credential: &ExternalCredential,
+        remote_addr: IpAddr,
+    ) -> Result<Checked<ProvedExternal>> {
+        match credential {
+            ExternalCredential::BasicAuth { username, secret } => {
+                let attempt = self.external_attempt("throttle basic_auth", username.as_bytes(), remote_addr);
+                self.parts.throttle.check(attempt, self.parts.clock.now())?;
+                let checked = self.check_basic_auth(username, secret).await?;
+                Ok(self.count(attempt, checked).map(|definition| ProvedExternal { definition, token_hash: None }))
+            }
+            ExternalCredential::Jwt { token } => self.check_jwt(token, remote_addr).await,
+        }
+    }
+
+    /// By a name of its own: a definition and a user who are called the same do not share their failures.
+    fn external_attempt(&self, label: &str, name: &[u8], address: IpAddr) -> Attempt {
+        Attempt { name: self.parts.keyring.pseudonym(label, name), address }
+    }
+
+    fn count<T>(&self, attempt: Attempt, checked: Checked<T>) -> Checked<T> {
+        let now = self.parts.clock.now();
+        match &checked {
+            Ok(_) => self.parts.throttle.succeeded(attempt, now),
+            Err(_) => self.parts.throttle.failed(attempt, now),
+        }
+        checked
+    }
+
+    async fn check_basic_auth(&self, username: &str, secret: &Password) -> Result<Checked<DefinitionRow>> {
+        if secret.len() > LONGEST_SECRET {
+            return Ok(Err("secret_too_long"));
+        }
+        let found = self.parts.store.definition_of_principal(AuthType::BasicAuth.number(), username, "").await?;
+        let good = match &found {
+            Some(row) => Material::good(&self.parts.keyring, row, self.parts.clock.now())?,
+            None => Vec::new(),
+        };
+        let is_right = self.matches_one(secret, hashes(good)).await?;
+        let Some(row) = found else { return Ok(Err("unknown_definition")) };
+        let rehashed = match is_right {
+            PasswordMatch::Wrong => return Ok(Err("wrong_secret")),
+            PasswordMatch::Right => None,
+            PasswordMatch::RightRehashed(hash) => Some(hash),
+        };
+        if !row.is_active {
+            return Ok(Err("definition_inactive"));
+        }
+        if let Some(hash) = rehashed {
+            self.store_rehashed(&row, hash).await?;
+        }
+        Ok(Ok(row))
+    }
+
+    /// A wrong secret costs two hashes, however many there are to compare with: none (nobody has such a username), one, or
+    /// two (a rotation is under way).
+    async fn matches_one(
+        &self,
+        secret: &Password,
+        [current, previous]: [Option<PasswordHash>; 2],
+    ) -> Result<PasswordMatch> {
+        match self.parts.hasher.check(secret.clone(), current).await? {
+            PasswordMatch::Wrong => {}
+            right => return Ok(right),
+        }
+        match self.parts.hasher.check(secret.clone(), previous).await? {
+            // It will be gone soon, in the place of the current one it must not be put.
+            PasswordMatch::RightRehashed(_) => Ok(PasswordMatch::Right),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The same secret, hashed as it is done today: the definition does not change by it.
+    async fn store_rehashed(&self, row: &DefinitionRow, hash: PasswordHash) -> Result<()> {
+        let before = Arc::new(row.clone());
+        let material = hash.0.into_bytes();
+        self.parts
+            .store
+            .write(move |tx| {
+                let (before, material) = (Arc::clone(&before), material.clone());
+                Box::pin(async move {
+                    match tx.lock_definition(before.auth_id).await? {
+                        Some(now) if now.material == before.material => {
+                            tx.set_material(&DefinitionRow { material, ..now }).await
+                        }
+                        _ => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
+    async fn check_jwt(&self, token: &str, remote_addr: IpAddr) -> Result<Checked<ProvedExternal>> {
+        let token_hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let unverified = UnverifiedToken::read(token);
+        let attempt = match &unverified {
+            Ok(token) => {
+                let principal = [token.issuer(), token.subject()].join("\0");
+                self.external_attempt("throttle jwt", principal.as_bytes(), remote_addr)
+            }
+            // It is of nobody: only the address counts.
+            Err(_) => self.external_attempt("throttle unreadable jwt", &token_hash, remote_addr),
+        };
+        self.parts.throttle.check(attempt, self.parts.clock.now())?;
+        let checked = match unverified {
+            Ok(token) => self.check_token(&token).await?,
+            Err(problem) => Err(problem.name()),
+        };
+        let proved = |definition| ProvedExternal { definition, token_hash: Some(token_hash) };
+        Ok(self.count(attempt, checked).map(proved))
+    }
+
+    async fn check_token(&self, token: &UnverifiedToken<'_>) -> Result<Checked<DefinitionRow>> {
+        let store = &self.parts.store;
+        let found = store.definition_of_principal(AuthType::Jwt.number(), token.subject(), token.issuer()).await?;
+        let Some(row) = found else { return Ok(Err("unknown_definition")) };
+        if !row.is_active {
+            return Ok(Err("definition_inactive"));
+        }
+        Ok(match self.verify_token(token, &row).await? {
+            Ok(()) => Ok(row),
+            Err(problem) => Err(problem.name()),
+        })
+    }
+
+    async fn verify_token(
+        &self,
+        token: &UnverifiedToken<'_>,
+        row: &DefinitionRow,
+    ) -> Result<std::result::Result<(), TokenProblem>> {
+        let algorithms = algorithms_of(row)?;
+        let algorithm = match token.algorithm(&algorithms) {
+            Ok(algorithm) => algorithm,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let expected = Expected {
+            issuer: &row.issuer,
+            subject: &row.username,
+            audience: &row.audience,
+            algorithms: &algorithms,
+            clock_skew: clock_skew_of(row),
+        };
+        let now = self.parts.clock.now();
+        let mut outcome = Err(TokenProblem::KeyUnknown);
+        let mut unavailable = None;
+        for material in Material::good(&self.parts.keyring, row, now)? {
+            outcome = match material {
+                Material::Shared(secret) => token.verify(expected, VerifyWith::Secret(&secret), now),
+                Material::Keys(set) => token.verify(expected, VerifyWith::Keys(&stored_keys(&set)?), now),
+                Material::Url(url) => {
+                    match self.parts.jwks.keys(&url, |keys| keys.knows(algorithm, token.key_id())).await {
+                        Ok(keys) => token.verify(expected, VerifyWith::Keys(&keys), now),
+                        Err(error) => {
+                            unavailable = Some(error);
+                            continue;
+                        }
+                    }
+                }
+                Material::Hash(_) => return Err(Error::internal("a jwt definition has a hash of a secret")),
+            };
+            if outcome.is_ok() {
+                return Ok(Ok(()));
+            }
+        }
+        // Nobody knows whether it is good.
+        unavailable.map_or(Ok(outcome), Err)
+    }
+}
+
+/// What the current and the previous secret hash to. Who has none, has none that is right.
+fn hashes(good: Vec<Material>) -> [Option<PasswordHash>; 2] {
+    let mut hashes = good.into_iter().map(|material| match material {
+        Material::Hash(hash) if !hash.0.is_empty() => Some(hash),
+        _ => None,
+    });
+    [hashes.next().flatten(), hashes.next().flatten()]
+}

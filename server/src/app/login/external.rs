@@ -1,0 +1,400 @@
+//! Logging in through a link: with a credential of a definition, which finds its live session again.
+//!
+//! A session says of itself whether it is live: what turns off a link, a definition or a user ends its sessions in the same
+//! transaction. So a credential that was used before is answered by reads; only one that has no live session goes through
+//! the transaction that decides everything, under the locks of the definition and the user, in this order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::NewLogin;
+use super::admission::{Admission, Means, second_factor};
+use super::credential::{ExternalCredential, ProvedExternal};
+use super::throttle::Attempt;
+use crate::app::audit::Event;
+use crate::app::client::{Client, ClientInput};
+use crate::app::session::verify::{Active, Verdict, judge};
+use crate::app::session::{AuthType, RevokeReason, Session, extend, prefix_of};
+use crate::app::{App, Context};
+use crate::clock::Time;
+use crate::config::AddressBinding;
+use crate::crypto::{Keyring, Token, TokenKind};
+use crate::error::{Error, Result};
+use crate::model::id::{Id, LinkId, SessionId};
+use crate::store::{
+    CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
+};
+
+/// How often a login looks again at what others changed under it.
+const ATTEMPTS: u32 = 5;
+/// The use of a link is not noted more often than this, so that keys that are used all the time do not write all the time.
+const USED_EVERY: Duration = Duration::from_mins(1);
+
+/// A login with a credential that a definition is of.
+pub struct ExternalLogin {
+    pub credential: ExternalCredential,
+    /// Empty: none. Not looked at with basic auth.
+    pub totp_code: Zeroizing<String>,
+}
+
+impl App {
+    /// Logs in the user that the credential's definition is linked to: into the live session of that same credential, in
+    /// that app and, where sessions are bound to addresses, from there; or into a new one.
+    ///
+    /// Their password, its expiry included, does not matter. Basic auth, a credential of machines, asks for no second
+    /// factor; a JWT does, if the user has one, when a session begins.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_session_externally(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: ExternalLogin,
+    ) -> Result<NewLogin> {
+        let auth_type = login.credential.auth_type();
+        let outcome = self.log_in_externally(context, client, login).await;
+        self.parts.figures.count_login(auth_type, &outcome);
+        outcome
+    }
+
+    async fn log_in_externally(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: ExternalLogin,
+    ) -> Result<NewLogin> {
+        let client = self.client(context, client)?;
+        let mut proved = self.prove(&client, &login.credential).await?;
+        for _ in 0..ATTEMPTS {
+            let work = Arc::new(Work::new(&self.parts.keyring, &client, proved, login.totp_code.clone()));
+            if let Some(done) = self.live_session(&client, &work).await? {
+                return Ok(done);
+            }
+            match self.begin_session(&work).await? {
+                Ending::Begun(token, row, user) => {
+                    let session = Session::from_row(*row, user.is_super_user, self.parts.clock.now());
+                    return Ok(NewLogin { ust: token, session, password_expires_soon: None });
+                }
+                Ending::Refused(refusal) => return Err(refusal),
+                Ending::Live => proved = work.proved_again(),
+                Ending::Changed => proved = self.prove(&client, &login.credential).await?,
+            }
+        }
+        Err(Error::WriteConflict)
+    }
+
+    async fn prove(&self, client: &Client<'_>, credential: &ExternalCredential) -> Result<ProvedExternal> {
+        let auth_type = credential.auth_type();
+        let event = Event::new(client, "session.create").detail(json!({ "auth_type": auth_type.name() }));
+        match self.check_external(credential, client.remote_addr).await {
+            Ok(Ok(proved)) => Ok(proved),
+            Ok(Err(reason)) => self.login_failed(event, reason).await,
+            Err(error) => self.not_done(event, error).await,
+        }
+    }
+
+    /// The live session of the credential, if there is one, found without a lock. That it was found counts as activity.
+    async fn live_session(&self, client: &Client<'_>, work: &Work) -> Result<Option<NewLogin>> {
+        if !work.admission.policy.login {
+            return Ok(None);
+        }
+        for found in self.parts.store.sessions_of_credential(&work.hashes).await? {
+            let Some(link) = found.link.as_ref().filter(|link| may_use(link, &found.session)) else { continue };
+            let token = open_token(&self.parts.keyring, &found.credential)?;
+            let Some(active) = self.active(client, &token).await? else { continue };
+            self.note_reuse(work, &found.session, link).await?;
+            let mut row = found.session;
+            extend(&mut row, active.session.last_active_at());
+            let session = Session::from_row(row, active.session.is_super_user, self.parts.clock.now());
+            return Ok(Some(NewLogin { ust: token, session, password_expires_soon: None }));
+        }
+        Ok(None)
+    }
+
+    /// The session of the token, if it is live here and now.
+    async fn active(&self, client: &Client<'_>, token: &Token) -> Result<Option<Active>> {
+        let store = &self.parts.store;
+        for hash in self.parts.keyring.token_hashes(token.as_ref()) {
+            let session = match store.cached_session(&hash) {
+                Some(session) => Some(session),
+                None => store.session_by_token(&hash).await?,
+            };
+            let Some(session) = session else { continue };
+            if let Verdict::Active(active) = self.verdict_now(client, session, false) {
+                return Ok(Some(active));
+            }
+            // What is in memory may lack activity; who asks next reads it.
+            store.forget_session(&hash);
+        }
+        Ok(None)
+    }
+
+    async fn note_reuse(&self, work: &Work, session: &SessionRow, link: &LinkedAuthRow) -> Result<()> {
+        let now = self.parts.clock.now();
+        let (user, session) = (Id::from_uuid(session.user_id), Id::from_uuid(session.session_id));
+        let event = work.admission.event.clone().target(user).subject(user).session(session);
+        let event = event.detail(work.detail(true)).done();
+        let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
+        let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
+        self.parts
+            .store
+            .write(move |tx| {
+                tx.audit(event.clone());
+                Box::pin(async move {
+                    match link {
+                        Some(link) => tx.touch_link(link, now).await,
+                        None => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
+    async fn begin_session(&self, work: &Arc<Work>) -> Result<Ending> {
+        let attempt = self.totp_attempt(work);
+        if !work.totp_code.is_empty()
+            && let Err(error) = self.parts.throttle.check(attempt, self.parts.clock.now())
+        {
+            return self.not_done(work.event(), error).await;
+        }
+        let running = Arc::clone(work);
+        let done = self.parts.store.write(move |tx| {
+            let work = Arc::clone(&running);
+            Box::pin(async move { work.run(tx).await })
+        });
+        let (ending, factor) = done.await?;
+        match factor {
+            Factor::Right => self.parts.throttle.succeeded(attempt, self.parts.clock.now()),
+            Factor::Wrong => self.parts.throttle.failed(attempt, self.parts.clock.now()),
+            Factor::NotAsked => {}
+        }
+        Ok(ending)
+    }
+
+    /// Codes are guessed at by who has the token: their failures are counted apart from those of the token.
+    fn totp_attempt(&self, work: &Work) -> Attempt {
+        self.attempt(&format!("\0totp\0{}", work.proved.definition.auth_id), work.admission.remote_addr)
+    }
+}
+
+/// The link still leads to the user whose session it is, and is on.
+fn may_use(link: &LinkedAuthRow, session: &SessionRow) -> bool {
+    link.is_active && link.user_id == session.user_id
+}
+
+/// What came of the transaction.
+enum Ending {
+    Begun(Token, Box<SessionRow>, Box<UserRow>),
+    /// Somebody else began the session of the credential meanwhile.
+    Live,
+    /// The definition changed since the credential was looked at.
+    Changed,
+    /// Audited.
+    Refused(Error),
+}
+
+/// What came of the second factor.
+enum Factor {
+    NotAsked,
+    Right,
+    Wrong,
+}
+
+/// The transaction of a login.
+struct Work {
+    proved: ProvedExternal,
+    admission: Admission,
+    /// Which the credential may have, the one for a new session first.
+    hashes: Vec<CredentialHash>,
+    totp_code: Zeroizing<String>,
+}
+
+impl Work {
+    fn new(keyring: &Keyring, client: &Client<'_>, proved: ProvedExternal, totp_code: Zeroizing<String>) -> Self {
+        let admission = Admission::new(client, Event::new(client, "session.create"));
+        let hashes = keyring.pseudonyms("session_credential", &credential(&proved, client));
+        Self { proved, admission, hashes, totp_code }
+    }
+
+    fn proved_again(&self) -> ProvedExternal {
+        ProvedExternal { definition: self.proved.definition.clone(), token_hash: self.proved.token_hash }
+    }
+
+    fn auth_type(&self) -> AuthType {
+        AuthType::from_number(self.proved.definition.auth_type)
+    }
+
+    fn detail(&self, reused: bool) -> serde_json::Value {
+        let definition = &self.proved.definition;
+        json!({
+            "auth_type": self.auth_type().name(),
+            "auth_id": definition.auth_id,
+            "auth_principal": definition.username,
+            "reused": reused,
+        })
+    }
+
+    fn event(&self) -> Event {
+        self.admission.event.clone().detail(self.detail(false))
+    }
+
+    async fn run(&self, tx: &Tx) -> Result<(Ending, Factor)> {
+        let refuse = |event: Event, reason: &'static str, error: Error| {
+            tx.audit(event.refused(reason));
+            Ending::Refused(error)
+        };
+        let (event, unproved) = (self.event(), Factor::NotAsked);
+        let Some(definition) = tx.lock_definition(self.proved.definition.auth_id).await? else {
+            return Ok((refuse(event, "definition_deleted_meanwhile", Error::LoginFailed), unproved));
+        };
+        if definition.version != self.proved.definition.version || !definition.is_active {
+            return Ok((Ending::Changed, unproved));
+        }
+        let (link, user) = match self.linked_user(tx, &definition).await? {
+            Ok(found) => found,
+            Err(reason) => return Ok((refuse(event, reason, Error::LoginFailed), unproved)),
+        };
+        let event = event.target(Id::from_uuid(user.user_id));
+        if let Err(reason) = self.admission.admits(&user) {
+            return Ok((refuse(event, reason, Error::LoginFailed), unproved));
+        }
+        let now = tx.clock().now();
+        if self.has_live_session(tx, &link, now).await? {
+            return Ok((Ending::Live, unproved));
+        }
+        let step = match self.second_factor(tx, &user, now)? {
+            Ok(step) => step,
+            Err(Error::TotpRequired) => {
+                return Ok((refuse(event, "totp_required", Error::TotpRequired), unproved));
+            }
+            Err(error) => return Ok((refuse(event, "wrong_totp_code", error), Factor::Wrong)),
+        };
+        let factor = if step.is_some() { Factor::Right } else { unproved };
+        if let Some(limit) = self.admission.make_room(tx, Id::from_uuid(user.user_id), now).await? {
+            return Ok((refuse(event, "quota", Error::SessionQuotaReached { limit }), factor));
+        }
+        let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
+        tx.audit(event.subject(Id::from_uuid(user.user_id)).session(Id::from_uuid(row.session_id)).done());
+        if let Some(step) = step {
+            tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
+        }
+        Ok((Ending::Begun(token, Box::new(row), Box::new(user)), factor))
+    }
+
+    /// The link of the definition, which is on, and its user, who is locked until the transaction ends.
+    async fn linked_user(
+        &self,
+        tx: &Tx,
+        definition: &DefinitionRow,
+    ) -> Result<std::result::Result<(LinkedAuthRow, UserRow), &'static str>> {
+        // It cannot change while its definition is locked, but it goes with its user.
+        let Some(link) = tx.link_of_definition(definition.auth_id).await? else { return Ok(Err("not_linked")) };
+        if !link.is_active {
+            return Ok(Err("link_inactive"));
+        }
+        let user = tx.lock_user(Id::from_uuid(link.user_id)).await?;
+        Ok(user.map(|user| (link, user)).ok_or("user_deleted_meanwhile"))
+    }
+
+    /// Looked at again now that no other login with the credential is under way. One that is not live here any more ends for
+    /// good: there may have been activity that is not known here.
+    async fn has_live_session(&self, tx: &Tx, link: &LinkedAuthRow, now: Time) -> Result<bool> {
+        for found in tx.lock_sessions_of_credential(&self.hashes).await? {
+            if self.is_live(tx, &found, link, now).await? {
+                return Ok(true);
+            }
+            if found.session.revoked_at.is_none() {
+                tx.revoke_session(&found.session, RevokeReason::Quota.number(), now).await?;
+            }
+        }
+        Ok(false)
+    }
+
+    async fn is_live(&self, tx: &Tx, found: &CredentialSession, link: &LinkedAuthRow, now: Time) -> Result<bool> {
+        if !may_use(link, &found.session) {
+            return Ok(false);
+        }
+        let token = open_token(tx.keyring(), &found.credential)?;
+        for hash in tx.keyring().token_hashes(token.as_ref()) {
+            let Some((token, _)) = tx.lock_session_by_token(&hash).await? else { continue };
+            let Some(entry) = tx.session_entry(&token).await? else { continue };
+            return Ok(judge(&entry, now, &self.admission.policy, self.admission.remote_addr).is_ok());
+        }
+        Ok(false)
+    }
+
+    /// The step of a good code; none where none is asked for.
+    fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<std::result::Result<Option<i64>, Error>> {
+        if self.auth_type() != AuthType::Jwt {
+            return Ok(Ok(None));
+        }
+        second_factor(tx.keyring(), user, &self.totp_code, now)
+    }
+
+    async fn begin(
+        &self,
+        tx: &Tx,
+        definition: DefinitionRow,
+        link: &LinkedAuthRow,
+        user: &UserRow,
+        now: Time,
+    ) -> Result<(Token, SessionRow)> {
+        let definition = Some((definition.auth_id, definition.username));
+        let means = Means { auth_type: self.auth_type(), definition };
+        let (token, row) = self.admission.begin(tx, user, means, now).await?;
+        let hash = self.hashes.first().ok_or_else(|| Error::internal("a key ring without a seal key"))?;
+        let credential = SessionCredentialRow {
+            credential_hash: hash.to_vec(),
+            session_id: row.session_id,
+            token: seal_token(tx.keyring(), hash, &token),
+        };
+        tx.put_credential(&self.hashes, credential).await?;
+        tx.touch_link(Id::from_uuid(link.link_id), now).await?;
+        Ok((token, row))
+    }
+}
+
+/// What tells the sessions of one credential from those of others: the definition, the token if it is one, the app and,
+/// where it binds its sessions to addresses, the address. Each part has a length of its own, or an end.
+fn credential(proved: &ProvedExternal, client: &Client<'_>) -> Vec<u8> {
+    let network = match client.app.policy.address_binding {
+        AddressBinding::Off | AddressBinding::Record => String::new(),
+        AddressBinding::Prefix => prefix_of(client.remote_addr).to_string(),
+        AddressBinding::Exact => client.remote_addr.to_string(),
+    };
+    let mut parts = proved.definition.auth_id.to_be_bytes().to_vec();
+    parts.push(u8::from(proved.token_hash.is_some()));
+    parts.extend_from_slice(&proved.token_hash.unwrap_or_default());
+    parts.extend_from_slice(network.as_bytes());
+    parts.push(0);
+    parts.extend_from_slice(client.app.name.as_bytes());
+    parts
+}
+
+fn token_place(hash: &[u8]) -> [&[u8]; 3] {
+    [b"session_credential", hash, b"token"]
+}
+
+fn seal_token(keyring: &Keyring, hash: &[u8], token: &Token) -> Vec<u8> {
+    keyring.seal(&token_place(hash), token.expose().as_bytes())
+}
+
+fn open_token(keyring: &Keyring, row: &SessionCredentialRow) -> Result<Token> {
+    let text = keyring.open(&token_place(&row.credential_hash), &row.token).map(Zeroizing::new);
+    let text = text.map_err(Error::internal)?;
+    let token = std::str::from_utf8(&text).ok().and_then(|text| Token::from_text(TokenKind::Ust, text));
+    token.ok_or_else(|| Error::internal("a sealed token is no token"))
+}
+
+/// The credential of a session goes on giving its current token, after it was replaced by `new`.
+pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: &Token) -> Result<()> {
+    if session.auth_id.is_none() {
+        return Ok(());
+    }
+    let session: SessionId = Id::from_uuid(session.session_id);
+    let Some(row) = tx.credential_of_session(session).await? else { return Ok(()) };
+    let sealed = seal_token(tx.keyring(), &row.credential_hash, new);
+    tx.set_credential_token(&row, sealed).await
+}

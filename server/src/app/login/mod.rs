@@ -1,0 +1,261 @@
+//! Logging in with a password.
+
+pub(in crate::app) mod admission;
+pub mod credential;
+pub mod external;
+pub mod platform;
+pub(in crate::app) mod throttle;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use self::admission::{Admission, Means, may_log_in, second_factor};
+use super::audit::Event;
+use super::client::{Client, ClientInput};
+use super::session::{AuthType, RevokeReason, Session};
+use super::user::password::{Password, check_new, warns};
+use super::user::{set_password, username_key};
+use super::{App, Context};
+use crate::clock::Time;
+use crate::config;
+use crate::crypto::{PasswordHash, Token};
+use crate::error::{Error, Result};
+use crate::model::id::{Id, UserId};
+use crate::store::{SessionRow, Tx, UserRow};
+
+/// A login with username and password.
+pub struct PasswordLogin {
+    pub username: String,
+    pub password: Password,
+    /// Empty: none.
+    pub totp_code: Zeroizing<String>,
+    /// Empty: none.
+    pub new_password: Password,
+}
+
+/// A login that succeeded.
+#[derive(Debug)]
+pub struct NewLogin {
+    pub ust: Token,
+    pub session: Session,
+    /// When the password expires, if that is soon.
+    pub password_expires_soon: Option<Time>,
+}
+
+/// What was proved before the transaction, and must still hold in it.
+struct Proved {
+    user: UserRow,
+    rehashed: Option<PasswordHash>,
+    new_password: Option<PasswordHash>,
+    totp_step: Option<i64>,
+}
+
+/// Why a transaction did not log in.
+enum Refusal {
+    /// Audited; the caller hears `LOGIN_FAILED`.
+    Login,
+    Quota(u32),
+}
+
+impl App {
+    /// Logs a user in.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_session(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PasswordLogin,
+    ) -> Result<NewLogin> {
+        let outcome = self.log_in_with_password(context, client, login).await;
+        self.parts.figures.count_login(AuthType::Password, &outcome);
+        outcome
+    }
+
+    /// Refuses a login with a password, at once, if too many wait already; it is counted like any other that is refused.
+    pub fn has_room_for_password(&self) -> Result<()> {
+        let room = self.parts.hasher.has_room();
+        if room.is_err() {
+            self.parts.figures.count_login(AuthType::Password, &room);
+        }
+        room
+    }
+
+    async fn log_in_with_password(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PasswordLogin,
+    ) -> Result<NewLogin> {
+        let client = self.client(context, client)?;
+        // A flood costs no look-ups.
+        self.parts.hasher.has_room()?;
+        let key = username_key(&login.username);
+        let attempt = self.attempt(&key, client.remote_addr);
+        let user = self.parts.store.user_by_name(&key).await?;
+        let event = Event::new(&client, "session.create");
+        let event = match &user {
+            Some(user) => event.target(Id::from_uuid(user.user_id)),
+            None => event,
+        };
+        let checked = self.check_password(attempt, login.password.clone(), user.as_ref()).await;
+        let rehashed = match checked {
+            Ok(Ok(rehashed)) => rehashed,
+            Ok(Err(reason)) => return self.login_failed(event, reason).await,
+            Err(error) => return self.not_done(event, error).await,
+        };
+        let Some(user) = user else { return Err(Error::internal("the password of nobody was right")) };
+        if let Err(reason) = may_log_in(&user, client.app.policy, client.remote_addr) {
+            self.parts.throttle.failed(attempt, self.parts.clock.now());
+            return self.login_failed(event, reason).await;
+        }
+        let now = self.parts.clock.now();
+        let totp_step = match second_factor(&self.parts.keyring, &user, &login.totp_code, now)? {
+            Ok(step) => step,
+            Err(Error::TotpRequired) => return self.not_done(event, Error::TotpRequired).await,
+            Err(_) => {
+                self.parts.throttle.failed(attempt, now);
+                return self.login_failed(event, "wrong_totp_code").await;
+            }
+        };
+        let new_password = match self.new_password(&user, &login).await {
+            Ok(new_password) => new_password,
+            Err(error) => return self.not_done(event, error).await,
+        };
+        let proved = Proved { user, rehashed, new_password, totp_step };
+        let done = self.log_in(&client, proved, event).await?;
+        self.parts.throttle.succeeded(attempt, self.parts.clock.now());
+        Ok(done)
+    }
+
+    /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
+    pub(in crate::app) async fn not_done<T>(&self, event: Event, error: Error) -> Result<T> {
+        let reason = match error {
+            // These come in floods, which must not hold up those who write.
+            Error::LoginThrottled { .. } => {
+                self.queue_event(event.refused("throttled")).await?;
+                return Err(error);
+            }
+            Error::TotpRequired => "totp_required",
+            Error::PasswordChangeRequired => "password_change_required",
+            Error::PasswordRefused { .. } => "new_password_refused",
+            Error::PlatformRoleMissing => "platform_role_missing",
+            Error::PlatformAccessDenied { .. } => "platform_access_denied",
+            fault => return Err(fault),
+        };
+        self.write_event(event.refused(reason)).await?;
+        Err(error)
+    }
+
+    /// The hash of the new password, if one was sent; refused if one was needed.
+    async fn new_password(&self, user: &UserRow, login: &PasswordLogin) -> Result<Option<PasswordHash>> {
+        let now = self.parts.clock.now().micros();
+        let has_expired = user.password_expires_at.is_some_and(|expires_at| expires_at <= now);
+        if login.new_password.is_empty() {
+            return if has_expired || user.password_must_change {
+                Err(Error::PasswordChangeRequired)
+            } else {
+                Ok(None)
+            };
+        }
+        check_new(&self.parts.password, "password.new_password", &login.new_password, &user.username)?;
+        if login.new_password == login.password {
+            let problem = "must not be the old password".to_owned();
+            return Err(Error::PasswordRefused { field: "password.new_password", problem });
+        }
+        self.parts.hasher.hash(login.new_password.clone()).await.map(Some)
+    }
+
+    async fn log_in(&self, client: &Client<'_>, proved: Proved, event: Event) -> Result<NewLogin> {
+        let admission = Admission::new(client, event);
+        let work = Arc::new(Work { proved, admission, rules: self.parts.password.clone() });
+        let done = self.parts.store.write(move |tx| {
+            let work = Arc::clone(&work);
+            Box::pin(async move { work.run(tx).await })
+        });
+        match done.await? {
+            Ok(done) => {
+                let now = self.parts.clock.now();
+                Ok(NewLogin {
+                    ust: done.token,
+                    session: Session::from_row(done.row, done.user.is_super_user, now),
+                    password_expires_soon: warns(&self.parts.password, done.user.password_expires_at, now),
+                })
+            }
+            Err(Refusal::Login) => Err(Error::LoginFailed),
+            Err(Refusal::Quota(limit)) => Err(Error::SessionQuotaReached { limit }),
+        }
+    }
+}
+
+/// The transaction of a login.
+struct Work {
+    proved: Proved,
+    admission: Admission,
+    rules: config::Password,
+}
+
+/// What the transaction leaves.
+struct Done {
+    token: Token,
+    row: SessionRow,
+    user: UserRow,
+}
+
+impl Work {
+    async fn run(&self, tx: &Tx) -> Result<std::result::Result<Done, Refusal>> {
+        let user_id: UserId = Id::from_uuid(self.proved.user.user_id);
+        let now = tx.clock().now();
+        let found = self.admission.lock_user(tx, user_id, now).await?;
+        let holds = |(user, sessions)| self.still_holds(user).map(|user| (user, sessions));
+        let (mut user, sessions) = match found.ok_or("deleted_meanwhile").and_then(holds) {
+            Ok(found) => found,
+            Err(reason) => {
+                tx.audit(self.admission.event.clone().refused(reason));
+                return Ok(Err(Refusal::Login));
+            }
+        };
+        if let Some(limit) = self.admission.make_room_beside(tx, user_id, sessions, now).await? {
+            tx.audit(self.admission.event.clone().refused("quota"));
+            return Ok(Err(Refusal::Quota(limit)));
+        }
+        self.update_user(tx, &mut user, now).await?;
+        let (token, row) = self.admission.begin(tx, &user, Means::password(), now).await?;
+        let event = self.admission.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
+        tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })).done());
+        Ok(Ok(Done { token, row, user }))
+    }
+
+    /// What was proved a moment ago, on the row as it is now that nobody else can change it.
+    fn still_holds(&self, user: UserRow) -> std::result::Result<UserRow, &'static str> {
+        self.admission.admits(&user)?;
+        // Another login may have hashed the same password anew, which leaves the version as it is; a new password does not.
+        let is_new_hash = user.password_hash != self.proved.user.password_hash;
+        if is_new_hash && user.version != self.proved.user.version {
+            return Err("password_changed_meanwhile");
+        }
+        match self.proved.totp_step {
+            Some(step) if step <= user.totp_last_step => Err("totp_code_used"),
+            None if user.is_totp_enabled => Err("totp_enabled_meanwhile"),
+            _ => Ok(user),
+        }
+    }
+
+    async fn update_user(&self, tx: &Tx, user: &mut UserRow, now: Time) -> Result<()> {
+        if let Some(step) = self.proved.totp_step {
+            user.totp_last_step = step;
+        }
+        if let Some(hash) = &self.proved.new_password {
+            set_password(user, hash, false, &self.rules, now);
+            let user_id = Id::from_uuid(user.user_id);
+            let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged.number(), now).await?;
+            let event = self.admission.event.clone().named("user.change_password").subject(user_id);
+            tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
+        } else if let Some(hash) = &self.proved.rehashed {
+            user.password_hash = Some(hash.0.clone());
+        }
+        let changed =
+            self.proved.totp_step.is_some() || self.proved.new_password.is_some() || self.proved.rehashed.is_some();
+        if changed { tx.update_user(user.clone()).await } else { Ok(()) }
+    }
+}

@@ -1,0 +1,252 @@
+//! Logging in with the credential of a platform.
+//!
+//! The platform is asked first and once, while no transaction is open; then one transaction finds the user here, makes the
+//! session and stores the platform's credential with it. Whatever keeps that from happening, the platform's session is logged out:
+//! nobody holds it.
+
+use std::sync::Arc;
+
+use opentelemetry::trace::FutureExt;
+use serde_json::json;
+use tracing::Instrument;
+use zeroize::Zeroizing;
+
+use super::NewLogin;
+use super::admission::{Admission, Means, second_factor};
+use super::throttle::Attempt;
+use crate::app::audit::Event;
+use crate::app::client::{Client, ClientInput};
+use crate::app::platform::{Again, Platform, SealedCredential, SessionOnPlatform};
+use crate::app::session::{AuthType, Session};
+use crate::app::user::password::Password;
+use crate::app::user::{ApprovalStatus, UserChange, new_row, username_key};
+use crate::app::{App, Context};
+use crate::clock::Time;
+use crate::config::PlatformUsers;
+use crate::crypto::Token;
+use crate::error::{Error, Result};
+use crate::model::id::Id;
+use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
+use crate::upstream::{LoggedIn, Problem};
+
+const LONGEST_USERNAME: usize = 128;
+const LONGEST_PASSWORD: usize = 1024;
+const LONGEST_UNIQUE_NAME: usize = 128;
+
+/// A login with the username and the password of a platform.
+pub struct PlatformLogin {
+    /// Name or alias.
+    pub platform: String,
+    pub username: String,
+    pub password: Password,
+    /// Empty: none.
+    pub totp_code: Zeroizing<String>,
+    pub unique_name: String,
+}
+
+impl PlatformLogin {
+    /// Is it worth asking? What is longer, or has such characters, is nobody's.
+    fn is_plausible(&self) -> bool {
+        (1..=LONGEST_USERNAME).contains(&self.username.len())
+            && (1..=LONGEST_PASSWORD).contains(&self.password.len())
+            && !self.username.chars().any(char::is_control)
+    }
+}
+
+/// What came of the transaction.
+enum Ending {
+    Begun(Token, Box<SessionRow>, Box<UserRow>, SessionPlatformRow),
+    /// Audited.
+    Refused(Error),
+}
+
+impl App {
+    /// Logs in the user whose name the platform says, once it has accepted their password. Each login is a session of its own.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn create_session_on_platform(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PlatformLogin,
+    ) -> Result<NewLogin> {
+        let outcome = self.log_in_on_platform(context, client, login).await;
+        self.parts.figures.count_login(AuthType::Platform, &outcome);
+        outcome
+    }
+
+    async fn log_in_on_platform(
+        &self,
+        context: &Context,
+        client: ClientInput<'_>,
+        login: PlatformLogin,
+    ) -> Result<NewLogin> {
+        let client = self.client(context, client)?;
+        let platform = Arc::clone(self.parts.platforms.find(&login.platform).ok_or(Error::PlatformUnknown)?);
+        check_unique_name(&login.unique_name)?;
+        let attempt = self.platform_attempt(&platform, &login.username, &client);
+        let detail = json!({ "auth_type": AuthType::Platform.name(), "platform": platform.name });
+        let event = Event::new(&client, "session.create").detail(detail.clone());
+        if let Err(error) = self.parts.throttle.check(attempt, self.parts.clock.now()) {
+            return self.not_done(event, error).await;
+        }
+        let login = Arc::new(login);
+        let found = match ask(&platform, &login).await? {
+            Ok(found) => found,
+            Err(Problem::Refused { code }) => {
+                self.parts.throttle.failed(attempt, self.parts.clock.now());
+                let mut detail = detail;
+                detail["upstream_code"] = code.into();
+                return self.login_failed(event.detail(detail), "platform_refused").await;
+            }
+            Err(Problem::Fault(error)) => return self.not_done(event, error).await,
+        };
+        let Some(groups) = platform.groups(&found.roles) else {
+            return self.not_done(event, Error::PlatformRoleMissing).await;
+        };
+        let admission = Admission::new(&client, event).with_policy(platform.shortened(client.app.policy));
+        self.begin(attempt, Work { platform, login, found, groups, admission }).await
+    }
+
+    async fn begin(&self, attempt: Attempt, work: Work) -> Result<NewLogin> {
+        let work = Arc::new(work);
+        let running = Arc::clone(&work);
+        let done = self.parts.store.write(move |tx| {
+            let work = Arc::clone(&running);
+            Box::pin(async move { work.run(tx).await })
+        });
+        let (ending, now) = (done.await?, self.parts.clock.now());
+        match ending {
+            Ending::Begun(token, row, user, platform) => {
+                work.found.credential.keep();
+                self.parts.throttle.succeeded(attempt, now);
+                let session = Session::from_row(*row, user.is_super_user, now);
+                let session = Session { platform: Some(SessionOnPlatform::from(platform)), ..session };
+                Ok(NewLogin { ust: token, session, password_expires_soon: None })
+            }
+            Ending::Refused(refusal) => {
+                if matches!(refusal, Error::LoginFailed) {
+                    self.parts.throttle.failed(attempt, now);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// By a name of its own: a user here and one of a platform who are called the same do not share their failures.
+    fn platform_attempt(&self, platform: &Platform, username: &str, client: &Client<'_>) -> Attempt {
+        let name = [platform.name.as_str(), &username_key(username)].join("\0");
+        Attempt {
+            name: self.parts.keyring.pseudonym("throttle platform", name.as_bytes()),
+            address: client.remote_addr,
+        }
+    }
+}
+
+/// Asks the platform, to the end: who gives up waiting must not leave a session behind there that nobody knows.
+async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<std::result::Result<LoggedIn, Problem>> {
+    if !login.is_plausible() {
+        return Ok(Err(Problem::Refused { code: None }));
+    }
+    let (platform, login) = (Arc::clone(platform), Arc::clone(login));
+    let asking = async move { platform.micetro.log_in(&login.username, &login.password).await };
+    tokio::spawn(asking.in_current_span().with_current_context()).await.map_err(Error::internal)
+}
+
+fn check_unique_name(name: &str) -> Result<()> {
+    if name.len() > LONGEST_UNIQUE_NAME {
+        return Err(Error::invalid("platform.unique_name", "is longer than 128 bytes"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::invalid("platform.unique_name", "must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// The transaction of a login.
+struct Work {
+    platform: Arc<Platform>,
+    login: Arc<PlatformLogin>,
+    found: LoggedIn,
+    groups: Vec<String>,
+    admission: Admission,
+}
+
+impl Work {
+    async fn run(&self, tx: &Tx) -> Result<Ending> {
+        let (event, now) = (self.admission.event.clone(), tx.clock().now());
+        let refuse = |event: Event, reason: &'static str, error: Error| {
+            tx.audit(event.refused(reason));
+            Ok(Ending::Refused(error))
+        };
+        let user = match self.user(tx, now).await? {
+            Ok(user) => user,
+            Err(reason) => return refuse(event, reason, Error::LoginFailed),
+        };
+        let user_id = Id::from_uuid(user.user_id);
+        let event = event.target(user_id);
+        if user.is_super_user && !self.platform.config.super_users {
+            return refuse(event, "super_user", Error::LoginFailed);
+        }
+        if let Err(reason) = self.admission.admits(&user) {
+            return refuse(event, reason, Error::LoginFailed);
+        }
+        let step = match second_factor(tx.keyring(), &user, &self.login.totp_code, now)? {
+            Ok(step) => step,
+            Err(Error::TotpRequired) => return refuse(event, "totp_required", Error::TotpRequired),
+            Err(error) => return refuse(event, "wrong_totp_code", error),
+        };
+        if let Some(limit) = self.admission.make_room(tx, user_id, now).await? {
+            return refuse(event, "quota", Error::SessionQuotaReached { limit });
+        }
+        let means = Means { auth_type: AuthType::Platform, definition: None };
+        let (token, row) = self.admission.begin(tx, &user, means, now).await?;
+        let platform = self.store_platform(tx, &row).await?;
+        if let Some(step) = step {
+            tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
+        }
+        tx.audit(event.subject(user_id).session(Id::from_uuid(row.session_id)).done());
+        Ok(Ending::Begun(token, Box::new(row), Box::new(user), platform))
+    }
+
+    /// The user of the name that the platform knows them by, locked until the transaction ends; or why there is none.
+    async fn user(&self, tx: &Tx, now: Time) -> Result<std::result::Result<UserRow, &'static str>> {
+        let name = &self.found.username;
+        if let Some(found) = tx.user_by_name(&username_key(name)).await? {
+            return Ok(tx.lock_user(Id::from_uuid(found.user_id)).await?.ok_or("user_deleted_meanwhile"));
+        }
+        if self.platform.config.users == PlatformUsers::MustExist {
+            return Ok(Err("unknown_user"));
+        }
+        let Ok(row) = new_row(&[UserChange::Username(name.clone())], ApprovalStatus::Approved, now) else {
+            return Ok(Err("username_not_allowed"));
+        };
+        match tx.insert_user(row.clone()).await {
+            Ok(()) => {}
+            // Somebody else made them at the same moment: look again.
+            Err(Error::UsernameTaken) => return Err(Error::WriteConflict),
+            Err(error) => return Err(error),
+        }
+        let event = self.admission.event.clone().named("user.create").target(Id::from_uuid(row.user_id));
+        tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })).done());
+        Ok(Ok(row))
+    }
+
+    async fn store_platform(&self, tx: &Tx, session: &SessionRow) -> Result<SessionPlatformRow> {
+        let platform = SessionPlatformRow {
+            session_id: session.session_id,
+            platform: self.platform.name.clone(),
+            url: self.platform.url.clone(),
+            version: self.found.version.clone(),
+            unique_name: self.login.unique_name.clone(),
+            groups: serde_json::to_string(&self.groups).map_err(Error::internal)?,
+        };
+        let again = self
+            .platform
+            .keeps_password()
+            .then(|| Again { username: self.login.username.clone(), password: self.login.password.clone() });
+        let authorization = self.found.credential.expose().to_owned().into();
+        let credential = SealedCredential { authorization, again }.seal(tx.keyring(), &platform, 0)?;
+        tx.insert_platform(platform.clone(), credential).await?;
+        Ok(platform)
+    }
+}

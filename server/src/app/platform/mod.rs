@@ -1,0 +1,390 @@
+//! Platforms: the servers of others that sessions are logged in to. Which there are, what is shown of them, and what is stored of a
+//! session's credential. Logging in is in `platform_login`, handing out in `platform_auth`.
+
+pub mod auth;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::audit::Event;
+use super::client::ClientInput;
+use super::session::RevokeReason;
+use super::{App, Context};
+use crate::config::{self, ConfigError, CredentialMode, PlatformExpiry, Policy};
+use crate::crypto::Keyring;
+use crate::error::{Error, Fault, Result};
+use crate::model::id::SessionId;
+use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
+use crate::upstream::{Micetro, Problem};
+
+/// Credentials of one pass of sealing anew.
+const RESEALED: u64 = 500;
+/// Sessions of platforms that are being logged out at once.
+const LOGOUTS: usize = 8;
+
+/// All platforms of the configuration, by their names and aliases.
+pub struct Platforms {
+    known: HashMap<String, Arc<Platform>>,
+}
+
+/// One platform.
+pub(in crate::app) struct Platform {
+    pub(in crate::app) name: String,
+    /// Its base URL.
+    pub(in crate::app) url: String,
+    pub(in crate::app) config: config::Platform,
+    pub(in crate::app) micetro: Micetro,
+}
+
+impl Platforms {
+    /// Those of a configuration that has been validated. Nothing is connected to, no file is read.
+    pub fn new(configured: &BTreeMap<String, config::Platform>) -> Result<Self> {
+        let mut known = HashMap::new();
+        for (name, config) in configured {
+            let origin = config.url.origin().map_err(Error::internal)?;
+            let platform = Arc::new(Platform {
+                name: name.clone(),
+                url: origin.to_string(),
+                config: config.clone(),
+                micetro: Micetro::new(name, config, &origin),
+            });
+            known.extend(config.aliases.iter().map(|alias| (alias.clone(), Arc::clone(&platform))));
+            known.insert(name.clone(), platform);
+        }
+        Ok(Self { known })
+    }
+
+    /// By its name or an alias.
+    pub(in crate::app) fn find(&self, name: &str) -> Option<&Arc<Platform>> {
+        self.known.get(name)
+    }
+
+    /// The platform of a session, if it is still the one that the session was logged in to.
+    pub(in crate::app) fn of(&self, session: &SessionPlatformRow) -> Option<&Arc<Platform>> {
+        self.is_there(&session.platform, &session.url)
+    }
+
+    fn is_there(&self, name: &str, url: &str) -> Option<&Arc<Platform>> {
+        self.find(name).filter(|platform| platform.name == name && platform.url == url)
+    }
+
+    /// Each platform once, by its name.
+    fn all(&self) -> impl Iterator<Item = &Arc<Platform>> {
+        let names: BTreeSet<&str> = self.known.values().map(|platform| platform.name.as_str()).collect();
+        names.into_iter().filter_map(|name| self.find(name))
+    }
+
+    /// Can the files be read that the configuration names?
+    pub fn check_files(&self) -> std::result::Result<(), ConfigError> {
+        for platform in self.all() {
+            platform.micetro.authorities().map_err(|problem| ConfigError::Invalid {
+                key: format!("platforms.{}.ca_file", platform.name),
+                problem,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks each platform for its version, without any credential.
+    pub async fn probe(&self) -> Vec<(String, Result<Option<String>>)> {
+        let mut found = Vec::new();
+        for platform in self.all() {
+            let outcome = platform.micetro.look().await.map_err(|problem| match problem {
+                Problem::Fault(error) => error,
+                Problem::Refused { code } => Error::PlatformAnswerInvalid {
+                    problem: "asks for a credential where it should not",
+                    code,
+                    source: Fault("answered 401".to_owned()),
+                },
+            });
+            found.push((platform.name.clone(), outcome));
+        }
+        found
+    }
+}
+
+impl Platform {
+    /// The groups of somebody with these roles; `None`: they may not log in.
+    pub(in crate::app) fn groups(&self, roles: &[String]) -> Option<Vec<String>> {
+        let prefix = self.config.required_role_prefix.as_str();
+        let groups: BTreeSet<&str> = roles.iter().filter_map(|role| role.strip_prefix(prefix)).collect();
+        let may_log_in = prefix.is_empty() || !groups.is_empty();
+        may_log_in.then(|| groups.into_iter().filter(|group| !group.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The limits of an app, shortened to those of the platform.
+    pub(in crate::app) fn shortened(&self, policy: Policy) -> Policy {
+        let Some(after) = self.config.expires_after else { return policy };
+        match self.config.expiry {
+            PlatformExpiry::None => policy,
+            PlatformExpiry::Fixed => {
+                let absolute = policy.absolute.min(after);
+                Policy { absolute, idle: policy.idle.min(absolute), ..policy }
+            }
+            PlatformExpiry::Activity => Policy { idle: policy.idle.min(after), ..policy },
+        }
+    }
+
+    /// May the password be stored beside the session of the platform?
+    pub(in crate::app) fn keeps_password(&self) -> bool {
+        self.config.keep_password && self.config.credential == CredentialMode::Bearer
+    }
+}
+
+/// The platform of a session, as it is shown.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOnPlatform {
+    pub name: String,
+    /// Scheme, host and, if it was configured, port.
+    pub url: String,
+    pub host: Option<String>,
+    pub version: Option<String>,
+    pub unique_name: String,
+    pub groups: Vec<String>,
+}
+
+impl From<SessionPlatformRow> for SessionOnPlatform {
+    fn from(row: SessionPlatformRow) -> Self {
+        Self {
+            host: host_of(&row.url),
+            name: row.platform,
+            url: row.url,
+            version: row.version,
+            unique_name: row.unique_name,
+            groups: serde_json::from_str(&row.groups).unwrap_or_default(),
+        }
+    }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    let origin = config::Platform::at(url).url.origin().ok()?;
+    Some(origin.host().to_owned())
+}
+
+/// What is sealed of a session's way to its platform.
+#[derive(Serialize, Deserialize)]
+pub(in crate::app) struct SealedCredential {
+    /// The value of `Authorization`.
+    pub(in crate::app) authorization: Zeroizing<String>,
+    /// With what to log in again, where the password may be kept.
+    pub(in crate::app) again: Option<Again>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::app) struct Again {
+    pub(in crate::app) username: String,
+    pub(in crate::app) password: Zeroizing<String>,
+}
+
+impl SealedCredential {
+    /// A row whose credential opens in this session, for this platform, at this URL only.
+    pub(in crate::app) fn seal(
+        &self,
+        keyring: &Keyring,
+        platform: &SessionPlatformRow,
+        generation: i32,
+    ) -> Result<PlatformCredentialRow> {
+        let text = Zeroizing::new(serde_json::to_vec(self).map_err(Error::internal)?);
+        Ok(PlatformCredentialRow {
+            session_id: platform.session_id,
+            key_id: i32::from(keyring.current_seal_key()),
+            generation,
+            sealed: keyring.seal(&place(platform), &text),
+        })
+    }
+
+    pub(in crate::app) fn open(keyring: &Keyring, held: &HeldCredential) -> Result<Self> {
+        let text = keyring.open(&place(&held.platform), &held.credential.sealed).map(Zeroizing::new);
+        // What is in it must not come with the error.
+        serde_json::from_slice(&text.map_err(Error::internal)?)
+            .map_err(|_| Error::internal("a sealed credential of a platform is unreadable"))
+    }
+}
+
+fn place(platform: &SessionPlatformRow) -> [&[u8]; 4] {
+    [b"platform_credential", platform.session_id.as_bytes(), platform.platform.as_bytes(), platform.url.as_bytes()]
+}
+
+impl App {
+    /// Can the files be read that the configuration of the platforms names?
+    pub fn check_platforms(&self) -> std::result::Result<(), ConfigError> {
+        self.parts.platforms.check_files()
+    }
+
+    /// The platform of a session, to be shown with it.
+    pub(in crate::app) async fn platform_of_session(&self, session: SessionId) -> Result<Option<SessionOnPlatform>> {
+        Ok(self.parts.store.session_platform(session).await?.map(SessionOnPlatform::from))
+    }
+
+    /// Ends the sessions of platforms that are no longer configured, or not at that URL: their credentials are for a server
+    /// that nobody stands for any more. Returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn end_sessions_of_removed_platforms(&self, context: &Context) -> Result<u64> {
+        let mut ended = 0;
+        for (name, url) in self.parts.store.platforms_in_use().await? {
+            if self.parts.platforms.is_there(&name, &url).is_some() {
+                continue;
+            }
+            let client = self.client(context, ClientInput::default())?;
+            let event = Event::new(&client, "session.revoke_many");
+            let of = name.clone();
+            let done = self.parts.store.write(move |tx| {
+                let (event, name, url) = (event.clone(), of.clone(), url.clone());
+                Box::pin(async move {
+                    let (reason, now) = (RevokeReason::PlatformRemoved.number(), tx.clock().now());
+                    let ended = tx.revoke_sessions_of_platform(&name, Some(&url), None, reason, now).await?;
+                    let detail = json!({ "platform": name, "cause": "platform_removed", "revoked": ended });
+                    tx.audit(event.detail(detail).done());
+                    Ok(ended)
+                })
+            });
+            let done = done.await?;
+            tracing::warn!(
+                platform = name,
+                revoked = done,
+                "a platform is not configured any more: its sessions ended"
+            );
+            ended += done;
+        }
+        Ok(ended)
+    }
+
+    /// Logs dropped credentials out of their platforms, as well as may be, until `stop`.
+    pub(in crate::app) async fn log_out_of_platforms(&self, stop: &tokio_util::sync::CancellationToken) {
+        use futures::StreamExt;
+
+        let Some(dropped) = self.parts.store.dropped_credentials() else { return };
+        let dropped = tokio_stream::wrappers::ReceiverStream::new(dropped).take_until(stop.cancelled());
+        dropped.for_each_concurrent(LOGOUTS, async |held| self.log_out_of_platform(&held).await).await;
+    }
+
+    async fn log_out_of_platform(&self, held: &HeldCredential) {
+        let Some(platform) = self.parts.platforms.of(&held.platform) else { return };
+        match SealedCredential::open(&self.parts.keyring, held) {
+            Ok(opened) => platform.micetro.log_out(&opened.authorization).await,
+            Err(error) => {
+                let session_id = SessionId::from_uuid(held.platform.session_id);
+                let source = std::error::Error::source(&error);
+                tracing::error!(%session_id, source, "the credential of a platform cannot be opened");
+            }
+        }
+    }
+
+    /// Seals under the current key what is sealed under an older one; returns how many credentials that were.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn reseal_platform_credentials(&self) -> Result<u64> {
+        let mut all = 0;
+        loop {
+            let current = self.parts.keyring.current_seal_key();
+            let old = self.parts.store.platform_credentials_before_key(current, RESEALED).await?;
+            let mut done = 0;
+            for held in old {
+                done += u64::from(self.reseal(held).await?);
+            }
+            all += done;
+            // What does not open stays as it is.
+            if done == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn reseal(&self, held: HeldCredential) -> Result<bool> {
+        let opened = match SealedCredential::open(&self.parts.keyring, &held) {
+            Ok(opened) => opened,
+            Err(Error::Internal { source }) => {
+                let session_id = SessionId::from_uuid(held.platform.session_id);
+                tracing::error!(%session_id, %source, "the credential of a platform cannot be sealed anew");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let anew = opened.seal(&self.parts.keyring, &held.platform, held.credential.generation)?;
+        let (before, anew) = (Arc::new(held.credential), Arc::new(anew));
+        let replace = self.parts.store.write(move |tx| {
+            let (before, anew) = (Arc::clone(&before), Arc::clone(&anew));
+            Box::pin(async move { tx.replace_platform_credential(&before, (*anew).clone()).await })
+        });
+        replace.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn platform(change: impl FnOnce(&mut config::Platform)) -> Arc<Platform> {
+        let mut config = config::Platform::at("https://micetro.example.org");
+        change(&mut config);
+        let platforms = Platforms::new(&std::iter::once(("micetro".to_owned(), config)).collect()).unwrap();
+        Arc::clone(platforms.find("micetro").unwrap())
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn groups_are_the_roles_with_the_prefix_and_without_one_nobody_gets_in() {
+        let with_prefix = platform(|_| {});
+        let groups = |roles: &[&str]| with_prefix.groups(&names(roles));
+        assert_eq!(groups(&["GW_ops", "Administrators", "GW_all", "GW_ops"]), Some(names(&["all", "ops"])));
+        for roles in [&[][..], &["Administrators"], &["gw_all"], &["XGW_all"]] {
+            assert_eq!(groups(roles), None, "{roles:?}");
+        }
+        let without = platform(|config| config.required_role_prefix.clear());
+        assert_eq!(without.groups(&names(&["GW_all", "b"])), Some(names(&["GW_all", "b"])));
+        assert_eq!(without.groups(&[]), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_platform_only_shortens_the_limits_of_an_app() {
+        let minutes = Duration::from_mins;
+        let app = config::Config::default().policy("default").unwrap();
+        let of = |expiry, after| {
+            let platform = platform(|config| (config.expiry, config.expires_after) = (expiry, Some(minutes(after))));
+            let Policy { idle, absolute, .. } = platform.shortened(app);
+            (idle, absolute)
+        };
+        let (idle, absolute) = (app.idle, app.absolute);
+        assert_eq!(of(PlatformExpiry::None, 1), (idle, absolute));
+        assert_eq!(of(PlatformExpiry::Activity, 20), (minutes(20), absolute));
+        assert_eq!(of(PlatformExpiry::Activity, 60), (idle, absolute));
+        assert_eq!(of(PlatformExpiry::Fixed, 20), (minutes(20), minutes(20)));
+        assert_eq!(of(PlatformExpiry::Fixed, 60), (idle, minutes(60)));
+        assert_eq!(of(PlatformExpiry::Fixed, 60 * 24 * 20), (idle, absolute));
+    }
+
+    #[test]
+    fn a_sealed_credential_opens_for_its_session_platform_and_url_only() {
+        let keyring = Keyring::generate(crate::clock::Time::default());
+        let row = SessionPlatformRow {
+            session_id: uuid::Uuid::from_u128(7),
+            platform: "micetro".to_owned(),
+            url: "https://micetro.example.org".to_owned(),
+            version: None,
+            unique_name: String::new(),
+            groups: "[]".to_owned(),
+        };
+        let secret = SealedCredential { authorization: "Bearer 4711".to_owned().into(), again: None };
+        let credential = secret.seal(&keyring, &row, 0).unwrap();
+        let open = |platform: SessionPlatformRow| {
+            SealedCredential::open(&keyring, &HeldCredential { credential: credential.clone(), platform })
+        };
+        assert_eq!(open(row.clone()).unwrap().authorization.as_str(), "Bearer 4711");
+        let elsewhere = [
+            SessionPlatformRow { session_id: uuid::Uuid::from_u128(8), ..row.clone() },
+            SessionPlatformRow { platform: "other".to_owned(), ..row.clone() },
+            SessionPlatformRow { url: "https://evil.example.org".to_owned(), ..row },
+        ];
+        for moved in elsewhere {
+            assert!(open(moved).is_err());
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, the hot path in `verify`.
+
+pub mod revoke;
+pub mod verify;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use self::verify::{Inactive, judge};
+use super::App;
+use super::audit::Event;
+use super::client::{Acting, may_relay};
+use super::login::external::follow_rotation;
+use super::page::{Page, PageRequest, Query};
+use super::platform::SessionOnPlatform;
+use crate::clock::Time;
+use crate::config::AddressBinding;
+use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
+use crate::error::{Error, Result};
+use crate::model::id::{Id, SessionId, UserId};
+use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
+
+/// How the user proved who they are. The numbers are those of the contract and of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthType {
+    Password = 1,
+    BasicAuth = 2,
+    Jwt = 3,
+    Platform = 4,
+}
+
+impl AuthType {
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// As it is called in audit events and links.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::BasicAuth => "basic_auth",
+            Self::Jwt => "jwt",
+            Self::Platform => "platform",
+        }
+    }
+
+    /// A number from a newer version reads as a password.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            2 => Self::BasicAuth,
+            3 => Self::Jwt,
+            4 => Self::Platform,
+            _ => Self::Password,
+        }
+    }
+}
+
+/// Where a session is in its life. The numbers are those of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    Active = 1,
+    Expired = 2,
+    Revoked = 3,
+}
+
+/// Why a session ended early. The numbers are those of the contract and of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeReason {
+    Unknown = 0,
+    Logout = 1,
+    Administrator = 2,
+    PasswordChanged = 3,
+    UserLocked = 4,
+    UserRejected = 5,
+    UserDeleted = 6,
+    Quota = 7,
+    TokenReused = 8,
+    TotpChanged = 9,
+    LinkInactive = 10,
+    LinkDeleted = 11,
+    DefinitionInactive = 12,
+    DefinitionDeleted = 13,
+    SecretRotated = 14,
+    PlatformRefused = 15,
+    PlatformRemoved = 16,
+}
+
+impl RevokeReason {
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// A number from a newer version reads as unknown.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            1 => Self::Logout,
+            2 => Self::Administrator,
+            3 => Self::PasswordChanged,
+            4 => Self::UserLocked,
+            5 => Self::UserRejected,
+            6 => Self::UserDeleted,
+            7 => Self::Quota,
+            8 => Self::TokenReused,
+            9 => Self::TotpChanged,
+            10 => Self::LinkInactive,
+            11 => Self::LinkDeleted,
+            12 => Self::DefinitionInactive,
+            13 => Self::DefinitionDeleted,
+            14 => Self::SecretRotated,
+            15 => Self::PlatformRefused,
+            16 => Self::PlatformRemoved,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+pub(in crate::app) const fn binding_number(binding: AddressBinding) -> i16 {
+    match binding {
+        AddressBinding::Off => 0,
+        AddressBinding::Record => 1,
+        AddressBinding::Prefix => 2,
+        AddressBinding::Exact => 3,
+    }
+}
+
+/// A number from a newer version is taken as the strictest there is.
+pub(in crate::app) const fn binding_from_number(number: i16) -> AddressBinding {
+    match number {
+        0 => AddressBinding::Off,
+        1 => AddressBinding::Record,
+        2 => AddressBinding::Prefix,
+        _ => AddressBinding::Exact,
+    }
+}
+
+/// Everything about a session but its token.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub session_id: SessionId,
+    pub user_id: UserId,
+    pub username: String,
+    pub is_super_user: bool,
+    pub auth_type: AuthType,
+    pub state: SessionState,
+    pub revoke_reason: Option<RevokeReason>,
+    pub app: String,
+    pub remote_addr: String,
+    pub user_agent: String,
+    pub created_at: Time,
+    pub last_active_at: Time,
+    pub expires_at: Time,
+    pub absolute_expires_at: Time,
+    pub revoked_at: Option<Time>,
+    pub rotation_count: u32,
+    /// The definition that the user logged in with; `None`: a password.
+    pub auth_id: Option<i64>,
+    /// The username of that definition; empty: none.
+    pub auth_principal: String,
+    /// The platform that it is logged in to.
+    pub platform: Option<SessionOnPlatform>,
+}
+
+impl Session {
+    pub(in crate::app) fn from_row(row: SessionRow, is_super_user: bool, now: Time) -> Self {
+        let state = match row.revoked_at {
+            Some(_) => SessionState::Revoked,
+            None if row.expires_at <= now.micros() => SessionState::Expired,
+            None => SessionState::Active,
+        };
+        Self {
+            session_id: Id::from_uuid(row.session_id),
+            user_id: Id::from_uuid(row.user_id),
+            username: row.username,
+            is_super_user,
+            auth_type: AuthType::from_number(row.auth_type),
+            state,
+            revoke_reason: row.revoke_reason.map(RevokeReason::from_number),
+            app: row.app,
+            remote_addr: if row.address_binding == binding_number(AddressBinding::Off) {
+                String::new()
+            } else {
+                row.remote_addr.unwrap_or_default()
+            },
+            user_agent: row.user_agent,
+            created_at: Time::from_micros(row.created_at),
+            last_active_at: Time::from_micros(row.last_active_at),
+            expires_at: Time::from_micros(row.expires_at),
+            absolute_expires_at: Time::from_micros(row.absolute_expires_at),
+            revoked_at: row.revoked_at.map(Time::from_micros),
+            rotation_count: u32::try_from(row.generation).unwrap_or(0),
+            auth_id: row.auth_id,
+            auth_principal: row.auth_principal,
+            platform: None,
+        }
+    }
+
+    /// `username:short hash of session_id`, for log lines (Gateway's `UserSession.logger_context`).
+    pub fn logger_context(&self) -> String {
+        let hash = Sha256::digest(self.session_id.uuid().as_bytes());
+        let escaped: String = self.username.chars().flat_map(escape_control).collect();
+        format!("{escaped}:{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+    }
+}
+
+fn escape_control(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// No networks: anywhere.
+pub(in crate::app) fn in_networks(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
+}
+
+/// The /24 (IPv4) or /56 (IPv6) of an address.
+pub(in crate::app) fn prefix_of(address: IpAddr) -> IpNet {
+    let bits = if address.is_ipv4() { 24 } else { 56 };
+    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
+}
+
+/// The same /24 (IPv4) or /56 (IPv6).
+pub(in crate::app) fn same_prefix(one: IpAddr, other: IpAddr) -> bool {
+    prefix_of(one).contains(&other)
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListSessions {
+    pub user: Option<UserId>,
+    pub all_users: bool,
+    pub state: Option<SessionState>,
+    pub app: Option<String>,
+    pub auth_type: Option<AuthType>,
+    /// The name of a platform.
+    pub platform: Option<String>,
+}
+
+/// A session with more time and, maybe, another token.
+#[derive(Debug)]
+pub struct Renewed {
+    pub session: Session,
+    /// The new token, and until when the old one keeps working.
+    pub replaced: Option<(Token, Time)>,
+}
+
+impl App {
+    /// The own session or, for super-users, any.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn get_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<Session> {
+        let own = acting.session.session_id;
+        let wanted = session.unwrap_or(own);
+        if wanted != own {
+            self.require_super_user(acting, "session.get", None, Some(wanted)).await?;
+        }
+        self.parts.store.flush_activity().await?;
+        let row = self.parts.store.session(wanted).await?.ok_or(Error::SessionNotFound)?;
+        let user = Id::from_uuid(row.user_id);
+        if user == acting.user() {
+            self.audit_own_read(acting, "session.get", Some(wanted)).await?;
+        } else {
+            self.audit_read(acting, "session.get", Some(user), Some(wanted)).await?;
+        }
+        self.show_session(row).await
+    }
+
+    /// One page of sessions, newest first.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn list_sessions(
+        &self,
+        acting: &Acting<'_>,
+        list: ListSessions,
+        page: PageRequest<'_>,
+    ) -> Result<Page<Session>> {
+        if list.all_users && list.user.is_some() {
+            return Err(Error::invalid("user_id", "must be empty where `all_users` is set"));
+        }
+        let user = list.user.unwrap_or(acting.user());
+        let others = list.all_users || user != acting.user();
+        if others {
+            let target = (!list.all_users).then_some(user);
+            self.require_super_user(acting, "session.list", target, None).await?;
+        }
+        let query = Query::new("sessions", acting.user(), &format!("{list:?}"));
+        let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
+        let after = after
+            .map(|bytes| uuid::Uuid::from_slice(&bytes).map(Id::from_uuid).map_err(|_| Error::PageTokenInvalid))
+            .transpose()?;
+        // What is in memory decides who is idle for too long.
+        self.parts.store.flush_activity().await?;
+        let now = self.parts.clock.now();
+        let filter = SessionFilter {
+            user: (!list.all_users).then_some(user),
+            app: list.app.clone(),
+            auth_type: list.auth_type.map(AuthType::number),
+            auth_id: None,
+            platform: list.platform.clone(),
+            platform_url: None,
+            revoked: list.state.map(|state| state == SessionState::Revoked),
+            expired: list
+                .state
+                .filter(|state| *state != SessionState::Revoked)
+                .map(|state| (state == SessionState::Expired, now)),
+        };
+        let rows = self.parts.store.sessions(&filter, after, page.limit() + 1).await?;
+        if others {
+            if rows.is_empty() && !list.all_users && self.parts.store.user(user).await?.is_none() {
+                return Err(Error::UserNotFound);
+            }
+            self.audit_read(acting, "session.list", (!list.all_users).then_some(user), None).await?;
+        } else {
+            self.audit_own_read(acting, "session.list", None).await?;
+        }
+        let page = page.take(rows, |row| row.session_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
+        let owners: std::collections::BTreeSet<UserId> =
+            page.items.iter().map(|row| Id::from_uuid(row.user_id)).collect();
+        let super_users = self.parts.store.super_users_among(owners).await?;
+        let mut platforms = self.platforms_of_sessions(&page.items).await?;
+        let show = |row: SessionRow| {
+            let is_super_user = super_users.contains(&Id::from_uuid(row.user_id));
+            let platform = platforms.remove(&row.session_id);
+            Session { platform, ..Session::from_row(row, is_super_user, now) }
+        };
+        let shown = page.items.into_iter().map(show).collect();
+        Ok(Page { items: shown, next_page_token: page.next_page_token })
+    }
+
+    pub(in crate::app) async fn show_session(&self, row: SessionRow) -> Result<Session> {
+        let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
+        let is_super_user = user.is_some_and(|user| user.is_super_user);
+        self.with_platform(Session::from_row(row, is_super_user, self.parts.clock.now())).await
+    }
+
+    async fn with_platform(&self, session: Session) -> Result<Session> {
+        if session.auth_type != AuthType::Platform {
+            return Ok(session);
+        }
+        let platform = self.platform_of_session(session.session_id).await?;
+        Ok(Session { platform, ..session })
+    }
+
+    async fn platforms_of_sessions(&self, sessions: &[SessionRow]) -> Result<HashMap<Uuid, SessionOnPlatform>> {
+        let on_platform = sessions.iter().filter(|row| AuthType::from_number(row.auth_type) == AuthType::Platform);
+        let found = self.parts.store.session_platforms(on_platform.map(|row| row.session_id).collect()).await?;
+        Ok(found.into_iter().map(|row| (row.session_id, SessionOnPlatform::from(row))).collect())
+    }
+
+    /// More time for a session and, if asked for, another token.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn renew_session(
+        &self,
+        context: &super::Context,
+        input: super::client::ActingInput<'_>,
+        rotate: bool,
+    ) -> Result<Renewed> {
+        let client = self.client(context, input.client)?;
+        let token = TokenRef::parse(TokenKind::Ust, input.ust).ok_or(Error::SessionInvalid)?;
+        let hashes: Vec<TokenHash> = self.parts.keyring.token_hashes(token).collect();
+        let (policy, address, grace) = (client.app.policy, client.remote_addr, self.parts.session.rotation_grace);
+        let event = Event::new(&client, "session.renew");
+        let context = context.clone();
+        let renewed = self.parts.store.write(move |tx| {
+            let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
+            Box::pin(async move {
+                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Inactive::Unknown)) };
+                let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
+                let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
+                let now = tx.clock().now();
+                match judge(&entry, now, &policy, address) {
+                    Ok(_) => {}
+                    Err(inactive) => {
+                        if matches!(inactive, Inactive::Rotated { .. }) {
+                            tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
+                            tx.audit(event.refused("token_reused"));
+                        }
+                        return Ok(Err(inactive));
+                    }
+                }
+                may_relay(&context, entry.is_super_user)?;
+                extend(&mut row, now);
+                let replaced = match &token.successor {
+                    Some(sealed) => Some((open_successor(tx, &token, sealed)?, entry.grace_until.unwrap_or(now))),
+                    None if rotate => Some(rotate_token(tx, &token, &mut row, now + grace).await?),
+                    None => None,
+                };
+                tx.renew_session(&row).await?;
+                tx.audit(event.detail(serde_json::json!({ "rotated": token.successor.is_none() && rotate })).done());
+                Ok(Ok((row, entry.is_super_user, now, replaced)))
+            })
+        });
+        let (row, is_super_user, now, replaced) = renewed.await?.map_err(|inactive| {
+            if matches!(inactive, Inactive::Rotated { .. }) {
+                self.parts.figures.count_token_reuse();
+            }
+            Error::SessionInvalid
+        })?;
+        let session = self.with_platform(Session::from_row(row, is_super_user, now)).await?;
+        Ok(Renewed { session, replaced })
+    }
+}
+
+async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, SessionRow)>> {
+    for hash in hashes {
+        if let Some(found) = tx.lock_session_by_token(hash).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Counts from now, never past the absolute limit.
+pub(in crate::app) fn extend(row: &mut SessionRow, now: Time) {
+    row.last_active_at = row.last_active_at.max(now.micros());
+    row.expires_at = row.last_active_at.saturating_add(row.idle_micros).min(row.absolute_expires_at);
+}
+
+async fn rotate_token(
+    tx: &Tx,
+    old: &SessionTokenRow,
+    row: &mut SessionRow,
+    grace_until: Time,
+) -> Result<(Token, Time)> {
+    let new = Token::generate(TokenKind::Ust);
+    let (hash, key_id) = tx.keyring().hash_token(new.as_ref());
+    row.generation += 1;
+    let sealed = tx.keyring().seal(&successor_place(old), new.expose().as_bytes());
+    tx.replace_token(old, grace_until, sealed).await?;
+    tx.insert_token(SessionTokenRow {
+        token_hash: hash.0.to_vec(),
+        key_id: i32::from(key_id),
+        session_id: row.session_id,
+        generation: row.generation,
+        grace_until: None,
+        successor: None,
+    })
+    .await?;
+    follow_rotation(tx, row, &new).await?;
+    Ok((new, grace_until))
+}
+
+fn open_successor(tx: &Tx, old: &SessionTokenRow, sealed: &[u8]) -> Result<Token> {
+    let text = zeroize::Zeroizing::new(tx.keyring().open(&successor_place(old), sealed).map_err(Error::internal)?);
+    let text = std::str::from_utf8(&text).map_err(Error::internal)?;
+    Token::from_text(TokenKind::Ust, text).ok_or_else(|| Error::internal("a sealed successor is no token"))
+}
+
+fn successor_place(old: &SessionTokenRow) -> [&[u8]; 4] {
+    [b"session_token", old.session_id.as_bytes(), &old.token_hash, b"successor"]
+}

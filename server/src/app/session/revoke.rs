@@ -1,0 +1,137 @@
+//! Ending sessions early.
+
+use super::RevokeReason;
+use crate::app::App;
+use crate::app::audit::Event;
+use crate::app::client::{Acting, Client};
+use crate::error::{Error, Result};
+use crate::model::id::{Id, SessionId, UserId};
+
+/// Which sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevokeTarget {
+    User(UserId),
+    App(String),
+    /// Those that began with the definition of this number.
+    Definition(i64),
+    /// Those that are logged in to the platform of this name.
+    Platform(String),
+    Everyone,
+}
+
+impl App {
+    /// Logs out. Returns whether the session was live and this call ended it.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<bool> {
+        let target = session.unwrap_or(acting.session.session_id);
+        let (user, is_super_user) = (acting.user(), acting.is_super_user());
+        let event = Event::by(acting, "session.revoke").session(target);
+        self.parts
+            .store
+            .write(move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    let row = tx.lock_session(target).await?.ok_or(Error::SessionNotFound)?;
+                    let owner: UserId = Id::from_uuid(row.user_id);
+                    if owner != user && !is_super_user {
+                        tx.audit(event.target(owner).refused("not_own_session"));
+                        return Ok(Err(Error::SessionNotFound));
+                    }
+                    let now = tx.clock().now();
+                    let was_live = row.revoked_at.is_none() && row.expires_at > now.micros();
+                    if row.revoked_at.is_none() {
+                        let reason = if owner == user { RevokeReason::Logout } else { RevokeReason::Administrator };
+                        tx.revoke_session(&row, reason.number(), now).await?;
+                    }
+                    if was_live {
+                        tx.audit(event.target(owner).done());
+                    }
+                    Ok(Ok(was_live))
+                })
+            })
+            .await?
+    }
+
+    /// Ends many at once. Returns how many were live.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn revoke_sessions(
+        &self,
+        acting: &Acting<'_>,
+        target: Option<RevokeTarget>,
+        keep_current: bool,
+    ) -> Result<u64> {
+        let target = target.unwrap_or(RevokeTarget::User(acting.user()));
+        let own = target == RevokeTarget::User(acting.user());
+        let user = if let RevokeTarget::User(user) = target { Some(user) } else { None };
+        if !own {
+            self.require_super_user(acting, "session.revoke_many", user, None).await?;
+        }
+        // What is in memory decides which were live.
+        self.parts.store.flush_activity().await?;
+        let except = keep_current.then_some(acting.session.session_id);
+        let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator }.number();
+        let mut event = Event::by(acting, "session.revoke_many");
+        if let Some(user) = user {
+            event = event.target(user);
+        }
+        self.parts
+            .store
+            .write(move |tx| {
+                let (event, target) = (event.clone(), target.clone());
+                Box::pin(async move {
+                    let now = tx.clock().now();
+                    let ended = match &target {
+                        RevokeTarget::User(user) => {
+                            tx.lock_user(*user).await?.ok_or(Error::UserNotFound)?;
+                            tx.revoke_sessions_of_user(*user, except, reason, now).await?
+                        }
+                        RevokeTarget::App(app) => tx.revoke_sessions_of_app(Some(app), except, reason, now).await?,
+                        RevokeTarget::Definition(auth_id) => {
+                            // A login with it that is under way ends first, so that its session ends too.
+                            tx.lock_definition(*auth_id).await?;
+                            tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
+                        }
+                        RevokeTarget::Platform(platform) => {
+                            tx.revoke_sessions_of_platform(platform, None, except, reason, now).await?
+                        }
+                        RevokeTarget::Everyone => tx.revoke_sessions_of_app(None, except, reason, now).await?,
+                    };
+                    let mut detail = serde_json::json!({ "revoked": ended });
+                    match &target {
+                        RevokeTarget::App(app) => detail["app"] = app.as_str().into(),
+                        RevokeTarget::Definition(auth_id) => detail["auth_id"] = (*auth_id).into(),
+                        RevokeTarget::Platform(platform) => detail["platform"] = platform.as_str().into(),
+                        RevokeTarget::User(_) | RevokeTarget::Everyone => {}
+                    }
+                    tx.audit(event.detail(detail).done());
+                    Ok(ended)
+                })
+            })
+            .await
+    }
+
+    /// Ends a session because a token from before its last rotation was used.
+    pub(in crate::app) async fn end_for_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
+        let event = Event::new(client, "session.verify").session(session);
+        let ended = self
+            .parts
+            .store
+            .write(move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    let Some(row) = tx.lock_session(session).await? else { return Ok(false) };
+                    let ends = row.revoked_at.is_none();
+                    if ends {
+                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), tx.clock().now()).await?;
+                        tx.audit(event.target(Id::from_uuid(row.user_id)).refused("token_reused"));
+                    }
+                    Ok(ends)
+                })
+            })
+            .await?;
+        if ended {
+            self.parts.figures.count_token_reuse();
+        }
+        Ok(())
+    }
+}

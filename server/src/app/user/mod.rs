@@ -1,0 +1,251 @@
+//! Users: the people known to the SSO.
+
+use self::password::expiry;
+use crate::clock::Time;
+use crate::config;
+use crate::crypto::PasswordHash;
+use crate::error::{Error, Result};
+use crate::model::id::{Id, UserId};
+use crate::store::UserRow;
+use ipnet::IpNet;
+
+mod credential;
+pub(in crate::app) mod password;
+pub(in crate::app) mod totp;
+mod verbs;
+
+pub(in crate::app) use credential::matching_totp_step;
+
+const MAX_USERNAME: usize = 128;
+const MAX_NAME: usize = 256;
+const MAX_SEARCH: usize = 128;
+const MAX_NETWORKS: usize = 64;
+
+/// Whether somebody has let the user in. The numbers are those of the contract and of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalStatus {
+    Pending = 1,
+    Approved = 2,
+    Rejected = 3,
+}
+
+impl ApprovalStatus {
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// What is not known does not let anybody in.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            1 => Self::Pending,
+            2 => Self::Approved,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+/// A person known to the SSO, without any secret.
+#[expect(clippy::struct_excessive_bools, reason = "as the contract has it")]
+#[derive(Clone, Debug)]
+pub struct User {
+    pub user_id: UserId,
+    pub username: String,
+    pub display_name: String,
+    pub email: String,
+    pub is_super_user: bool,
+    pub is_locked: bool,
+    pub approval_status: ApprovalStatus,
+    pub is_totp_enabled: bool,
+    pub has_password: bool,
+    pub password_must_change: bool,
+    pub password_expires_at: Option<Time>,
+    pub allowed_networks: Vec<String>,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub etag: String,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            user_id: Id::from_uuid(row.user_id),
+            username: row.username,
+            display_name: row.display_name,
+            email: row.email,
+            is_super_user: row.is_super_user,
+            is_locked: row.is_locked,
+            approval_status: ApprovalStatus::from_number(row.approval_status),
+            is_totp_enabled: row.is_totp_enabled,
+            has_password: row.password_hash.is_some(),
+            password_must_change: row.password_must_change,
+            password_expires_at: row.password_expires_at.map(Time::from_micros),
+            allowed_networks: row
+                .allowed_networks
+                .split(',')
+                .filter(|network| !network.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            created_at: Time::from_micros(row.created_at),
+            updated_at: Time::from_micros(row.updated_at),
+            etag: row.version.to_string(),
+        }
+    }
+}
+
+/// A change of a field, as it was asked for.
+#[derive(Clone, Debug)]
+pub enum UserChange {
+    Username(String),
+    DisplayName(String),
+    Email(String),
+    IsSuperUser(bool),
+    PasswordMustChange(bool),
+    PasswordExpiresAt(Option<Time>),
+    AllowedNetworks(Vec<String>),
+}
+
+impl UserChange {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Username(_) => "username",
+            Self::DisplayName(_) => "display_name",
+            Self::Email(_) => "email",
+            Self::IsSuperUser(_) => "is_super_user",
+            Self::PasswordMustChange(_) => "password_must_change",
+            Self::PasswordExpiresAt(_) => "password_expire_time",
+            Self::AllowedNetworks(_) => "allowed_networks",
+        }
+    }
+
+    /// May a regular user change it of themself?
+    const fn is_own_affair(&self) -> bool {
+        matches!(self, Self::DisplayName(_) | Self::Email(_))
+    }
+
+    fn apply(&self, row: &mut UserRow) -> Result<()> {
+        match self {
+            Self::Username(name) => {
+                row.username = check_username(name)?;
+                row.username_key = username_key(name);
+            }
+            Self::DisplayName(name) => row.display_name = check_text("user.display_name", name)?,
+            Self::Email(email) => row.email = check_text("user.email", email)?,
+            Self::IsSuperUser(is_super_user) => row.is_super_user = *is_super_user,
+            Self::PasswordMustChange(must_change) => row.password_must_change = *must_change,
+            Self::PasswordExpiresAt(time) => row.password_expires_at = time.map(Time::micros),
+            Self::AllowedNetworks(networks) => row.allowed_networks = check_networks(networks)?,
+        }
+        row.search_text = [&row.username, &row.display_name, &row.email].map(|text| text.to_lowercase()).join("\n");
+        Ok(())
+    }
+}
+
+/// Which users to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListUsers {
+    pub search: String,
+    pub approval_status: Option<ApprovalStatus>,
+    pub is_locked: Option<bool>,
+    pub is_super_user: Option<bool>,
+}
+
+/// By ID or by name.
+#[derive(Clone, Debug)]
+pub enum UserKey {
+    Id(UserId),
+    Name(String),
+}
+
+/// Upper and lower case are the same name.
+pub(in crate::app) fn username_key(username: &str) -> String {
+    username.to_lowercase()
+}
+
+fn check_username(username: &str) -> Result<String> {
+    let problem = match username {
+        "" => "is empty: a user needs a name",
+        name if name.len() > MAX_USERNAME => "is longer than 128 bytes",
+        name if name.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            "must not contain white space or control characters"
+        }
+        name => return Ok(name.to_owned()),
+    };
+    Err(Error::invalid("user.username", problem))
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<String> {
+    if text.len() > MAX_NAME {
+        return Err(Error::invalid(field, "is longer than 256 bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Error::invalid(field, "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Networks or addresses, as they are stored.
+fn check_networks(networks: &[String]) -> Result<String> {
+    if networks.len() > MAX_NETWORKS {
+        return Err(Error::invalid("user.allowed_networks", "has more than 64 entries"));
+    }
+    let mut read = Vec::with_capacity(networks.len());
+    for text in networks {
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+        let network = network.ok_or_else(|| {
+            Error::invalid("user.allowed_networks", "has an entry that is no network (CIDR) and no address")
+        })?;
+        read.push(network.trunc().to_string());
+    }
+    Ok(read.join(","))
+}
+
+pub(in crate::app) fn networks_of(row: &UserRow) -> Result<Vec<IpNet>> {
+    let networks = row.allowed_networks.split(',').filter(|network| !network.is_empty());
+    networks.map(|network| network.parse().map_err(|_| Error::internal("a stored network is unreadable"))).collect()
+}
+
+pub(in crate::app) fn set_password(
+    row: &mut UserRow,
+    hash: &PasswordHash,
+    must_change: bool,
+    rules: &config::Password,
+    now: Time,
+) {
+    row.password_hash = Some(hash.0.clone());
+    row.password_must_change = must_change;
+    row.password_expires_at = expiry(rules, now);
+    touch(row, now);
+}
+
+fn touch(row: &mut UserRow, now: Time) {
+    row.updated_at = now.micros();
+    row.version += 1;
+}
+
+/// A new user, without a password.
+pub(in crate::app) fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<UserRow> {
+    let mut row = UserRow {
+        user_id: UserId::new(now).uuid(),
+        username: String::new(),
+        username_key: String::new(),
+        display_name: String::new(),
+        email: String::new(),
+        search_text: String::new(),
+        is_super_user: false,
+        is_locked: false,
+        approval_status: status.number(),
+        password_hash: None,
+        password_must_change: false,
+        password_expires_at: None,
+        totp_secret: None,
+        is_totp_enabled: false,
+        totp_last_step: 0,
+        allowed_networks: String::new(),
+        created_at: now.micros(),
+        updated_at: now.micros(),
+        version: 1,
+    };
+    changes.iter().try_for_each(|change| change.apply(&mut row))?;
+    check_username(&row.username)?;
+    Ok(row)
+}

@@ -1,0 +1,92 @@
+//! The rules of passwords. Their bytes are used exactly as they come (ASVS 6.2.8).
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::app::audit::Event;
+use crate::app::login::throttle::Attempt;
+use crate::clock::Time;
+use crate::config;
+use crate::crypto::{PasswordHash, PasswordMatch};
+use crate::error::{Error, Result};
+use crate::store::UserRow;
+
+/// A password as it came.
+pub(in crate::app) type Password = Zeroizing<String>;
+
+/// A new password must be long enough, not too long, and not the name.
+pub(in crate::app) fn check_new(
+    rules: &config::Password,
+    field: &'static str,
+    password: &str,
+    username: &str,
+) -> Result<()> {
+    let refused = |problem: String| Err(Error::PasswordRefused { field, problem });
+    if password.chars().count() < rules.min_length {
+        return refused(format!("must have at least {} characters", rules.min_length));
+    }
+    if password.len() > rules.max_length {
+        return refused(format!("must have at most {} bytes", rules.max_length));
+    }
+    if password.to_lowercase() == username.to_lowercase() {
+        return refused("must not be the username".to_owned());
+    }
+    Ok(())
+}
+
+/// When a password that is set now expires.
+pub(in crate::app) fn expiry(rules: &config::Password, now: Time) -> Option<i64> {
+    rules.max_age.map(|max_age| (now + max_age).micros())
+}
+
+/// Warn of an expiry within this time.
+pub(in crate::app) fn warns(rules: &config::Password, expires_at: Option<i64>, now: Time) -> Option<Time> {
+    let expires_at = Time::from_micros(expires_at?);
+    let left: Duration = expires_at.since(now);
+    (left <= rules.warn_before).then_some(expires_at)
+}
+
+/// How a checked password is to be stored from now on, if not as it is.
+pub(in crate::app) type Rehashed = Option<PasswordHash>;
+
+impl App {
+    pub(in crate::app) fn attempt(&self, username_key: &str, address: std::net::IpAddr) -> Attempt {
+        Attempt { name: self.parts.keyring.pseudonym("throttle", username_key.as_bytes()), address }
+    }
+
+    /// Checks the password of a user, or of nobody, which takes the same time; failures count against the attempt.
+    pub(in crate::app) async fn check_password(
+        &self,
+        attempt: Attempt,
+        password: Password,
+        user: Option<&UserRow>,
+    ) -> Result<std::result::Result<Rehashed, &'static str>> {
+        self.parts.throttle.check(attempt, self.parts.clock.now())?;
+        if password.len() > self.parts.password.max_length {
+            self.parts.throttle.failed(attempt, self.parts.clock.now());
+            return Ok(Err("password_too_long"));
+        }
+        let stored = user.and_then(|user| user.password_hash.clone()).map(PasswordHash);
+        let has_password = stored.is_some();
+        match self.parts.hasher.check(password, stored).await? {
+            PasswordMatch::Right => Ok(Ok(None)),
+            PasswordMatch::RightRehashed(hash) => Ok(Ok(Some(hash))),
+            PasswordMatch::Wrong => {
+                self.parts.throttle.failed(attempt, self.parts.clock.now());
+                Ok(Err(match (user, has_password) {
+                    (None, _) => "unknown_user",
+                    (Some(_), false) => "no_password",
+                    (Some(_), true) => "wrong_password",
+                }))
+            }
+        }
+    }
+
+    /// Writes down why a login or a proof of the password was refused, and gives the one answer that all causes have.
+    pub(in crate::app) async fn login_failed<T>(&self, event: Event, reason: &'static str) -> Result<T> {
+        self.write_event(event.refused(reason)).await?;
+        Err(Error::LoginFailed)
+    }
+}

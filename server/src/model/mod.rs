@@ -1,0 +1,4 @@
+//! Nouns and pure rules. It uses no other room.
+
+pub mod caller;
+pub mod id;

@@ -1,0 +1,159 @@
+//! Who calls: a key or a client certificate, proved before anything else is done for them.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::method::Method;
+use super::peer::{ClientCertificate, Peer};
+use crate::app::caller::KnownCaller;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::model::caller::{Caller, CallerCredential};
+
+/// Turns a proof into a caller. `app` does it; the tests of this room do it without a database.
+pub trait Authenticate: Clone + Send + Sync + 'static {
+    /// A caller that was told without waiting.
+    type Known: AsRef<Arc<Caller>> + Send + 'static;
+
+    /// The caller, if it can be told without waiting: nearly always.
+    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<Self::Known>;
+
+    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
+    fn is_still_known(&self, known: &Self::Known, now: Time) -> bool;
+
+    /// The caller, or [`Error::CallerUnauthenticated`].
+    fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send;
+}
+
+impl Authenticate for crate::app::App {
+    type Known = KnownCaller;
+
+    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
+        Self::authenticate_cached(self, credential, now)
+    }
+
+    fn is_still_known(&self, known: &KnownCaller, now: Time) -> bool {
+        Self::is_still_known(self, known, now)
+    }
+
+    fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send {
+        Self::authenticate(self, credential)
+    }
+}
+
+/// What a call brought to prove its caller. A key that was sent decides, even if the connection has a certificate: it was
+/// chosen for this call, the certificate may be that of a mesh.
+pub(crate) enum Proof {
+    Key(HeaderValue),
+    Certificate(Arc<str>),
+}
+
+impl Proof {
+    /// Takes the key out of the headers: nothing behind this room can print it.
+    pub(crate) fn take(headers: &mut HeaderMap, peer: &Peer) -> Result<Self> {
+        if let Some(mut key) = headers.remove(AUTHORIZATION) {
+            key.set_sensitive(true);
+            return Ok(Self::Key(key));
+        }
+        match &peer.certificate {
+            ClientCertificate::Spiffe(id) => Ok(Self::Certificate(id.clone())),
+            ClientCertificate::None | ClientCertificate::Unusable => Err(Error::CallerUnauthenticated),
+        }
+    }
+
+    pub(crate) fn credential(&self) -> Result<CallerCredential<'_>> {
+        match self {
+            Self::Certificate(spiffe_id) => Ok(CallerCredential::Certificate { spiffe_id }),
+            Self::Key(header) => bearer(header).map(CallerCredential::Key).ok_or(Error::CallerUnauthenticated),
+        }
+    }
+}
+
+/// The last key of a connection that proved good: calls that bring it again, nearly all, are spared its hash.
+pub(crate) struct Memo<K>(Mutex<Option<Remembered<K>>>);
+
+struct Remembered<K> {
+    /// A copy: a part of what was received would keep all of that in memory.
+    header: Zeroizing<Vec<u8>>,
+    known: K,
+    /// The connection's own: counting its references disturbs no other thread.
+    caller: Arc<Caller>,
+}
+
+impl<K> Default for Memo<K> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<K: AsRef<Arc<Caller>>> Memo<K> {
+    /// The caller, if it can be told without waiting.
+    pub(crate) fn authenticate<A>(&self, authenticate: &A, proof: &Proof, now: Time) -> Result<Option<Arc<Caller>>>
+    where
+        A: Authenticate<Known = K>,
+    {
+        let Proof::Key(header) = proof else {
+            let known = authenticate.authenticate_cached(proof.credential()?, now);
+            return Ok(known.map(|known| known.as_ref().clone()));
+        };
+        if let Some(last) = &*self.0.lock()
+            && bool::from(last.header.ct_eq(header.as_bytes()))
+            && authenticate.is_still_known(&last.known, now)
+        {
+            return Ok(Some(last.caller.clone()));
+        }
+        let Some(known) = authenticate.authenticate_cached(proof.credential()?, now) else { return Ok(None) };
+        let caller = Arc::new(Caller::clone(known.as_ref()));
+        let header = header.as_bytes().to_vec().into();
+        *self.0.lock() = Some(Remembered { header, known, caller: caller.clone() });
+        Ok(Some(caller))
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme has no case (RFC 9110).
+fn bearer(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// Deny by default: only the grant in the method's row opens it.
+pub(crate) fn authorize(caller: &Caller, method: &Method) -> Result<()> {
+    if caller.grants(method.grant) {
+        return Ok(());
+    }
+    Err(Error::CallerForbidden { what: format!("call {}: it lacks the grant {}", method.name(), method.grant).into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_token_is_a_key() {
+        for (header, key) in [
+            ("Bearer lyk1_x", Some("lyk1_x")),
+            ("bearer lyk1_x", Some("lyk1_x")),
+            ("Basic lyk1_x", None),
+            ("lyk1_x", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(&HeaderValue::from_static(header)), key, "{header}");
+        }
+        assert_eq!(bearer(&HeaderValue::from_bytes(b"Bearer \xff").expect("opaque bytes")), None);
+    }
+
+    #[test]
+    fn a_key_goes_before_a_certificate_and_leaves_the_headers() {
+        let peer = Peer::new([127, 0, 0, 1].into(), ClientCertificate::Spiffe("spiffe://mesh/a".into()));
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer k"));
+        let proof = Proof::take(&mut headers, &peer).expect("a proof");
+        assert!(matches!(proof.credential(), Ok(CallerCredential::Key("k"))) && headers.is_empty());
+        let proof = Proof::take(&mut headers, &peer).expect("a proof");
+        assert!(matches!(proof.credential(), Ok(CallerCredential::Certificate { spiffe_id: "spiffe://mesh/a" })));
+    }
+}

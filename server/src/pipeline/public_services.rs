@@ -1,0 +1,109 @@
+//! What everybody may call: health, for probes that have no key, and reflection, which tells what the contract tells.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use super::dispatch::call;
+use super::{Answering, Request};
+
+type Serve = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
+
+/// The names whose health is told: the process, what a readiness probe asks for, and each service.
+const HEALTH_NAMES: [&str; 8] = [
+    "",
+    "readiness",
+    "lanyard.v1.SessionService",
+    "lanyard.v1.UserService",
+    "lanyard.v1.AttributeService",
+    "lanyard.v1.AuditService",
+    "lanyard.v1.DefinitionService",
+    "lanyard.v1.LinkedAuthService",
+];
+
+/// Whether the server wants calls: told by gRPC health and by `/healthz`. It does not until somebody says so.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reporter: HealthReporter,
+    serving: watch::Sender<bool>,
+}
+
+impl Health {
+    pub async fn new() -> Self {
+        let health = Self { reporter: HealthReporter::new(), serving: watch::Sender::new(false) };
+        health.set_serving(false).await;
+        health
+    }
+
+    pub async fn set_serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in HEALTH_NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+        self.serving.send_replace(serving);
+    }
+
+    /// Follows what was said last.
+    pub fn serving(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
+    }
+}
+
+/// The services without a caller.
+pub(crate) struct Open {
+    health: HealthServer<HealthService>,
+    reflection: Option<(Serve, Serve)>,
+}
+
+/// Which of them a path names.
+pub(crate) enum OpenService {
+    Health,
+    ReflectionV1,
+    ReflectionV1Alpha,
+}
+
+impl OpenService {
+    pub(crate) fn find(path: &str) -> Option<Self> {
+        let (service, _) = path.strip_prefix('/')?.split_once('/')?;
+        match service {
+            "grpc.health.v1.Health" => Some(Self::Health),
+            "grpc.reflection.v1.ServerReflection" => Some(Self::ReflectionV1),
+            "grpc.reflection.v1alpha.ServerReflection" => Some(Self::ReflectionV1Alpha),
+            _ => None,
+        }
+    }
+}
+
+impl Open {
+    pub(crate) fn new(health: &Health, reflection: bool) -> Self {
+        let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
+        Self { health, reflection: reflection.then(reflection_services) }
+    }
+
+    /// `None` if the setting keeps reflection from being answered.
+    pub(crate) fn call(&self, service: &OpenService, request: Request) -> Option<Answering> {
+        match service {
+            OpenService::Health => Some(call(&self.health, request)),
+            OpenService::ReflectionV1 => self.reflection.as_ref().map(|(v1, _)| v1(request)),
+            OpenService::ReflectionV1Alpha => self.reflection.as_ref().map(|(_, v1alpha)| v1alpha(request)),
+        }
+    }
+}
+
+/// Versions 1 and 1alpha: grpcurl up to 1.8 and grpcio know only the older.
+fn reflection_services() -> (Serve, Serve) {
+    const VALID: &str = "our descriptors are valid: a test calls reflection";
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(lanyard_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // With them grpcurl and its like can read the details of our errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder().build_v1().expect(VALID);
+    let v1alpha = builder().build_v1alpha().expect(VALID);
+    (Arc::new(move |request| call(&v1, request)), Arc::new(move |request| call(&v1alpha, request)))
+}

@@ -1,0 +1,280 @@
+//! Links between users and definitions.
+//!
+//! What changes a link locks in this order, so that nobody waits in a circle: definition, user, link, sessions.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QuerySelect, Statement, Value,
+};
+use uuid::Uuid;
+
+use super::change::ChangeKind;
+use super::entity::linked_auth;
+use super::error::{is_foreign_key_violation, is_unique_violation};
+use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::model::id::{Id, LinkId, UserId};
+
+/// Links that are read at once, at most: all that a user has, unless somebody makes a game of it.
+pub const MAX_LINKS_READ: u64 = 1_000;
+
+/// A longer list is not kept in memory, which is bounded by the number of users.
+const MAX_LINKS_KEPT: usize = 64;
+
+/// A link with what its definition says: all that an answer needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkEntry {
+    pub link_id: LinkId,
+    pub user_id: UserId,
+    pub auth_id: i64,
+    pub auth_type: i16,
+    pub auth_username: Box<str>,
+    pub is_active: bool,
+    pub is_internal: bool,
+    pub created_at: Time,
+    pub last_used_at: Option<Time>,
+    pub version: i64,
+    pub is_definition_active: bool,
+}
+
+impl LinkEntry {
+    pub fn new(link: &LinkedAuthRow, definition: DefinitionRow) -> Self {
+        Self {
+            link_id: Id::from_uuid(link.link_id),
+            user_id: Id::from_uuid(link.user_id),
+            auth_id: link.auth_id,
+            auth_type: definition.auth_type,
+            auth_username: definition.username.into(),
+            is_active: link.is_active,
+            is_internal: link.is_internal,
+            created_at: Time::from_micros(link.created_at),
+            last_used_at: link.last_used_at.map(Time::from_micros),
+            version: link.version,
+            is_definition_active: definition.is_active,
+        }
+    }
+}
+
+/// How many definitions have a username, and one of them.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct NamedDefinition {
+    pub auth_type: i16,
+    pub username: String,
+    pub auth_id: i64,
+    pub definitions: i64,
+}
+
+/// Conditions follow. No aliases: the tests that explain statements look for the names of tables.
+const ENTRIES: &str = "
+SELECT linked_auth.link_id, linked_auth.user_id, linked_auth.auth_id, definition.auth_type, definition.username,
+       linked_auth.is_active, linked_auth.is_internal, linked_auth.created_at, linked_auth.last_used_at, linked_auth.version,
+       definition.is_active AS is_definition_active
+FROM linked_auth JOIN definition ON definition.auth_id = linked_auth.auth_id
+WHERE ";
+
+const NAMED: &str = "SELECT auth_type, username, min(auth_id) AS auth_id, count(*) AS definitions FROM definition";
+
+#[derive(FromQueryResult)]
+struct EntryRow {
+    link_id: Uuid,
+    user_id: Uuid,
+    auth_id: i64,
+    auth_type: i16,
+    username: String,
+    is_active: bool,
+    is_internal: bool,
+    created_at: i64,
+    last_used_at: Option<i64>,
+    version: i64,
+    is_definition_active: bool,
+}
+
+impl From<EntryRow> for LinkEntry {
+    fn from(row: EntryRow) -> Self {
+        Self {
+            link_id: Id::from_uuid(row.link_id),
+            user_id: Id::from_uuid(row.user_id),
+            auth_id: row.auth_id,
+            auth_type: row.auth_type,
+            auth_username: row.username.into(),
+            is_active: row.is_active,
+            is_internal: row.is_internal,
+            created_at: Time::from_micros(row.created_at),
+            last_used_at: row.last_used_at.map(Time::from_micros),
+            version: row.version,
+            is_definition_active: row.is_definition_active,
+        }
+    }
+}
+
+impl<C: ConnectionTrait> Store<C> {
+    /// The link of a definition: there is one at most.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn link_of_definition(&self, auth_id: i64) -> Result<Option<LinkedAuthRow>> {
+        let link = linked_auth::Entity::find().filter(linked_auth::Column::AuthId.eq(auth_id));
+        link.one(&self.conn).await.map_err(fault)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
+        linked_auth::Entity::find_by_id(link.uuid()).one(&self.conn).await.map_err(fault)
+    }
+
+    /// A user's links that are younger than `after`, oldest first.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn links_of_user_after(&self, user: UserId, after: LinkId, limit: u64) -> Result<Vec<LinkEntry>> {
+        let condition = "linked_auth.user_id = $1 AND linked_auth.link_id > $2 ORDER BY linked_auth.link_id LIMIT $3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.entries(condition, [user.uuid().into(), after.uuid().into(), limit.into()]).await
+    }
+
+    /// The links of some definitions, at most a few hundred, in any order.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn links_of_definitions(&self, definitions: &[i64]) -> Result<Vec<LinkEntry>> {
+        let (places, values) = parameters(definitions, 1);
+        self.entries(&format!("linked_auth.auth_id IN ({places})"), values).await
+    }
+
+    async fn entries(&self, condition: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<LinkEntry>> {
+        let sql = format!("{ENTRIES}{condition}");
+        let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
+        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
+        Ok(rows.into_iter().map(LinkEntry::from).collect())
+    }
+
+    /// The definitions with these types and usernames, at most a few hundred; two of different issuers may have the same
+    /// ones. What no definition has is left out.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn definitions_named(&self, names: &[(i16, &str)]) -> Result<Vec<NamedDefinition>> {
+        let mut types: Vec<i16> = names.iter().map(|(auth_type, _)| *auth_type).collect();
+        types.sort_unstable();
+        types.dedup();
+        let (mut parts, mut values) = (Vec::new(), Vec::new());
+        for auth_type in types {
+            let of_type: Vec<&str> =
+                names.iter().filter(|(other, _)| *other == auth_type).map(|(_, name)| *name).collect();
+            let place = values.len() + 1;
+            let (places, more) = parameters(&of_type, place + 1);
+            values.push(Value::from(auth_type));
+            values.extend(more);
+            parts.push(format!(
+                "{NAMED} WHERE auth_type = ${place} AND username IN ({places}) GROUP BY auth_type, username"
+            ));
+        }
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Not one query with OR, for which SQLite reads the whole index.
+        let sql = parts.join(" UNION ALL ");
+        let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
+        NamedDefinition::find_by_statement(statement).all(&self.conn).await.map_err(fault)
+    }
+}
+
+/// Places from `$first` on and what stands there: a few lengths only, so that prepared statements are found again.
+fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<Value>) {
+    let count = items.len().next_power_of_two();
+    let last = items.last().into_iter().cycle();
+    let values: Vec<Value> = items.iter().chain(last).take(count).map(|item| (*item).into()).collect();
+    let places: Vec<String> = (first..first + values.len()).map(|place| format!("${place}")).collect();
+    (places.join(", "), values)
+}
+
+impl Store {
+    /// A user's links if they are in memory: no waiting, no database.
+    pub fn cached_links(&self, user: UserId) -> Option<Arc<Vec<LinkEntry>>> {
+        self.shared.cache.links.get(&user)
+    }
+
+    /// A user's links, oldest first, from memory or from the database: the first [`MAX_LINKS_READ`]. More come from
+    /// [`Self::links_of_user_after`].
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
+        let first = || self.links_of_user_after(user, Id::from_uuid(Uuid::nil()), MAX_LINKS_READ);
+        let read = async { first().await.map(Some) };
+        let links = self.shared.cache.links.get_or_read(&user, read).await?;
+        let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
+        if links.len() > MAX_LINKS_KEPT {
+            self.shared.cache.links.forget(&[user]);
+        }
+        Ok(links)
+    }
+}
+
+impl Tx {
+    /// The link, locked until the transaction ends. Lock its definition and its user before.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn lock_link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
+        linked_auth::Entity::find_by_id(link.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)
+    }
+
+    /// Has the user an active link to an active definition, other than this one?
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn has_another_good_link(&self, link: &LinkedAuthRow) -> Result<bool> {
+        let condition = "linked_auth.user_id = $1 AND linked_auth.link_id <> $2 AND linked_auth.is_active = $3 \
+                         AND definition.is_active = $3 LIMIT 1";
+        let found = self.entries(condition, [link.user_id.into(), link.link_id.into(), true.into()]).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Adds a link. Definition and user are locked by now.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn insert_link(&self, row: LinkedAuthRow) -> Result<()> {
+        let user = Id::from_uuid(row.user_id);
+        match linked_auth::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
+            Ok(_) => {
+                self.links_changed(user);
+                Ok(())
+            }
+            Err(error) if is_unique_violation(&error) => Err(Error::LinkUnavailable),
+            // One of them went although it was locked, which only somebody without our locks can do: trying again finds it
+            // gone.
+            Err(error) if is_foreign_key_violation(&error) => Err(Error::WriteConflict),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Stores the whole row.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn update_link(&self, row: LinkedAuthRow) -> Result<()> {
+        let user = Id::from_uuid(row.user_id);
+        linked_auth::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(fault)?;
+        self.links_changed(user);
+        Ok(())
+    }
+
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn delete_link(&self, row: &LinkedAuthRow) -> Result<()> {
+        linked_auth::Entity::delete_by_id(row.link_id).exec(&self.conn).await.map_err(fault)?;
+        self.links_changed(Id::from_uuid(row.user_id));
+        Ok(())
+    }
+
+    /// Notes that a login through the link succeeded. No change of the link: its version stays.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
+        let touched = linked_auth::Entity::update_many()
+            .set(linked_auth::ActiveModel { last_used_at: Set(Some(now.micros())), ..Default::default() })
+            .filter(linked_auth::Column::LinkId.eq(link.uuid()))
+            .exec_with_returning(&self.conn)
+            .await
+            .map_err(fault)?;
+        for row in touched {
+            self.links_changed(Id::from_uuid(row.user_id));
+        }
+        Ok(())
+    }
+
+    fn links_changed(&self, user: UserId) {
+        self.forget_links(user);
+        self.feed(ChangeKind::LinksChanged, Some(user), None);
+    }
+
+    /// Takes a user's links out of the cache when this transaction ends. Called by all that changes them.
+    pub(super) fn forget_links(&self, user: UserId) {
+        self.touched.lock().links.add([user]);
+    }
+}

@@ -1,0 +1,309 @@
+//! SQLite has one writer: transactions that wait together share a commit.
+
+use std::iter;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::Instrument;
+
+use crate::error::{Error, Result};
+use crate::priority;
+use crate::priority::Companion;
+use crate::store::figures::Waiting;
+use crate::store::transaction::{SqliteTransaction, Transaction};
+use crate::store::write::{Left, Operation, commit};
+use crate::store::{Shared, Store, Tx, fault};
+
+/// Transactions of one commit.
+const GROUP: usize = 64;
+/// Transactions that may wait or run.
+const QUEUE: usize = 1024;
+/// How long the connection is kept from one group to the next. To give it back and to take it again costs as much as a small
+/// transaction; others that want it (purging, the activity of sessions) wait no longer than this.
+const HELD: Duration = Duration::from_millis(50);
+
+/// An operation that puts its value where its caller finds it.
+type BoxedOperation = Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
+/// A transaction that waits for the writer.
+struct Job {
+    operation: BoxedOperation,
+    done: oneshot::Sender<Result<()>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The way to the thread that commits.
+pub(in crate::store) struct GroupCommit {
+    jobs: Sender<Job>,
+    places: Arc<Semaphore>,
+    waiting: Mutex<Option<Receiver<Job>>>,
+    thread: WriterThread,
+    /// It is gone with its connection.
+    is_in_memory: bool,
+}
+
+/// The thread of the writer's connection, by its name: each connection has another.
+#[derive(Clone, Default)]
+pub(in crate::store) struct WriterThread(Arc<AtomicU64>);
+
+impl WriterThread {
+    /// For the thread of a connection that is made now.
+    pub(in crate::store) fn new_name(&self) -> String {
+        static NAMED: AtomicU64 = AtomicU64::new(0);
+
+        self.0.store(NAMED.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        self.name()
+    }
+
+    fn name(&self) -> String {
+        format!("sqlite-{}", self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl GroupCommit {
+    pub(in crate::store) fn new(thread: WriterThread, is_in_memory: bool) -> Self {
+        let (jobs, waiting) = channel();
+        let places = Arc::new(Semaphore::new(QUEUE));
+        Self { jobs, places, waiting: Mutex::new(Some(waiting)), thread, is_in_memory }
+    }
+}
+
+impl Store {
+    pub(in crate::store) async fn write_in_group<T: Send + 'static>(
+        &self,
+        operation: Arc<impl Operation<T>>,
+    ) -> Result<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let job_slot = Arc::clone(&slot);
+        let (done, outcome) = oneshot::channel();
+        let span = tracing::Span::current();
+        let waiting = Mutex::new(Some(Waiting::new(&self.shared.figures)));
+        let operation: BoxedOperation = Box::new(move |tx| {
+            drop(waiting.lock().take());
+            let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));
+            let running = async move {
+                let value = operation(tx).await?;
+                *slot.lock() = Some(value);
+                Ok(())
+            };
+            Box::pin(running.instrument(span.clone()))
+        });
+        let group = &self.shared.writer.group;
+        let place = Arc::clone(&group.places).acquire_owned().await.map_err(Error::internal)?;
+        let gone = || Error::ShuttingDown;
+        group.jobs.send(Job { operation, done, _place: place }).map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())??;
+        slot.lock().take().ok_or_else(|| Error::internal("a transaction left no value"))
+    }
+
+    /// Starts the thread that commits for all; it ends with the last clone of the store. It is no task: an answer of the
+    /// connection's thread wakes it alone, where a runtime wakes a second worker to look for more.
+    pub(in crate::store) fn start_group_commit(&self) -> Result<()> {
+        let group = &self.shared.writer.group;
+        let Some(jobs) = group.waiting.lock().take() else { return Ok(()) };
+        let committer = Committer {
+            jobs,
+            shared: Arc::downgrade(&self.shared),
+            runtime: Handle::current(),
+            connection: Companion::default(),
+        };
+        let thread = std::thread::Builder::new().name("commit".to_owned());
+        thread.spawn(move || committer.run()).map_err(Error::internal)?;
+        Ok(())
+    }
+}
+
+/// The thread that commits.
+struct Committer {
+    jobs: Receiver<Job>,
+    shared: Weak<Shared>,
+    runtime: Handle,
+    connection: Companion,
+}
+
+impl Committer {
+    fn run(mut self) {
+        priority::after_others();
+        let runtime = self.runtime.clone();
+        // A connection goes back by way of a task.
+        let _runtime = runtime.enter();
+        while let Ok(job) = self.jobs.recv() {
+            let Some(shared) = self.shared.upgrade() else { return };
+            self.commit_for_a_while(&shared, job);
+        }
+    }
+
+    /// One group after the other on one connection.
+    fn commit_for_a_while(&mut self, shared: &Arc<Shared>, first: Job) {
+        let writer = &shared.writer;
+        // There is one connection to what is in memory, for reading too.
+        let held = if writer.group.is_in_memory { Duration::ZERO } else { HELD };
+        let end = Instant::now() + held;
+        let (mut next, mut connection) = (Some(first), None);
+        while let Some(job) = next {
+            let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(GROUP).collect();
+            self.connection.join(&writer.group.thread.name());
+            connection = self.runtime.block_on(commit_group(shared, connection, group));
+            let left = end.checked_duration_since(Instant::now());
+            next = left.filter(|left| !left.is_zero()).and_then(|left| self.jobs.recv_timeout(left).ok());
+        }
+    }
+}
+
+/// Returns the connection, at the end of its transaction, if it may be used again.
+async fn commit_group(
+    shared: &Arc<Shared>,
+    connection: Option<SqliteTransaction>,
+    mut group: Vec<Job>,
+) -> Option<SqliteTransaction> {
+    let begun = match connection {
+        Some(connection) => Ok(connection.begin_another().await),
+        None => shared.writer.begin_sqlite().await,
+    };
+    let outer = match begun {
+        Ok(outer) => outer,
+        Err(error) => {
+            for job in group {
+                let _ = job.done.send(Err(again(&error)));
+            }
+            return None;
+        }
+    };
+    let is_whole = match group.pop() {
+        Some(job) if group.is_empty() => commit_alone(shared, &outer, job).await,
+        last => {
+            group.extend(last);
+            commit_together(shared, &outer, group).await
+        }
+    };
+    if is_whole {
+        return Some(outer);
+    }
+    // Nobody knows how the transaction ended, and so not where the chain ends: the next opens another, on another connection.
+    shared.writer.chains.abandon();
+    if !shared.writer.group.is_in_memory {
+        outer.close().await;
+    }
+    None
+}
+
+/// One that has nobody to share with needs no savepoint. Returns whether the transaction came to an end that is known.
+async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job) -> bool {
+    let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
+    let outcome = attempt(&job, &tx).await;
+    let left = tx.left();
+    let (outcome, is_whole) = match outcome {
+        Ok(()) => {
+            let committed = commit(tx.store, left.events, left.changes).await;
+            let is_whole = committed.is_ok();
+            (committed, is_whole)
+        }
+        Err(error) => (Err(error), tx.store.conn.rollback().await.is_ok()),
+    };
+    shared.cache.take_out(&left.changed);
+    if outcome.is_ok() {
+        shared.dropped.tell(left.dropped);
+    }
+    let _ = job.done.send(outcome);
+    is_whole
+}
+
+/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then the events of all, and one
+/// commit for all. Returns whether the transaction came to an end that is known.
+async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group: Vec<Job>) -> bool {
+    let mut jobs = group.into_iter();
+    let (mut good, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut broken = None;
+    for job in jobs.by_ref() {
+        match run_in_savepoint(shared, outer, &job).await {
+            Ok(mut left) => {
+                events.append(&mut left.events);
+                changes.append(&mut left.changes);
+                good.push((left, job.done));
+            }
+            Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
+            Err(Failed::Broken(error)) => {
+                let for_others =
+                    if matches!(error, Error::StoreUnavailable { .. }) { again(&error) } else { Error::WriteConflict };
+                let _ = job.done.send(Err(error));
+                broken = Some(for_others);
+                break;
+            }
+        }
+    }
+    let outer = Store { conn: Transaction::Sqlite(outer.clone()), shared: Arc::clone(shared) };
+    let committed = match broken {
+        None => commit(outer, events, changes).await,
+        Some(error) => {
+            let _ = outer.conn.rollback().await;
+            Err(error)
+        }
+    };
+    // Whatever came of the commit: what it changed is not in the cache when anybody hears of it.
+    for (left, _) in &good {
+        shared.cache.take_out(&left.changed);
+    }
+    for (left, done) in good {
+        if committed.is_ok() {
+            shared.dropped.tell(left.dropped);
+        }
+        let _ = done.send(committed.as_ref().copied().map_err(again));
+    }
+    // Only a broken transaction leaves some: they have not run, and may be tried again.
+    for job in jobs {
+        let _ = job.done.send(committed.as_ref().copied().map_err(again));
+    }
+    committed.is_ok()
+}
+
+/// Why a job left nothing in the group's transaction.
+enum Failed {
+    /// It alone was taken back.
+    TakenBack(Error),
+    /// The whole transaction is gone: SQLite rolls it back by itself when the disk is full or fails.
+    Broken(Error),
+}
+
+async fn attempt(job: &Job, tx: &Tx) -> Result<()> {
+    // In a future of its own, so that a panic before the operation's first await is caught too.
+    let running = AssertUnwindSafe(async { (job.operation)(tx).await }).catch_unwind();
+    running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")))
+}
+
+async fn run_in_savepoint(
+    shared: &Arc<Shared>,
+    outer: &SqliteTransaction,
+    job: &Job,
+) -> std::result::Result<Left, Failed> {
+    let savepoint = outer.savepoint().await;
+    let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
+    let mut outcome = attempt(job, &tx).await;
+    if outcome.is_ok() {
+        // With what was put off: it is of this job and of no other.
+        outcome = outer.release().await.map_err(fault);
+    }
+    match outcome {
+        Ok(()) => Ok(tx.left()),
+        Err(error) => match outer.take_back(savepoint).await {
+            Ok(()) => Err(Failed::TakenBack(error)),
+            Err(_) => Err(Failed::Broken(error)),
+        },
+    }
+}
+
+/// The same error for another of the group.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::WriteConflict => Error::WriteConflict,
+        Error::StoreUnavailable { source } => Error::store_unavailable(source),
+        other => Error::internal(other),
+    }
+}

@@ -1,0 +1,3 @@
+//! What only SQLite needs.
+
+pub(super) mod group_commit;

@@ -1,0 +1,82 @@
+//! The administrator's port: plaintext HTTP with `/metrics` for Prometheus and `/healthz` for whoever cannot speak gRPC.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::stop::Stop;
+use crate::telemetry::metrics::Metrics;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A port that listens.
+pub struct Admin {
+    socket: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Admin {
+    /// Port 0 is any free one, which [`Self::addr`] tells.
+    pub async fn bind(listen: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpListener::bind(listen).await?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Answers until the server is told to stop hard, or this is dropped: while it drains, it is still looked at.
+    pub async fn serve(self, metrics: Metrics, serving: watch::Receiver<bool>, stop: Stop) -> std::io::Result<()> {
+        let pages = Router::new()
+            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics.text())))
+            .route("/healthz", get(healthz).with_state(serving));
+        axum::serve(self.socket, pages).with_graceful_shutdown(async move { stop.asked_hard().await }).await
+    }
+}
+
+async fn healthz(State(serving): State<watch::Receiver<bool>>) -> impl IntoResponse {
+    if *serving.borrow() { (StatusCode::OK, "serving\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// The whole answer to a GET.
+    async fn get_page(addr: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(addr).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("a request");
+        let mut page = String::new();
+        socket.read_to_string(&mut page).await.expect("an answer");
+        page
+    }
+
+    #[tokio::test]
+    async fn it_shows_figures_and_whether_the_server_serves_until_a_hard_stop() {
+        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let (addr, serving, stop) = (admin.addr(), watch::Sender::new(false), Stop::new());
+        let running = tokio::spawn(admin.serve(Metrics::new(), serving.subscribe(), stop.clone()));
+        assert!(get_page(addr, "/healthz").await.starts_with("HTTP/1.1 503"));
+        serving.send_replace(true);
+        assert!(get_page(addr, "/healthz").await.starts_with("HTTP/1.1 200"));
+        stop.softly();
+        let page = get_page(addr, "/metrics").await;
+        assert!(page.contains("lanyard_build_info{version=") && page.contains(OPEN_METRICS), "{page}");
+        assert!(get_page(addr, "/").await.starts_with("HTTP/1.1 404"));
+        stop.hard();
+        running.await.expect("a task").expect("it served");
+    }
+}

@@ -1,0 +1,340 @@
+//! Connections: accepted in one place, served by worker threads, ended in order.
+//!
+//! Each worker has a runtime of its own with one thread: on the same core it serves half as much again as a runtime of
+//! many threads. Connections are dealt to the workers in turn; `SO_REUSEPORT` would leave it to chance, and a gRPC
+//! connection lives long.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::tls;
+use crate::config;
+use crate::pipeline::Authenticate;
+use crate::pipeline::peer::{ClientCertificate, Peer};
+use crate::pipeline::server::{Connection, Dispatch, Front};
+use crate::stop::Stop;
+
+/// A client that vanished is noticed within a minute, by the kernel: HTTP/2's own pings would cost each call a lock and two
+/// looks at the clock.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+/// Streams that a client may open and reset before the server has noticed (rapid reset).
+const MAX_PENDING_RESETS: usize = 32;
+const MAX_LOCAL_RESETS: usize = 1024;
+/// After a failed `accept`, for instance without free descriptors: the next would fail too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A worker that was told to drop everything and does not, is left behind.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why the server does not serve, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error("{}: {problem}", file.display())]
+    Tls { file: PathBuf, problem: String },
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+    #[error("a worker ended before it was told to")]
+    WorkerDied,
+}
+
+/// How the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every call was answered.
+    Drained,
+    /// The time for that was over, or nobody wanted to wait: calls were cut off.
+    CutOff,
+}
+
+/// A socket that listens, and TLS if there is any.
+pub struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Listens on `server.listen`; port 0 is any free one, which [`Self::addr`] tells.
+    pub async fn bind(config: &config::Server) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Listen { addr: config.listen, source };
+        let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let addr = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, addr, tls: tls::acceptor(&config.tls)? })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// How far stopping has come; every worker and connection follows it.
+#[derive(Clone, Default)]
+struct Phase {
+    /// No new connections; GOAWAY on those there are.
+    going_away: CancellationToken,
+    /// Drop everything.
+    abort: CancellationToken,
+}
+
+/// Serves until `stop`, then ends in order: health `NOT_SERVING`; `drain_delay`, in which calls are still taken while
+/// balancers notice; no more connections, streams end, GOAWAY; calls under way finish, up to `drain_timeout`; what is left
+/// is cut off. A hard stop goes to the end at once.
+pub async fn serve<A: Authenticate, D: Dispatch>(
+    listener: Listener,
+    front: Arc<Front<A, D>>,
+    config: &config::Server,
+    stop: &Stop,
+) -> Result<Ended, ServeError> {
+    let phase = Phase::default();
+    // Whatever way this function ends, also by being dropped, the workers end too.
+    let _guard = (phase.going_away.clone().drop_guard(), phase.abort.clone().drop_guard());
+    let worker = Worker::new(front.clone(), listener.tls, config, &phase);
+    let workers = Workers::start(&worker, config.worker_count())?;
+    tokio::select! {
+        never = accept(&listener.socket, &workers) => match never {},
+        () = workers.one_ended.cancelled() => return Err(ServeError::WorkerDied),
+        () = drain_delay(&front, config, stop) => {}
+    }
+    drop(listener.socket);
+    front.streams_end.cancel();
+    phase.going_away.cancel();
+    let ended = tokio::select! {
+        () = workers.running.wait() => return Ok(Ended::Drained),
+        () = sleep(config.drain_timeout) => Ended::CutOff,
+        () = stop.asked_hard() => Ended::CutOff,
+    };
+    tracing::warn!(calls = front.in_flight.now(), "calls under way are cut off");
+    phase.abort.cancel();
+    // Nothing can be done about one that does not end, and it must not hold the process.
+    let _ = timeout(ABORT_LIMIT, workers.running.wait()).await;
+    Ok(ended)
+}
+
+/// Waits for the wish to stop, tells balancers, and gives them time to notice.
+async fn drain_delay<A: Authenticate, D: Dispatch>(front: &Front<A, D>, config: &config::Server, stop: &Stop) {
+    stop.asked().await;
+    front.health.set_serving(false).await;
+    tokio::select! {
+        () = sleep(config.drain_delay) => {}
+        () = stop.asked_hard() => {}
+    }
+}
+
+async fn accept(socket: &TcpListener, workers: &Workers) -> Infallible {
+    let mut number = 0;
+    loop {
+        // The worker's runtime will own the socket, not this one.
+        match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            Ok((stream, peer)) => workers.deal(Accepted { stream, peer, number }),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        number += 1;
+    }
+}
+
+struct Accepted {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    number: usize,
+}
+
+/// The threads that serve connections.
+struct Workers {
+    queues: Vec<mpsc::UnboundedSender<Accepted>>,
+    running: TaskTracker,
+    one_ended: CancellationToken,
+}
+
+impl Workers {
+    fn start<A: Authenticate, D: Dispatch>(worker: &Worker<A, D>, count: usize) -> Result<Self, ServeError> {
+        let mut workers = Self { queues: Vec::new(), running: TaskTracker::new(), one_ended: CancellationToken::new() };
+        for number in 0..count {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
+            let (queue, accepted) = mpsc::unbounded_channel();
+            let (worker, until_end) =
+                (worker.clone(), (workers.running.token(), workers.one_ended.clone().drop_guard()));
+            let body = move || {
+                runtime.block_on(worker.run(accepted));
+                // Its tasks end with the runtime, and only then has the worker ended.
+                drop(runtime);
+                drop(until_end);
+            };
+            thread::Builder::new().name(format!("grpc-{number}")).spawn(body).map_err(ServeError::Worker)?;
+            workers.queues.push(queue);
+        }
+        workers.running.close();
+        Ok(workers)
+    }
+
+    fn deal(&self, accepted: Accepted) {
+        // A worker that has ended ends the server: `serve` sees it.
+        let _ = self.queues[accepted.number % self.queues.len()].send(accepted);
+    }
+}
+
+/// What each worker has of its own.
+struct Worker<A, D> {
+    front: Arc<Front<A, D>>,
+    http: http2::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    max_age: Duration,
+    phase: Phase,
+}
+
+impl<A, D> Clone for Worker<A, D> {
+    fn clone(&self) -> Self {
+        let Self { front, http, tls, max_age, phase } = self;
+        Self { front: front.clone(), http: http.clone(), tls: tls.clone(), max_age: *max_age, phase: phase.clone() }
+    }
+}
+
+impl<A: Authenticate, D: Dispatch> Worker<A, D> {
+    fn new(front: Arc<Front<A, D>>, tls: Option<TlsAcceptor>, config: &config::Server, phase: &Phase) -> Self {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(config.max_concurrent_streams)
+            .max_header_list_size(config.max_header_bytes)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+            // gRPC has no use for it.
+            .auto_date_header(false);
+        Self { front, http, tls, max_age: config.max_connection_age, phase: phase.clone() }
+    }
+
+    /// Serves what is accepted until the server goes away and every connection has ended, or all is to be dropped.
+    async fn run(self, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
+        let connections = TaskTracker::new();
+        let (going_away, abort) = (self.phase.going_away.clone(), self.phase.abort.clone());
+        let worker = Arc::new(self);
+        while let Some(Some(accepted)) = going_away.run_until_cancelled(accepted.recv()).await {
+            connections.spawn(worker.clone().serve(accepted));
+        }
+        connections.close();
+        abort.run_until_cancelled(connections.wait()).await;
+    }
+
+    async fn serve(self: Arc<Self>, accepted: Accepted) {
+        let Accepted { stream, peer, number } = accepted;
+        // A socket that was closed meanwhile.
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        // Refused by a socket that is broken already: whoever reads from it will see.
+        let _ = configure(&stream);
+        let age = spread(self.max_age, number);
+        let Some(tls) = &self.tls else {
+            return self.drive(stream, Peer::new(peer.ip(), ClientCertificate::None), age).await;
+        };
+        let handshake = tls::accept(tls, stream);
+        if let Some(Some((stream, client))) = self.phase.going_away.run_until_cancelled(handshake).await {
+            self.drive(stream, Peer::new(peer.ip(), client), age).await;
+        }
+    }
+
+    /// Serves one connection to its end. When it is too old or the server goes away, the client is asked to make a new
+    /// one; calls under way finish here.
+    async fn drive(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, age: Option<Duration>) {
+        let service = Connection::new(self.front.clone(), peer);
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            result = connection.as_mut() => return log_end(result),
+            () = grown_old(age) => {}
+            () = self.phase.going_away.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        log_end(connection.await);
+    }
+}
+
+async fn grown_old(age: Option<Duration>) {
+    match age {
+        Some(age) => sleep(age).await,
+        None => pending().await,
+    }
+}
+
+/// Answers leave at once, and a client that is gone does not keep its connection.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Probes are sent only when nothing else is on its way: this is for what is.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
+    Ok(())
+}
+
+/// The age of the connection of this number: a tenth more or less than `age`, so that connections made together do not
+/// end together. The golden ratio spreads any run of numbers evenly.
+fn spread(age: Duration, number: usize) -> Option<Duration> {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    if age.is_zero() {
+        return None;
+    }
+    let place = (number as u64).wrapping_mul(GOLDEN) >> 32;
+    let fraction = f64::from(u32::try_from(place).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+    Some(age.mul_f64(0.9 + 0.2 * fraction))
+}
+
+fn log_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_vanished_is_noticed_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let (accepted, _client) = tokio::join!(listener.accept(), TcpStream::connect(addr));
+        let (accepted, _) = accepted.expect("a connection");
+        configure(&accepted).expect("options");
+        let socket = SockRef::from(&accepted);
+        assert!(accepted.nodelay().expect("an option") && socket.keepalive().expect("an option"));
+        let idle = socket.tcp_keepalive_time().expect("an option");
+        let probes = socket.tcp_keepalive_retries().expect("an option");
+        let dead_after = idle + socket.tcp_keepalive_interval().expect("an option") * probes;
+        assert!(dead_after <= Duration::from_mins(1), "{dead_after:?}");
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(dead_after));
+    }
+
+    #[test]
+    fn connections_made_together_do_not_end_together() {
+        let age = Duration::from_secs(100);
+        let mut ages: Vec<Duration> = (0..10).filter_map(|number| spread(age, number)).collect();
+        ages.sort_unstable();
+        assert!(ages.iter().all(|age| (90..=110).contains(&age.as_secs())), "{ages:?}");
+        assert!(ages.windows(2).all(|pair| pair[0] + Duration::from_millis(500) < pair[1]), "{ages:?}");
+        assert_eq!(spread(Duration::ZERO, 3), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! TLS: the server's certificate, and the authorities of client certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
+use x509_parser::parse_x509_certificate;
+use x509_parser::time::ASN1Time;
+
+use super::listen::ServeError;
+use crate::clock::Time;
+use crate::config;
+use crate::pipeline::peer::ClientCertificate;
+
+/// A client that has not finished its handshake by then is gone or hostile.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Makes the server's side of TLS; `None` without a certificate.
+pub(crate) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeError> {
+    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
+    let chain = certificates(cert)?;
+    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+    let clients: Arc<dyn ClientCertVerifier> = match &tls.client_ca {
+        Some(file) => client_verifier(file)?,
+        None => Arc::new(NoClientAuth),
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(cert, &error))?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, private_key)
+        .map_err(|error| unusable(cert, &error))?;
+    config.alpn_protocols.push(b"h2".to_vec());
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// A certificate of the configuration, as an operator looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    pub file: PathBuf,
+    pub subject: String,
+    pub not_before: Time,
+    pub not_after: Time,
+}
+
+/// Reads certificate, key and authorities as a server does when it starts, and tells from when to when each certificate is good.
+pub fn examine_tls(tls: &config::Tls) -> Result<Vec<CertificateFacts>, ServeError> {
+    acceptor(tls)?;
+    let mut found = Vec::new();
+    for file in [&tls.cert, &tls.client_ca].into_iter().flatten() {
+        for der in certificates(file)? {
+            found.push(facts(file, &der)?);
+        }
+    }
+    Ok(found)
+}
+
+fn facts(file: &Path, der: &[u8]) -> Result<CertificateFacts, ServeError> {
+    let (_, certificate) = parse_x509_certificate(der).map_err(|error| unusable(file, &error))?;
+    let time = |time: ASN1Time| Time::from_unix(time.timestamp(), 0).unwrap_or(Time::MAX);
+    let validity = certificate.validity();
+    Ok(CertificateFacts {
+        file: file.to_owned(),
+        subject: certificate.subject().to_string(),
+        not_before: time(validity.not_before),
+        not_after: time(validity.not_after),
+    })
+}
+
+/// A certificate is checked if there is one; callers may also have a key.
+fn client_verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServeError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| unusable(file, &error))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable(file, &error))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {
+    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
+    let found = read().map_err(|error| unusable(file, &error))?;
+    if found.is_empty() { Err(unusable(file, &"holds no certificate")) } else { Ok(found) }
+}
+
+/// Shakes hands and learns who the client is; `None` if it failed, which concerns the client only.
+pub(crate) async fn accept(
+    acceptor: &TlsAcceptor,
+    socket: TcpStream,
+) -> Option<(TlsStream<TcpStream>, ClientCertificate)> {
+    let stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            return None;
+        }
+    };
+    let chain = stream.get_ref().1.peer_certificates();
+    let client = match chain.and_then(<[_]>::first) {
+        Some(certificate) => ClientCertificate::read(certificate),
+        None => ClientCertificate::None,
+    };
+    Some((stream, client))
+}
+
+fn unusable(file: &Path, problem: &dyn ToString) -> ServeError {
+    ServeError::Tls { file: file.to_owned(), problem: problem.to_string() }
+}

@@ -9,9 +9,11 @@
 //! - [`model`]: nouns and pure rules, which all may use, as they may the leaves `clock`, `config`, `correlation`, `crypto`,
 //!   `error`, `priority`, `stop` and [`telemetry`].
 //!
+//! `cli` is the program `lanyard`: it is in the library because a binary would compile every async function that it awaits once more.
 //! `serve` puts the rooms together. `ARCHITECTURE.md` walks through them; `tests/meta/rooms.rs` enforces the arrows.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod correlation;

@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use crate::clock::Clock;
+use crate::crypto::Keyring;
+use crate::serve::open_store;
+use crate::store::Store;
 use clap::Args;
-use lanyard_server::clock::Clock;
-use lanyard_server::crypto::Keyring;
-use lanyard_server::serve::open_store;
-use lanyard_server::store::Store;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::app::caller::{CallerInfo, CallerToCreate};
+use crate::clock::Time;
+use crate::model::caller::{Apps, Flags, Grant, Grants};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use lanyard_server::app::caller::{CallerInfo, CallerToCreate};
-use lanyard_server::clock::Time;
-use lanyard_server::model::caller::{Apps, Flags, Grant, Grants};
 use serde::Serialize;
 use serde_json::json;
 

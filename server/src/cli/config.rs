@@ -1,9 +1,9 @@
 //! `lanyard config`.
 
+use crate::app::platform::Platforms;
+use crate::config::DEFAULT;
+use crate::error::Error;
 use clap::{Args, Subcommand};
-use lanyard_server::app::platform::Platforms;
-use lanyard_server::config::DEFAULT;
-use lanyard_server::error::Error;
 use serde::Serialize;
 use serde_json::json;
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::crypto::write_private;
 use clap::Args;
 use lanyard_client::secrecy::SecretString;
 use lanyard_client::v1::ClientInfo;
 use lanyard_client::{Client, CorrelationId, PagedRequest, Pages, Subject, Ust};
-use lanyard_server::crypto::write_private;
 use serde::{Deserialize, Serialize};
 
 use super::dev::Credentials;

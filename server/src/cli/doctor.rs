@@ -5,9 +5,9 @@ mod host;
 
 use std::fmt::Write as _;
 
+use crate::clock::Clock;
+use crate::config::Config;
 use clap::Args;
-use lanyard_server::clock::Clock;
-use lanyard_server::config::Config;
 use serde::Serialize;
 use serde_json::json;
 

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use crate::config::ConfigError;
+use crate::crypto::KeyringError;
+use crate::error::Error;
+use crate::serve::StartError;
+use crate::store::ZatoError;
+use crate::transport::ServeError;
 use lanyard_client::v1::ErrorReason;
 use lanyard_client::{Code, ConnectError, MicetroError};
-use lanyard_server::config::ConfigError;
-use lanyard_server::crypto::KeyringError;
-use lanyard_server::error::Error;
-use lanyard_server::serve::StartError;
-use lanyard_server::store::ZatoError;
-use lanyard_server::transport::ServeError;
 
 /// An exit code. Scripts rely on them: a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

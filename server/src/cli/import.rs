@@ -1,9 +1,9 @@
 //! `lanyard import`: on the database itself.
 
+use crate::app::import::{Fate, ImportOptions, JwtIssuer, Line, Noun};
+use crate::config::DatabaseUrl;
+use crate::store::read_zato;
 use clap::{Args, Subcommand};
-use lanyard_server::app::import::{Fate, ImportOptions, JwtIssuer, Line, Noun};
-use lanyard_server::config::DatabaseUrl;
-use lanyard_server::store::read_zato;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Outcome};

@@ -1,8 +1,8 @@
 //! `lanyard keys`: the key file.
 
+use crate::clock::Clock;
+use crate::crypto::{KeyPurpose, Keyring};
 use clap::{Args, Subcommand, ValueEnum};
-use lanyard_server::clock::Clock;
-use lanyard_server::crypto::{KeyPurpose, Keyring};
 use serde::Serialize;
 use serde_json::json;
 
@@ -198,7 +198,7 @@ fn is_current(purpose: &str, key_id: u16, output: Output) -> Outcome {
     output.done(&json!({ "purpose": purpose, "key_id": key_id, "is_staged": false }), &text)
 }
 
-async fn refuse_if_used(config: &lanyard_server::config::Config, key_id: u16) -> Result<(), Failure> {
+async fn refuse_if_used(config: &crate::config::Config, key_id: u16) -> Result<(), Failure> {
     let store = operator::open(config).await?;
     let used = store.live_hashes(key_id).await?;
     store.close().await?;

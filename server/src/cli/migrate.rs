@@ -1,9 +1,9 @@
 //! `lanyard migrate`.
 
+use crate::clock::Clock;
+use crate::crypto::Keyring;
+use crate::serve::open_store;
 use clap::Args;
-use lanyard_server::clock::Clock;
-use lanyard_server::crypto::Keyring;
-use lanyard_server::serve::open_store;
 use serde_json::json;
 
 use super::exit::{Exit, Outcome};

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use lanyard_server::app::caller::operator;
-use lanyard_server::app::{App, Context};
-use lanyard_server::clock::Clock;
-use lanyard_server::config::{Config, Log};
-use lanyard_server::crypto::Keyring;
-use lanyard_server::serve::{StartError, open_store};
-use lanyard_server::store::Store;
-use lanyard_server::telemetry;
+use crate::app::caller::operator;
+use crate::app::{App, Context};
+use crate::clock::Clock;
+use crate::config::{Config, Log};
+use crate::crypto::Keyring;
+use crate::serve::{StartError, open_store};
+use crate::store::Store;
+use crate::telemetry;
 
 use super::exit::Failure;
 use super::settings::Settings;

@@ -1,11 +1,11 @@
 //! `lanyard serve`.
 
-use lanyard_server::clock::Clock;
-use lanyard_server::config::{Platform, PlatformUsers};
-use lanyard_server::priority;
-use lanyard_server::serve::{Schema, Server, StartError};
-use lanyard_server::stop::Stop;
-use lanyard_server::telemetry::Telemetry;
+use crate::clock::Clock;
+use crate::config::{Platform, PlatformUsers};
+use crate::priority;
+use crate::serve::{Schema, Server, StartError};
+use crate::stop::Stop;
+use crate::telemetry::Telemetry;
 
 use super::dev;
 use super::exit::{Exit, Failure, Outcome};
@@ -79,7 +79,7 @@ fn platform(text: &str) -> Result<(String, Platform), String> {
 
 /// A start that fails says what to do about it.
 fn with_advice(error: StartError) -> Failure {
-    let no_keys = matches!(&error, StartError::Keys(lanyard_server::crypto::KeyringError::File { source, .. })
+    let no_keys = matches!(&error, StartError::Keys(crate::crypto::KeyringError::File { source, .. })
         if source.kind() == std::io::ErrorKind::NotFound);
     let failure = Failure::from(error);
     if no_keys {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lanyard_server::config::Config;
+use crate::config::Config;
 
 use super::exit::Failure;
 

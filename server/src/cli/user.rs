@@ -2,12 +2,12 @@
 
 mod update;
 
+use crate::app::user::UserChange;
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_client::Subject;
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::secrecy::ExposeSecret;
 use lanyard_client::v1::{self, CreateUserRequest, ListUsersRequest};
-use lanyard_server::app::user::UserChange;
 use serde_json::json;
 
 use super::connection::{Acting, Limit};

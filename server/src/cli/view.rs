@@ -2,10 +2,10 @@
 
 mod definition;
 
+use crate::clock::Time;
 use lanyard_client::prost_types::Timestamp;
 use lanyard_client::v1::{self, ApprovalStatus, AuditOutcome, AuthType, RevokeReason, Role, SessionState, WarningKind};
 use lanyard_client::{Inactive, Verdict, VerifiedSession};
-use lanyard_server::clock::Time;
 use serde::Serialize;
 
 use super::output::View;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::clock::{Clock, Time};
 use lanyard_client::prost_types::Timestamp;
-use lanyard_server::clock::{Clock, Time};
 
 /// A time, or how long from now on.
 pub(crate) fn future(text: &str) -> Result<Timestamp, String> {

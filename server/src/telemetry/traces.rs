@@ -26,7 +26,7 @@ const OURS: &str = "lanyard_server";
 const STORE: &str = "lanyard_server::store";
 const UPSTREAM: &str = "lanyard_server::upstream";
 /// The spans of log lines are made there.
-const LOG_SPANS: &str = "lanyard_server::grpc::observe";
+const LOG_SPANS: &str = "lanyard_server::pipeline::observe";
 /// Under this key `tracing_opentelemetry` tells where a span was made.
 const TARGET: &str = "target";
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_server::clock::{Clock, Time};
-use lanyard_server::config::Config;
-use lanyard_server::crypto::{KeyPurpose, Keyring};
-use lanyard_server::error::Error;
-use lanyard_server::serve::open_store;
-use lanyard_server::store::{Store, StoreConfig};
+use crate::clock::{Clock, Time};
+use crate::config::Config;
+use crate::crypto::{KeyPurpose, Keyring};
+use crate::error::Error;
+use crate::serve::open_store;
+use crate::store::{Store, StoreConfig};
 
 use super::Report;
 use crate::cli::exit::with_sources;

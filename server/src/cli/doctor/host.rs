@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_server::app::platform::Platforms;
-use lanyard_server::clock::{Clock, Time};
-use lanyard_server::config::{Config, SignalKind, Telemetry};
-use lanyard_server::crypto::{KeyPurpose, Keyring};
-use lanyard_server::store::StoreConfig;
-use lanyard_server::transport::{CertificateFacts, examine_tls};
+use crate::app::platform::Platforms;
+use crate::clock::{Clock, Time};
+use crate::config::{Config, SignalKind, Telemetry};
+use crate::crypto::{KeyPurpose, Keyring};
+use crate::store::StoreConfig;
+use crate::transport::{CertificateFacts, examine_tls};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -55,7 +55,7 @@ or LANYARD_PASSWORD.
 /// The server and its client in one program.
 #[derive(Parser)]
 #[command(name = "lanyard", version, max_term_width = 110, after_help = help_of_exit_codes(), after_long_help = long_help())]
-pub(crate) struct Cli {
+struct Cli {
     /// Answers and errors as JSON, for programs
     #[arg(long, global = true)]
     json: bool,
@@ -84,8 +84,13 @@ enum Command {
     Completions(completions::Completions),
 }
 
+/// Runs the program: parses its arguments, does what they say, and prints the outcome.
+pub fn main() -> ExitCode {
+    Cli::parse().run()
+}
+
 impl Cli {
-    pub(crate) fn run(self) -> ExitCode {
+    fn run(self) -> ExitCode {
         // What this program writes (database, keys, credentials, tokens) is its owner's alone.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let output = Output::new(self.json);

@@ -1,4 +1,4 @@
-//! The composition root: configuration, keys, store, rules, front, listeners; and the order in which they end.
+//! The composition root: configuration, keys, store, rules, calls, listeners; and the order in which they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,12 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::crypto::{Keyring, KeyringError};
 use crate::error::Error;
-use crate::pipeline::from_memory;
-use crate::pipeline::server::{Front, Parts};
-use crate::pipeline::{Health, RpcMetrics, Traces, routes};
-use crate::service::Handler;
+use crate::pipeline::{Health, RpcServer, rpc_labels};
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
-use crate::telemetry::metrics::{Metrics, server};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::rpc::RpcMetrics;
+use crate::telemetry::metrics::server::{self, Counted, Readings};
 use crate::transport::admin::Admin;
 use crate::transport::{Ended, Listener, ServeError, serve};
 
@@ -98,7 +97,6 @@ impl Server {
             None => None,
         };
         let metrics = Metrics::new();
-        server::register(&metrics, &app);
         Ok(Self { config, app, metrics, listener, admin })
     }
 
@@ -121,29 +119,14 @@ impl Server {
         &self.app
     }
 
-    /// Serves until `stop`, then ends in order: the front drains, activity is written, the store is closed.
+    /// Serves until `stop`, then ends in order: the connections drain, activity is written, the store is closed.
     pub async fn run(self, stop: Stop) -> Result<Ended, StartError> {
         let health = Health::new().await;
-        let handler = Handler::new(self.app.clone(), tokio::runtime::Handle::current());
-        let parts = Parts {
-            authenticate: self.app.clone(),
-            dispatch: routes(
-                handler.clone(),
-                handler.clone(),
-                handler.clone(),
-                handler.clone(),
-                handler.clone(),
-                handler,
-                self.config.server.max_request_bytes,
-            ),
-            from_memory: from_memory(self.app.clone()),
-            health: health.clone(),
-            metrics: RpcMetrics::register(&self.metrics),
-            traces: Traces::of(&self.config.telemetry),
-            clock: self.app.clock().clone(),
-        };
-        let front = Arc::new(Front::new(parts, &self.config.server));
-        server::register_in_flight(&self.metrics, &front);
+        let rpc_metrics = RpcMetrics::register(&self.metrics, rpc_labels());
+        let background = tokio::runtime::Handle::current();
+        let rpc_server =
+            Arc::new(RpcServer::new(self.app.clone(), background, health.clone(), rpc_metrics, &self.config));
+        register_metrics(&self.metrics, &self.app, &rpc_server);
         let house = CancellationToken::new();
         let keeper = tokio::spawn({
             let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());
@@ -153,7 +136,7 @@ impl Server {
             self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));
         health.set_serving(true).await;
         tracing::info!(addr = %self.listener.addr(), "serving");
-        let ended = serve(self.listener, front, &self.config.server, &stop).await;
+        let ended = serve(self.listener, rpc_server, &self.config.server, &stop).await;
         house.cancel();
         if let Some(admin) = admin {
             admin.abort();
@@ -169,6 +152,29 @@ impl Server {
         tracing::info!(?ended, "stopped");
         Ok(ended?)
     }
+}
+
+/// What is read at the moment of asking does not keep the server alive.
+fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
+    let counted = Counted {
+        logins: app.login_metrics().clone(),
+        hashing: app.hashing_metrics().clone(),
+        writes: app.store().write_metrics().clone(),
+    };
+    let (app, rpc_server) = (app.clone(), Arc::downgrade(rpc_server));
+    server::register(metrics, counted, move || {
+        let store = app.store();
+        Readings {
+            session_cache: store.cache_stats(),
+            link_cache: store.link_cache_stats(),
+            revocation_lag: store.revocation_lag(),
+            max_revocation_lag: app.max_revocation_lag(),
+            activity_pending: store.activity().len() as u64,
+            hashing_depth: app.hashing_depth() as u64,
+            pools: store.pools(),
+            calls_in_flight: rpc_server.upgrade().map_or(0, |server| server.in_flight().into()),
+        }
+    });
 }
 
 /// A database that hangs must not hold the process. Whoever wants a hard stop waits less, but for the activity.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::session::verify::Verdict;
+use super::session::verify::{CachedVerdict, Verdict};
 use super::{App, AppPolicy, Context};
 use crate::config::DEFAULT_APP;
 use crate::error::{Error, Result};
@@ -46,7 +46,14 @@ pub struct Acting<'a> {
     pub client: Client<'a>,
 }
 
-impl Acting<'_> {
+impl<'a> Acting<'a> {
+    /// Establishes who acts: whose token is good, if the caller may act for them.
+    pub fn new(client: Client<'a>, verdict: Verdict) -> Result<Self> {
+        let Verdict::Active(active) = verdict else { return Err(Error::SessionInvalid) };
+        may_relay(client.context, active.session.is_super_user)?;
+        Ok(Self { session: active.session, client })
+    }
+
     pub fn user(&self) -> UserId {
         self.session.user_id
     }
@@ -79,15 +86,21 @@ impl App {
     }
 
     /// The acting user; counts as their activity.
-    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn acting<'a>(&'a self, context: &'a Context, input: ActingInput<'a>) -> Result<Acting<'a>> {
+        self.acting_as_cached(context, input, None).await
+    }
+
+    /// The same; `cached`: what memory said of the token already.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn acting_as_cached<'a>(
+        &'a self,
+        context: &'a Context,
+        input: ActingInput<'a>,
+        cached: Option<CachedVerdict>,
+    ) -> Result<Acting<'a>> {
         let client = self.client(context, input.client)?;
-        let Verdict::Active(active) = self.verify(&client, input.ust, false).await? else {
-            return Err(Error::SessionInvalid);
-        };
-        let acting = Acting { session: active.session, client };
-        may_relay(context, acting.is_super_user())?;
-        Ok(acting)
+        let verdict = self.verify(&client, input.ust, false, cached).await?;
+        Acting::new(client, verdict)
     }
 }
 

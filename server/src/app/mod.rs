@@ -25,13 +25,14 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{AuditReads, Config, Password, Policy, Session};
 use crate::correlation::CorrelationId;
-use crate::crypto::{HashingFigures, Keyring, PasswordHasher, PasswordParams};
+use crate::crypto::{Keyring, PasswordHasher, PasswordParams};
 use crate::error::Result;
 use crate::store::Store;
+use crate::telemetry::metrics::hashing::HashingMetrics;
+use crate::telemetry::metrics::login::LoginMetrics;
 use crate::upstream::Jwks;
 
 use crate::model::caller::Caller;
-use crate::telemetry::metrics::login::Figures;
 
 /// What is known of a call before its request is read.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ struct Parts {
     audit_reads: AuditReads,
     purge: crate::config::Purge,
     max_revocation_lag: Duration,
-    figures: Figures,
+    login_metrics: Arc<LoginMetrics>,
 }
 
 impl App {
@@ -95,7 +96,7 @@ impl App {
             audit_reads: config.audit.reads,
             purge: config.purge.clone(),
             max_revocation_lag: config.cache.max_revocation_lag,
-            figures: Figures::default(),
+            login_metrics: Arc::default(),
             store,
             clock,
             keyring,
@@ -114,19 +115,14 @@ impl App {
         &self.parts.clock
     }
 
+    /// What became of password hashing.
+    pub fn hashing_metrics(&self) -> &Arc<HashingMetrics> {
+        self.parts.hasher.metrics()
+    }
+
     /// Password hashes that wait or are being computed.
     pub fn hashing_depth(&self) -> usize {
         self.parts.hasher.depth()
-    }
-
-    /// Password hashes that were computed so far.
-    pub fn hashes_done(&self) -> u64 {
-        self.hashing_figures().computed.count()
-    }
-
-    /// How hashing passwords does.
-    pub fn hashing_figures(&self) -> &Arc<HashingFigures> {
-        self.parts.hasher.figures()
     }
 
     /// How old what is known of other servers' changes may be before memory is not used.
@@ -135,7 +131,7 @@ impl App {
     }
 
     /// What came of logins and tokens.
-    pub fn figures(&self) -> &Figures {
-        &self.parts.figures
+    pub fn login_metrics(&self) -> &Arc<LoginMetrics> {
+        &self.parts.login_metrics
     }
 }

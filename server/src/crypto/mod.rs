@@ -9,7 +9,7 @@ mod seal;
 mod token;
 
 pub use keyring::{KeyPurpose, Keyring, KeyringError, write_private};
-pub use password::{HashingFigures, PasswordHash, PasswordHasher, PasswordMatch, PasswordParams};
+pub use password::{PasswordHash, PasswordHasher, PasswordMatch, PasswordParams};
 pub use seal::SealError;
 pub use token::{Token, TokenHash, TokenKind, TokenRef};
 use zeroize::Zeroizing;

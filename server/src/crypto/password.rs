@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::random_bytes;
 use crate::error::{Error, Result};
 use crate::priority;
-use crate::telemetry::metrics::Histogram;
+use crate::telemetry::metrics::hashing::HashingMetrics;
 
 const OUTPUT_LEN: usize = 32;
 const SALT_LEN: usize = 16;
@@ -70,17 +70,6 @@ pub enum PasswordMatch {
 
 type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
-/// How the pool does.
-#[derive(Default)]
-pub struct HashingFigures {
-    /// How long jobs waited for a thread.
-    pub waited: Histogram,
-    /// How long they took from then on.
-    pub computed: Histogram,
-    /// Jobs that the queue had no room for.
-    pub refused: AtomicU64,
-}
-
 /// The pool. Cloning shares it.
 #[derive(Clone)]
 pub struct PasswordHasher {
@@ -88,7 +77,7 @@ pub struct PasswordHasher {
     queued: Arc<AtomicUsize>,
     /// Jobs that can wait or run.
     capacity: usize,
-    figures: Arc<HashingFigures>,
+    metrics: Arc<HashingMetrics>,
     params: PasswordParams,
     /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
     decoy: Arc<PasswordHash>,
@@ -118,7 +107,7 @@ impl PasswordHasher {
             queue: sender,
             queued: Arc::default(),
             capacity: queue + threads,
-            figures: Arc::default(),
+            metrics: Arc::default(),
             params,
             decoy: Arc::new(decoy),
         })
@@ -134,8 +123,8 @@ impl PasswordHasher {
         self.queued.load(Ordering::Relaxed)
     }
 
-    pub fn figures(&self) -> &Arc<HashingFigures> {
-        &self.figures
+    pub fn metrics(&self) -> &Arc<HashingMetrics> {
+        &self.metrics
     }
 
     /// Refuses at once what would be refused later, before anything is spent on it. That there is room now is no promise.
@@ -159,14 +148,14 @@ impl PasswordHasher {
     }
 
     fn refuse(&self) -> Error {
-        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refused.fetch_add(1, Ordering::Relaxed);
         Error::Overloaded { retry_after: RETRY_AFTER }
     }
 
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let (queued, figures) = (Arc::clone(&self.queued), Arc::clone(&self.figures));
+        let (queued, metrics) = (Arc::clone(&self.queued), Arc::clone(&self.metrics));
         let asked = Instant::now();
         let job: Job = Box::new(move |memory| {
             // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
@@ -174,8 +163,8 @@ impl PasswordHasher {
             let answer = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);
             if let Some(answer) = answer {
-                figures.waited.record(begun.duration_since(asked));
-                figures.computed.record(begun.elapsed());
+                metrics.waited.record(begun.duration_since(asked));
+                metrics.computed.record(begun.elapsed());
                 let _ = sender.send(answer);
             }
         });

@@ -9,41 +9,11 @@ use zeroize::Zeroizing;
 
 use super::method::Method;
 use super::peer::{ClientCertificate, Peer};
+use crate::app::App;
 use crate::app::caller::KnownCaller;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::caller::{Caller, CallerCredential};
-
-/// Turns a proof into a caller. `app` does it; the tests of this room do it without a database.
-pub trait Authenticate: Clone + Send + Sync + 'static {
-    /// A caller that was told without waiting.
-    type Known: AsRef<Arc<Caller>> + Send + 'static;
-
-    /// The caller, if it can be told without waiting: nearly always.
-    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<Self::Known>;
-
-    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
-    fn is_still_known(&self, known: &Self::Known, now: Time) -> bool;
-
-    /// The caller, or [`Error::CallerUnauthenticated`].
-    fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send;
-}
-
-impl Authenticate for crate::app::App {
-    type Known = KnownCaller;
-
-    fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
-        Self::authenticate_cached(self, credential, now)
-    }
-
-    fn is_still_known(&self, known: &KnownCaller, now: Time) -> bool {
-        Self::is_still_known(self, known, now)
-    }
-
-    fn authenticate(&self, credential: CallerCredential<'_>) -> impl Future<Output = Result<Arc<Caller>>> + Send {
-        Self::authenticate(self, credential)
-    }
-}
 
 /// What a call brought to prove its caller. A key that was sent decides, even if the connection has a certificate: it was
 /// chosen for this call, the certificate may be that of a mesh.
@@ -74,42 +44,46 @@ impl Proof {
 }
 
 /// The last key of a connection that proved good: calls that bring it again, nearly all, are spared its hash.
-pub(crate) struct Memo<K>(Mutex<Option<Remembered<K>>>);
+#[derive(Default)]
+pub(crate) struct CredentialCache {
+    last: Mutex<Option<CachedCredential>>,
+    #[cfg(test)]
+    look_ups: std::sync::atomic::AtomicU32,
+}
 
-struct Remembered<K> {
+struct CachedCredential {
     /// A copy: a part of what was received would keep all of that in memory.
     header: Zeroizing<Vec<u8>>,
-    known: K,
+    known: KnownCaller,
     /// The connection's own: counting its references disturbs no other thread.
     caller: Arc<Caller>,
 }
 
-impl<K> Default for Memo<K> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
+impl CredentialCache {
+    /// How often a key was not the last one.
+    #[cfg(test)]
+    pub(crate) fn looked_up(&self) -> u32 {
+        self.look_ups.load(std::sync::atomic::Ordering::Relaxed)
     }
-}
 
-impl<K: AsRef<Arc<Caller>>> Memo<K> {
     /// The caller, if it can be told without waiting.
-    pub(crate) fn authenticate<A>(&self, authenticate: &A, proof: &Proof, now: Time) -> Result<Option<Arc<Caller>>>
-    where
-        A: Authenticate<Known = K>,
-    {
+    pub(crate) fn authenticate(&self, app: &App, proof: &Proof, now: Time) -> Result<Option<Arc<Caller>>> {
         let Proof::Key(header) = proof else {
-            let known = authenticate.authenticate_cached(proof.credential()?, now);
+            let known = app.authenticate_cached(proof.credential()?, now);
             return Ok(known.map(|known| known.as_ref().clone()));
         };
-        if let Some(last) = &*self.0.lock()
+        if let Some(last) = &*self.last.lock()
             && bool::from(last.header.ct_eq(header.as_bytes()))
-            && authenticate.is_still_known(&last.known, now)
+            && app.is_still_known(&last.known, now)
         {
             return Ok(Some(last.caller.clone()));
         }
-        let Some(known) = authenticate.authenticate_cached(proof.credential()?, now) else { return Ok(None) };
+        #[cfg(test)]
+        self.look_ups.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let Some(known) = app.authenticate_cached(proof.credential()?, now) else { return Ok(None) };
         let caller = Arc::new(Caller::clone(known.as_ref()));
         let header = header.as_bytes().to_vec().into();
-        *self.0.lock() = Some(Remembered { header, known, caller: caller.clone() });
+        *self.last.lock() = Some(CachedCredential { header, known, caller: caller.clone() });
         Ok(Some(caller))
     }
 }

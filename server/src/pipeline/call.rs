@@ -1,6 +1,6 @@
-//! The way of one call through the layers; their order and its reasons stand in [`super`].
+//! The way of one call through the stages of the pipeline; their order and its reasons are in [`super`].
 //!
-//! It is a future written by hand: a call that need not wait allocates nothing for its layers.
+//! It is a future written by hand: a call that need not wait allocates nothing for its stages.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,45 +8,77 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
+use hyper::body::Incoming;
 use lanyard_proto::CORRELATION_ID_HEADER;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::Span;
 
-use super::authenticate::{Authenticate, Proof, authorize};
+use super::authenticate::{CredentialCache, Proof, authorize};
 use super::deadline::Deadline;
+use super::fast_path::{self, FastAnswer};
 use super::limits::CallerPermit;
-use super::method::{Hot, Method};
-use super::observe;
-use super::observe::Called;
-use super::public_services::OpenService;
-use super::request_headers::Sent;
-use super::response_body::{Answer, Content};
-use super::server::{Dispatch, Shared};
-use super::status;
-use super::status::{Refusal, Said};
-use super::trace::{Ended, Told, Trace};
-use super::{Answering, Request};
+use super::method::Method;
+use super::observe::{self, Called};
+use super::peer::Peer;
+use super::public_services::PublicService;
+use super::request_body::RequestBody;
+use super::request_headers::RequestHeaders;
+use super::response_body::{Content, ResponseBody};
+use super::server::RpcServer;
+use super::status::{self, Refusal, RpcOutcome};
+use super::trace::{SpanEnd, SpanStart, Trace};
+use super::{Request, ServiceFuture, Stage};
 use crate::app::Context;
 use crate::clock::Time;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::model::caller::Caller;
+use crate::telemetry::metrics::rpc::EndedCall;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// One call on its way.
-pub(crate) struct Call<A: Authenticate, D: Dispatch> {
-    span: Span,
-    work: Work<A, D>,
+/// The service of one connection: starts a [`CallFuture`] for each request.
+pub(crate) struct ConnectionService(Arc<Connection>);
+
+/// Shared by the calls of one connection only: counting its references disturbs no other thread.
+struct Connection {
+    server: Arc<RpcServer>,
+    peer: Peer,
+    credentials: CredentialCache,
 }
 
-struct Work<A: Authenticate, D: Dispatch> {
-    shared: Arc<Shared<A, D>>,
+impl ConnectionService {
+    pub(crate) fn new(server: Arc<RpcServer>, peer: Peer) -> Self {
+        Self(Arc::new(Connection { server, peer, credentials: CredentialCache::default() }))
+    }
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for ConnectionService {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = CallFuture;
+
+    fn call(&self, request: http::Request<Incoming>) -> CallFuture {
+        CallFuture::new(self.0.clone(), request.map(RequestBody::new))
+    }
+}
+
+/// One call, until the head of its answer.
+pub(crate) struct CallFuture {
+    span: Span,
+    call: Call,
+}
+
+struct Call {
+    connection: Arc<Connection>,
+    /// The stage that comes next.
     stage: Stage,
+    waiting: Waiting,
     /// Stays in its place until a service takes it: it is large, and each move of it is a copy.
     request: Option<Request>,
     called: Called,
@@ -56,207 +88,267 @@ struct Work<A: Authenticate, D: Dispatch> {
     deadline: Deadline,
     is_grpc: bool,
     is_compressed: bool,
-    /// Streams are answered by open services only.
-    open: Option<OpenService>,
+    /// Streams are answered by public services only.
+    public: Option<PublicService>,
     /// Who calls, once that is known.
     caller: Option<Arc<Caller>>,
     /// Decided once the caller is known, or when the call is refused before that.
     trace: Option<Trace>,
-    /// Does this call count among those under way?
+    /// Does this call count among those in flight?
     is_counted: bool,
     permit: Option<CallerPermit>,
 }
 
-enum Stage {
-    Arrived,
-    /// The caller is not in memory: `app` is asked.
-    Proving(BoxFuture<'static, Result<Arc<Caller>, Error>>),
-    /// Memory may know the answer: the request is read to ask it.
-    Reading {
-        method: &'static Method,
-        hot: Hot,
-        /// Did the request come later than the call?
-        has_waited: bool,
-    },
-    Serving(Answering),
-    /// The answer was made.
-    Over,
+/// What a stage waits for.
+enum Waiting {
+    Nothing,
+    /// The caller is not in memory: `app` asks the database.
+    Caller(BoxFuture<'static, Result<Arc<Caller>, Error>>),
+    /// The rest of the request.
+    Body,
+    /// The fast path lacked a row, which is being read.
+    FastPath(BoxFuture<'static, Result<Bytes, Error>>),
+    Service(ServiceFuture),
 }
 
 enum Next {
-    Stage(Stage),
+    /// The stage after this one.
+    Stage,
+    /// A later one.
+    SkipTo(Stage),
     Answer(Response<Content>),
 }
 
+type StageResult = Result<Next, Refusal>;
 type Outcome = Result<Response<Content>, Refusal>;
 
-impl<A: Authenticate, D: Dispatch> Call<A, D> {
-    pub(crate) fn new(shared: Arc<Shared<A, D>>, request: Request) -> Self {
-        let sent = Sent::new(request.headers());
-        let arrived = shared.front.clock.now();
-        let correlation_id = sent.correlation_id.and_then(CorrelationId::from_header);
+impl CallFuture {
+    fn new(connection: Arc<Connection>, request: Request) -> Self {
+        let headers = RequestHeaders::new(request.headers());
+        let arrived = connection.server.app().clock().now();
+        let correlation_id = headers.correlation_id.and_then(CorrelationId::from_header);
         let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::new(arrived));
-        let (called, open) = called(request.uri().path());
+        let (called, public) = called(request.uri().path());
         let span = observe::span(called, &correlation_id);
         let started = Instant::now();
-        let work = Work {
-            stage: Stage::Arrived,
+        let call = Call {
+            stage: Stage::FIRST,
+            waiting: Waiting::Nothing,
             called,
             correlation_id,
             arrived,
             started,
-            deadline: Deadline::new(started, &sent, shared.front.max_deadline),
-            is_grpc: sent.is_grpc(),
-            is_compressed: sent.encoding.is_some(),
+            deadline: Deadline::new(started, &headers, connection.server.max_deadline),
+            is_grpc: headers.is_grpc(),
+            is_compressed: headers.is_compressed(),
             request: Some(request),
-            shared,
-            open,
+            connection,
+            public,
             caller: None,
             trace: None,
             is_counted: false,
             permit: None,
         };
-        Self { span, work }
+        Self { span, call }
     }
 }
 
-impl<A: Authenticate, D: Dispatch> Future for Call<A, D> {
-    type Output = Result<Response<Answer>, Infallible>;
+impl Future for CallFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let Self { span, work } = self.get_mut();
+        let Self { span, call } = self.get_mut();
         let _within = span.enter();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| work.poll(span, cx))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| call.advance(span, cx))) {
             Ok(Poll::Ready(outcome)) => outcome,
             Ok(Poll::Pending) => {
-                ready!(work.deadline.poll(cx));
+                ready!(call.deadline.poll(cx));
                 Err(Error::DeadlineExceeded.into())
             }
             Err(_) => Err(Error::internal("a handler panicked").into()),
         };
-        Poll::Ready(Ok(work.answer(outcome)))
+        Poll::Ready(Ok(call.answer(outcome)))
     }
 }
 
-impl<A: Authenticate, D: Dispatch> Work<A, D> {
-    fn poll(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
+impl Call {
+    /// Runs stage after stage until one answers, refuses or waits.
+    fn advance(&mut self, span: &Span, cx: &mut Task<'_>) -> Poll<Outcome> {
         loop {
             let trace = self.trace.clone();
             let _traced = trace.as_ref().and_then(Trace::enter);
-            let next = match &mut self.stage {
-                Stage::Arrived => self.start(span),
-                Stage::Proving(proving) => {
-                    let caller = ready!(proving.as_mut().poll(cx));
-                    caller.map_err(Refusal::from).and_then(|caller| self.admit(span, caller))
-                }
-                Stage::Reading { method, has_waited, .. } => {
-                    let limit = self.shared.front.max_request_bytes(method);
-                    let inbound = self.request.as_mut().map(Request::body_mut);
-                    if inbound.is_some_and(|inbound| inbound.poll_read(cx, limit).is_pending()) {
-                        *has_waited = true;
-                        return Poll::Pending;
-                    }
-                    self.ask_memory()
-                }
-                Stage::Serving(serving) => {
-                    let Ok(response) = ready!(serving.as_mut().poll(cx));
-                    return Poll::Ready(Ok(response.map(Content::Service)));
-                }
+            let next = match self.stage {
+                Stage::Accept => self.accept(),
+                Stage::Limit => self.limit(),
+                Stage::Authenticate => ready!(self.authenticate(cx)),
+                Stage::Authorize => self.authorize(span),
+                Stage::LimitCaller => self.limit_caller(),
+                Stage::Read => ready!(self.read(cx)),
+                Stage::FastPath => ready!(self.fast_path(cx)),
+                Stage::Dispatch => self.dispatch(),
+                Stage::Serve => ready!(self.serve(cx)),
                 Stage::Over => return Poll::Pending,
             };
             match next {
-                Ok(Next::Stage(stage)) => self.stage = stage,
+                Ok(Next::Stage) => self.stage = self.stage.next(),
+                Ok(Next::SkipTo(stage)) => self.stage = stage,
                 Ok(Next::Answer(response)) => return Poll::Ready(Ok(response)),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             }
         }
     }
 
-    fn start(&mut self, span: &Span) -> Result<Next, Refusal> {
+    /// Is it gRPC, and of a method that there is? The public services need nothing else.
+    fn accept(&mut self) -> StageResult {
         if !self.is_grpc {
             return Err(Refusal::NotGrpc);
         }
-        let front = &self.shared.front;
-        if let Some(service) = &self.open {
+        if let Some(service) = &self.public {
             let request = self.request.take().ok_or_else(out_of_order)?;
-            let answering = front.open.call(service, request).ok_or(Refusal::MethodUnknown)?;
-            return Ok(Next::Stage(Stage::Serving(answering)));
+            let served = self.connection.server.public.call(service, request).ok_or(Refusal::MethodUnknown)?;
+            self.waiting = Waiting::Service(served);
+            return Ok(Next::SkipTo(Stage::Serve));
         }
         // The contract is public: anybody may know that a method is not in it.
-        if !matches!(self.called, Called::Method(..)) {
-            return Err(Refusal::MethodUnknown);
-        }
-        front.in_flight.enter()?;
-        self.is_counted = true;
-        let headers = self.request.as_mut().map(Request::headers_mut).ok_or_else(out_of_order)?;
-        let proof = Proof::take(headers, &self.shared.peer)?;
-        if let Some(caller) = self.shared.memo.authenticate(&front.authenticate, &proof, self.arrived)? {
-            return self.admit(span, caller);
-        }
-        let authenticate = front.authenticate.clone();
-        let caller = Box::pin(async move { authenticate.authenticate(proof.credential()?).await });
-        Ok(Next::Stage(Stage::Proving(caller)))
+        self.method().map(|_| Next::Stage)
     }
 
-    /// What remains once the caller is known: may they, are they too many, and on to memory or the service.
-    fn admit(&mut self, span: &Span, caller: Arc<Caller>) -> Result<Next, Refusal> {
-        let Called::Method(_, method) = self.called else { return Err(out_of_order()) };
+    fn limit(&mut self) -> StageResult {
+        self.connection.server.in_flight.enter()?;
+        self.is_counted = true;
+        Ok(Next::Stage)
+    }
+
+    fn authenticate(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
+        if let Waiting::Caller(caller) = &mut self.waiting {
+            let caller = ready!(caller.as_mut().poll(cx));
+            self.waiting = Waiting::Nothing;
+            return Poll::Ready(self.called_by(caller));
+        }
+        match self.authenticate_cached() {
+            Ok(Some(caller)) => Poll::Ready(self.called_by(Ok(caller))),
+            // Polled at once, so that it is woken.
+            Ok(None) => self.authenticate(cx),
+            Err(refusal) => Poll::Ready(Err(refusal)),
+        }
+    }
+
+    /// The caller, if it is in memory; else the database is asked.
+    fn authenticate_cached(&mut self) -> Result<Option<Arc<Caller>>, Refusal> {
+        let Connection { server, peer, credentials } = &*self.connection;
+        let headers = self.request.as_mut().map(Request::headers_mut).ok_or_else(out_of_order)?;
+        let proof = Proof::take(headers, peer)?;
+        let cached = credentials.authenticate(server.app(), &proof, self.arrived)?;
+        if cached.is_none() {
+            let app = server.app().clone();
+            let caller = async move { app.authenticate(proof.credential()?).await };
+            self.waiting = Waiting::Caller(Box::pin(caller));
+        }
+        Ok(cached)
+    }
+
+    fn called_by(&mut self, caller: Result<Arc<Caller>, Error>) -> StageResult {
+        let caller = caller?;
         let headers = self.request.as_ref().map(Request::headers);
-        self.trace = Some(self.shared.front.traces.of_caller(self.told(), headers, &caller));
-        authorize(&caller, method)?;
+        self.trace = Some(self.connection.server.traces.of_caller(self.span_start(), headers, &caller));
+        self.caller = Some(caller);
+        Ok(Next::Stage)
+    }
+
+    /// Does the caller have the grant that the method takes?
+    fn authorize(&self, span: &Span) -> StageResult {
+        let caller = self.caller.as_ref().ok_or_else(out_of_order)?;
+        authorize(caller, self.method()?)?;
         if !span.is_disabled() {
             span.record("caller", caller.name.as_str());
         }
-        self.permit = Some(CallerPermit::enter(caller.clone())?);
-        self.caller = Some(caller);
-        match method.hot {
-            Some(hot) if !self.is_compressed => Ok(Next::Stage(Stage::Reading { method, hot, has_waited: false })),
-            _ => self.dispatch(method),
+        Ok(Next::Stage)
+    }
+
+    fn limit_caller(&mut self) -> StageResult {
+        let caller = self.caller.clone().ok_or_else(out_of_order)?;
+        self.permit = Some(CallerPermit::enter(caller)?);
+        let is_fast = self.method()?.fast.is_some() && !self.is_compressed;
+        Ok(if is_fast { Next::Stage } else { Next::SkipTo(Stage::Dispatch) })
+    }
+
+    /// Reads the request of a method that the fast path may answer.
+    fn read(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
+        let limit = self.connection.server.max_request_bytes(self.method()?);
+        let body = self.request.as_mut().map(Request::body_mut);
+        if body.is_some_and(|body| body.poll_read(cx, limit).is_pending()) {
+            self.waiting = Waiting::Body;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(Next::Stage))
+    }
+
+    /// Answers without the generated service. A message that is not as it should be goes to the service, which says why.
+    fn fast_path(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
+        if let Waiting::FastPath(answer) = &mut self.waiting {
+            let answer = ready!(answer.as_mut().poll(cx));
+            return Poll::Ready(answer.map_err(Refusal::from).map(answered));
+        }
+        match self.answer_fast() {
+            Ok(Some(FastAnswer::Now(message))) => Poll::Ready(Ok(answered(message))),
+            Ok(Some(FastAnswer::Later(answer))) => {
+                self.waiting = Waiting::FastPath(answer);
+                self.fast_path(cx)
+            }
+            Ok(None) => Poll::Ready(Ok(Next::Stage)),
+            Err(refusal) => Poll::Ready(Err(refusal)),
         }
     }
 
-    /// The request is here, as far as it is of any use: memory answers it, or the service does.
-    fn ask_memory(&mut self) -> Result<Next, Refusal> {
-        let Stage::Reading { method, hot, has_waited } = self.stage else { return Err(out_of_order()) };
-        let front = &self.shared.front;
-        let now = if has_waited { front.clock.now() } else { self.arrived };
-        let limit = front.max_request_bytes(method);
-        let Some(message) = self.request.as_ref().and_then(|request| request.body().message(limit)) else {
-            return self.dispatch(method);
+    fn answer_fast(&self) -> Result<Option<FastAnswer>, Refusal> {
+        let server = &self.connection.server;
+        let method = self.method()?;
+        let now = if matches!(self.waiting, Waiting::Body) { server.app().clock().now() } else { self.arrived };
+        let body = self.request.as_ref().map(Request::body).ok_or_else(out_of_order)?;
+        let (Some(fast), Some(message)) = (method.fast, body.message(server.max_request_bytes(method))) else {
+            return Ok(None);
         };
-        let context = self.context()?;
-        let Some(message) = (front.from_memory)(hot, &context, message, now)? else { return self.dispatch(method) };
-        let mut response = Response::new(Content::Message(message));
-        response.headers_mut().reserve(2);
-        response.headers_mut().insert(CONTENT_TYPE, GRPC);
-        Ok(Next::Answer(response))
+        Ok(fast_path::answer(&server.handler, fast, self.context()?, message, now)?)
     }
 
-    fn dispatch(&mut self, method: &'static Method) -> Result<Next, Refusal> {
+    fn dispatch(&mut self) -> StageResult {
+        let method = self.method()?;
         let context = self.context()?;
         let mut request = self.request.take().ok_or_else(out_of_order)?;
         request.extensions_mut().insert(context);
-        Ok(Next::Stage(Stage::Serving((self.shared.front.dispatch)(method, request))))
+        self.waiting = Waiting::Service(self.connection.server.services.call(method, request));
+        Ok(Next::Stage)
+    }
+
+    fn serve(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
+        let Waiting::Service(served) = &mut self.waiting else { return Poll::Ready(Err(out_of_order())) };
+        let Ok(response) = ready!(served.as_mut().poll(cx));
+        Poll::Ready(Ok(Next::Answer(response.map(Content::Service))))
+    }
+
+    fn method(&self) -> Result<&'static Method, Refusal> {
+        if let Called::Method(_, method) = self.called { Ok(method) } else { Err(Refusal::MethodUnknown) }
     }
 
     fn context(&self) -> Result<Context, Refusal> {
         let caller = self.caller.clone().ok_or_else(out_of_order)?;
-        Ok(Context { correlation_id: self.correlation_id.clone(), caller, peer: self.shared.peer.ip })
+        Ok(Context { correlation_id: self.correlation_id.clone(), caller, peer: self.connection.peer.ip })
     }
 
-    fn told(&self) -> Told<'_> {
-        Told { called: self.called, correlation_id: &self.correlation_id, arrived: self.arrived }
+    fn span_start(&self) -> SpanStart<'_> {
+        SpanStart { called: self.called, correlation_id: &self.correlation_id, arrived: self.arrived }
     }
 
     /// Makes the answer of what came of the call.
-    fn answer(&mut self, outcome: Outcome) -> Response<Answer> {
+    fn answer(&mut self, outcome: Outcome) -> Response<ResponseBody> {
         let (id, method) = (self.correlation_id.clone(), self.called.name());
-        if self.trace.is_none() && self.open.is_none() {
-            self.trace = Some(self.shared.front.traces.of_nobody(self.told()));
+        let server = &self.connection.server;
+        if self.trace.is_none() && self.public.is_none() {
+            self.trace = Some(server.traces.of_nobody(self.span_start()));
         }
         let trace = self.trace.clone();
         let _traced = trace.as_ref().and_then(Trace::enter);
-        let (said, mut response) = match outcome {
+        let (outcome, mut response) = match outcome {
             Ok(mut response) => {
                 let answered = response.extensions_mut().remove::<Status>();
                 (status::complete(answered.as_ref(), &id, method, response.headers_mut()), response)
@@ -264,35 +356,43 @@ impl<A: Authenticate, D: Dispatch> Work<A, D> {
             Err(refusal) => refused(&refusal, &id, method),
         };
         response.headers_mut().insert(CORRELATION_ID_HEADER, id.to_header());
-        let ending = self.open.is_some().then(|| Box::pin(self.shared.front.streams_end.clone().cancelled_owned()));
-        self.end(said);
-        response.map(|body| Answer::new(body, id, method, ending))
+        let server_stop = self.public.is_some().then(|| Box::pin(server.streams_end.clone().cancelled_owned()));
+        self.end(outcome);
+        response.map(|body| ResponseBody::new(body, id, method, server_stop))
     }
 
     /// Lets go of all that the call holds, and counts it: once.
-    fn end(&mut self, said: Said) {
-        if matches!(self.stage, Stage::Over) {
+    fn end(&mut self, outcome: RpcOutcome) {
+        if self.stage == Stage::Over {
             return;
         }
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        self.stage = Stage::Over;
+        let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
         // A handler that panicked may panic again when it is dropped; the connection must not pay for that.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(waiting)));
         self.request = None;
         self.permit = None;
-        let front = &self.shared.front;
+        let server = &self.connection.server;
         if self.is_counted {
-            front.in_flight.leave();
+            server.in_flight.leave();
         }
         let took = self.started.elapsed();
-        let exemplar = self.trace.take().and_then(|trace| trace.end(Ended { arrived: self.arrived, took, said }));
-        front.metrics.record(self.called, said, took, exemplar.filter(|_| front.traces.shows_exemplars()));
+        let end = SpanEnd { arrived: self.arrived, took, outcome };
+        let exemplar = self.trace.take().and_then(|trace| trace.end(end));
+        server.metrics.record(EndedCall {
+            method: self.called.row(),
+            code: outcome.code as usize,
+            reason: outcome.reason.map(|reason| reason as usize),
+            took,
+            exemplar: exemplar.filter(|_| server.traces.shows_exemplars()),
+        });
     }
 }
 
-impl<A: Authenticate, D: Dispatch> Drop for Work<A, D> {
+impl Drop for Call {
     /// The client went away, or the server was stopped hard: nobody reads the answer.
     fn drop(&mut self) {
-        self.end(Said::CANCELLED);
+        self.end(RpcOutcome::CANCELLED);
     }
 }
 
@@ -300,18 +400,26 @@ fn out_of_order() -> Refusal {
     Error::internal("the stages of a call come in their order").into()
 }
 
-fn called(path: &str) -> (Called, Option<OpenService>) {
+fn called(path: &str) -> (Called, Option<PublicService>) {
     if let Some((row, method)) = Method::find(path) {
         return (Called::Method(row, method), None);
     }
-    match OpenService::find(path) {
-        Some(OpenService::Health) => (Called::Health, Some(OpenService::Health)),
+    match PublicService::find(path) {
+        Some(PublicService::Health) => (Called::Health, Some(PublicService::Health)),
         Some(reflection) => (Called::Reflection, Some(reflection)),
         None => (Called::Unknown, None),
     }
 }
 
-fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (Said, Response<Content>) {
+/// The answer of the fast path.
+fn answered(message: Bytes) -> Next {
+    let mut response = Response::new(Content::Message(message));
+    response.headers_mut().reserve(2);
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    Next::Answer(response)
+}
+
+fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (RpcOutcome, Response<Content>) {
     let mut response = Response::new(Content::Nothing);
     if matches!(refusal, Refusal::NotGrpc) {
         // So that other clients than those of gRPC do not take the answer for success.

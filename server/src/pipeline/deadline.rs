@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::request_headers::Sent;
+use super::request_headers::RequestHeaders;
 
 /// The end of a call. The timer is armed only when the call has to wait: a verdict from memory never does.
 pub(crate) struct Deadline {
@@ -15,7 +15,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    pub(crate) fn new(started: Instant, sent: &Sent<'_>, limit: Duration) -> Self {
+    pub(crate) fn new(started: Instant, sent: &RequestHeaders<'_>, limit: Duration) -> Self {
         let asked = sent.timeout.and_then(|value| parse(value.as_bytes()));
         Self { at: started + asked.map_or(limit, |asked| asked.min(limit)), timer: None }
     }
@@ -70,9 +70,9 @@ mod tests {
             let started = Instant::now();
             let headers =
                 HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), sent.parse().expect("ASCII"))]);
-            assert_eq!(Deadline::new(started, &Sent::new(&headers), limit).at - started, holds, "{sent:?}");
+            assert_eq!(Deadline::new(started, &RequestHeaders::new(&headers), limit).at - started, holds, "{sent:?}");
         }
         let started = Instant::now();
-        assert_eq!(Deadline::new(started, &Sent::default(), limit).at - started, limit);
+        assert_eq!(Deadline::new(started, &RequestHeaders::default(), limit).at - started, limit);
     }
 }

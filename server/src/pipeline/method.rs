@@ -14,9 +14,9 @@ pub enum Service {
     LinkedAuth,
 }
 
-/// What memory may know the answer of: [`super::fast_path`].
+/// A method that [`super::fast_path`] can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hot {
+pub enum FastMethod {
     Verify,
     BatchVerify,
     ListLinks,
@@ -33,18 +33,18 @@ pub struct Method {
     pub service: Service,
     pub grant: Grant,
     /// Asked with every request of every user: answered from memory if possible, and worth a span only when somebody looks.
-    pub hot: Option<Hot>,
+    pub fast: Option<FastMethod>,
     /// Its requests may be several times as large.
     pub is_batch: bool,
 }
 
 impl Method {
     const fn new(service: Service, path: &'static str, grant: Grant) -> Self {
-        Self { path, service, grant, hot: None, is_batch: false }
+        Self { path, service, grant, fast: None, is_batch: false }
     }
 
-    const fn hot(self, hot: Hot) -> Self {
-        Self { hot: Some(hot), ..self }
+    const fn fast(self, fast: FastMethod) -> Self {
+        Self { fast: Some(fast), ..self }
     }
 
     const fn batch(self) -> Self {
@@ -61,7 +61,7 @@ impl Method {
         self.path.strip_prefix("/lanyard.v1.").unwrap_or(self.path)
     }
 
-    /// Its place in [`METHODS`], and the method; the hot ones stand first.
+    /// Its place in [`METHODS`], and the method; those with a fast path stand first.
     pub(crate) fn find(path: &str) -> Option<(usize, &'static Self)> {
         METHODS.iter().enumerate().find(|(_, method)| method.path == path)
     }
@@ -79,9 +79,9 @@ macro_rules! methods {
 
 /// Every method and its grant.
 pub static METHODS: &[Method] = methods! {
-    Session/VerifySession: SessionVerify.hot(Hot::Verify);
-    Session/BatchVerifySessions: SessionVerify.hot(Hot::BatchVerify).batch();
-    LinkedAuth/ListLinkedAuth: LinkRead.hot(Hot::ListLinks);
+    Session/VerifySession: SessionVerify.fast(FastMethod::Verify);
+    Session/BatchVerifySessions: SessionVerify.fast(FastMethod::BatchVerify).batch();
+    LinkedAuth/ListLinkedAuth: LinkRead.fast(FastMethod::ListLinks);
     Session/CreateSession: SessionCreate;
     Session/GetSession: SessionRead;
     Session/ListSessions: SessionRead;

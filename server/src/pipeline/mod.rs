@@ -1,31 +1,18 @@
-//! What speaks gRPC: everything between a socket and `app`.
+//! The fixed stages of every call, in order, and the fast path.
 //!
-//! One hand-written future, [`call`], carries each call through these steps, outermost first:
+//! [`call::CallFuture`] carries each call. Around all stages, outermost first: the **correlation ID**, so that whatever happens
+//! can be found by it; the **panic catch**, so that a bug costs one call, answered INTERNAL; **metrics and trace**, so that
+//! refusals are counted and timed too; and the **deadline**, which includes authenticating the caller. Then one after the
+//! other, the cheapest refusals first: the stages of [`Stage`].
 //!
-//! 1. **correlation ID**: whatever happens after has one to be found by.
-//! 2. **panic catch**: a bug costs one call, answered INTERNAL, and is counted like every other answer.
-//! 3. **observe**: outside all refusals, so that they are counted and timed too.
-//! 4. **limit of all calls under way**: before any work is done for one too many.
-//! 5. **deadline**: it holds for everything below, proof of the caller included.
-//! 6. **caller**: who calls, may they call this method (deny by default), do they have too many calls under way.
-//! 7. **memory**: what it knows of the hot methods ([`hot`]) is answered at once.
-//! 8. **dispatch** to the generated services by the table of methods, without a router.
-//!
-//! A handler finds what the layers learnt as [`crate::app::Context`] in the extensions of its request, and answers an
+//! A handler finds what the stages learnt as [`crate::app::Context`] in the extensions of its request, and answers an
 //! [`crate::error::Error`] with `?`. If it hands its work to another runtime, it must end that work when its own future is
 //! dropped: that is how a deadline and a client that went away are told.
-//!
-//! Health and reflection branch off before 4: a probe must be answered when the server is full, and knows no key.
-//!
-//! tonic generates the services and frames their messages; its transport is not used. [`listen`] serves connections with
-//! hyper, as tonic does, because tonic 0.14.9 answers a passed deadline with CANCELLED, kills calls when a connection
-//! reaches its age, and knows no end of draining.
 
 pub(crate) mod authenticate;
-mod call;
+pub(crate) mod call;
 mod deadline;
-mod dispatch;
-mod encode;
+pub(crate) mod dispatch;
 mod fast_path;
 mod limits;
 mod method;
@@ -35,25 +22,63 @@ mod public_services;
 mod request_body;
 mod request_headers;
 mod response_body;
-pub(crate) mod server;
+mod server;
 mod status;
 mod trace;
 
 use std::convert::Infallible;
 
-pub use authenticate::Authenticate;
-#[cfg(test)]
-pub(crate) use dispatch::call;
-pub use dispatch::routes;
-pub use fast_path::{FromMemory, from_memory};
-pub use method::{Hot, METHODS, Method, Service};
-pub use observe::RpcMetrics;
+pub use method::{FastMethod, METHODS, Method, Service};
+pub use observe::rpc_labels;
 pub use public_services::Health;
-pub use server::{Dispatch, Front, Parts};
-pub use trace::Traces;
+pub use server::RpcServer;
+
+/// The stages of a call, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// gRPC, and a method of the contract? Health and reflection are answered here: a probe has no key, and must be answered
+    /// when the server is full.
+    Accept,
+    /// One of at most `server.max_in_flight` calls, before any work is done for it.
+    Limit,
+    /// Who calls: an API key or a client certificate.
+    Authenticate,
+    /// May they call this method? Denied by default.
+    Authorize,
+    /// One of at most so many calls of this caller.
+    LimitCaller,
+    /// The request of a method that has a fast path.
+    Read,
+    /// Answers that memory has.
+    FastPath,
+    /// The generated service, by the table of methods.
+    Dispatch,
+    /// The service answers.
+    Serve,
+    /// The answer was made.
+    Over,
+}
+
+impl Stage {
+    const FIRST: Self = Self::Accept;
+
+    const fn next(self) -> Self {
+        match self {
+            Self::Accept => Self::Limit,
+            Self::Limit => Self::Authenticate,
+            Self::Authenticate => Self::Authorize,
+            Self::Authorize => Self::LimitCaller,
+            Self::LimitCaller => Self::Read,
+            Self::Read => Self::FastPath,
+            Self::FastPath => Self::Dispatch,
+            Self::Dispatch => Self::Serve,
+            Self::Serve | Self::Over => Self::Over,
+        }
+    }
+}
 
 /// A request as it comes from the connection.
-pub type Request = http::Request<request_body::Inbound>;
+pub(crate) type Request = http::Request<request_body::RequestBody>;
 
 /// The future of a generated service.
-pub type Answering = tonic::codegen::BoxFuture<http::Response<tonic::body::Body>, Infallible>;
+pub(crate) type ServiceFuture = tonic::codegen::BoxFuture<http::Response<tonic::body::Body>, Infallible>;

@@ -8,9 +8,9 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::dispatch::call;
-use super::{Answering, Request};
+use super::{Request, ServiceFuture};
 
-type Serve = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
+type Serve = Arc<dyn Fn(Request) -> ServiceFuture + Send + Sync>;
 
 /// The names whose health is told: the process, what a readiness probe asks for, and each service.
 const HEALTH_NAMES: [&str; 8] = [
@@ -53,19 +53,19 @@ impl Health {
 }
 
 /// The services without a caller.
-pub(crate) struct Open {
+pub(crate) struct PublicServices {
     health: HealthServer<HealthService>,
     reflection: Option<(Serve, Serve)>,
 }
 
 /// Which of them a path names.
-pub(crate) enum OpenService {
+pub(crate) enum PublicService {
     Health,
     ReflectionV1,
     ReflectionV1Alpha,
 }
 
-impl OpenService {
+impl PublicService {
     pub(crate) fn find(path: &str) -> Option<Self> {
         let (service, _) = path.strip_prefix('/')?.split_once('/')?;
         match service {
@@ -77,18 +77,18 @@ impl OpenService {
     }
 }
 
-impl Open {
+impl PublicServices {
     pub(crate) fn new(health: &Health, reflection: bool) -> Self {
         let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
         Self { health, reflection: reflection.then(reflection_services) }
     }
 
     /// `None` if the setting keeps reflection from being answered.
-    pub(crate) fn call(&self, service: &OpenService, request: Request) -> Option<Answering> {
+    pub(crate) fn call(&self, service: &PublicService, request: Request) -> Option<ServiceFuture> {
         match service {
-            OpenService::Health => Some(call(&self.health, request)),
-            OpenService::ReflectionV1 => self.reflection.as_ref().map(|(v1, _)| v1(request)),
-            OpenService::ReflectionV1Alpha => self.reflection.as_ref().map(|(_, v1alpha)| v1alpha(request)),
+            PublicService::Health => Some(call(&self.health, request)),
+            PublicService::ReflectionV1 => self.reflection.as_ref().map(|(v1, _)| v1(request)),
+            PublicService::ReflectionV1Alpha => self.reflection.as_ref().map(|(_, v1alpha)| v1alpha(request)),
         }
     }
 }

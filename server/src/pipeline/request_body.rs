@@ -13,14 +13,14 @@ use hyper::body::Incoming;
 /// Length of the prefix of a gRPC message: a flag and the size.
 pub(crate) const PREFIX: usize = 5;
 
-pub struct Inbound {
+pub(crate) struct RequestBody {
     read: Bytes,
     /// Why reading ahead ended early: for whoever reads on.
     failed: Option<hyper::Error>,
     rest: Incoming,
 }
 
-impl Inbound {
+impl RequestBody {
     pub(crate) fn new(rest: Incoming) -> Self {
         Self { read: Bytes::new(), failed: None, rest }
     }
@@ -71,7 +71,7 @@ fn length([flag, length @ ..]: [u8; PREFIX]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(length)).ok()
 }
 
-impl Body for Inbound {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

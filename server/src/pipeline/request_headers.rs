@@ -5,7 +5,7 @@ use lanyard_proto::CORRELATION_ID_HEADER;
 
 /// What a client sent with a call; of a header that was sent twice, the first.
 #[derive(Default)]
-pub(crate) struct Sent<'a> {
+pub(crate) struct RequestHeaders<'a> {
     pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) correlation_id: Option<&'a HeaderValue>,
     pub(crate) timeout: Option<&'a HeaderValue>,
@@ -13,7 +13,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) encoding: Option<&'a HeaderValue>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> RequestHeaders<'a> {
     pub(crate) fn new(headers: &'a HeaderMap) -> Self {
         let mut sent = Self::default();
         for (name, value) in headers {
@@ -27,6 +27,11 @@ impl<'a> Sent<'a> {
             place.get_or_insert(value);
         }
         sent
+    }
+
+    /// `identity` is not compression.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.encoding.is_some_and(|encoding| encoding != "identity")
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
@@ -47,7 +52,7 @@ mod tests {
             let name: http::HeaderName = name;
             headers.append(name, value);
         }
-        let sent = Sent::new(&headers);
+        let sent = RequestHeaders::new(&headers);
         assert_eq!(sent.correlation_id.map(HeaderValue::as_bytes), Some(&b"one"[..]));
         assert!(sent.timeout.is_none() && !sent.is_grpc());
     }
@@ -62,7 +67,7 @@ mod tests {
             ("application/json", false),
         ] {
             let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            assert_eq!(Sent::new(&headers).is_grpc(), is_grpc, "{kind}");
+            assert_eq!(RequestHeaders::new(&headers).is_grpc(), is_grpc, "{kind}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 
 /// What a stream that could go on for ever waits for: the server's stop.
-pub(crate) type Ending = Pin<Box<WaitForCancellationFutureOwned>>;
+pub(crate) type ServerStop = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// What is answered.
 pub(crate) enum Content {
@@ -30,21 +30,21 @@ pub(crate) enum Content {
     Nothing,
 }
 
-pub(crate) struct Answer {
+pub(crate) struct ResponseBody {
     content: Content,
     correlation_id: CorrelationId,
     method: &'static str,
-    ending: Option<Ending>,
+    server_stop: Option<ServerStop>,
 }
 
-impl Answer {
+impl ResponseBody {
     pub(crate) fn new(
         content: Content,
         correlation_id: CorrelationId,
         method: &'static str,
-        ending: Option<Ending>,
+        server_stop: Option<ServerStop>,
     ) -> Self {
-        Self { content, correlation_id, method, ending }
+        Self { content, correlation_id, method, server_stop }
     }
 
     fn trailers(&self, mut trailers: HeaderMap) -> Frame<Bytes> {
@@ -72,14 +72,14 @@ impl Answer {
     /// The stream ends because the server does.
     fn end(&mut self) -> Frame<Bytes> {
         self.content = Content::Nothing;
-        self.ending = None;
+        self.server_stop = None;
         let mut trailers = HeaderMap::new();
         status::write(&Refusal::Error(Error::ShuttingDown), &self.correlation_id, self.method, &mut trailers);
         self.trailers(trailers)
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -88,8 +88,8 @@ impl Body for Answer {
         let frame = match &mut answer.content {
             Content::Service(body) => {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-                    let Some(ending) = &mut answer.ending else { return Poll::Pending };
-                    ready!(ending.as_mut().poll(cx));
+                    let Some(server_stop) = &mut answer.server_stop else { return Poll::Pending };
+                    ready!(server_stop.as_mut().poll(cx));
                     return Poll::Ready(Some(Ok(answer.end())));
                 };
                 return Poll::Ready(frame.map(|frame| frame.map(|frame| answer.completed(frame))));

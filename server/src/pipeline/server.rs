@@ -1,114 +1,82 @@
-//! What serves the calls of all connections: the way of one call is in [`super::call`].
+//! What serves the calls of all connections. The way of one call is in [`super::call`].
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
-use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::authenticate::{Authenticate, Memo};
-use super::call::Call;
-use super::fast_path::FromMemory;
+use super::dispatch::Services;
 use super::limits::InFlight;
 use super::method::Method;
-use super::observe::RpcMetrics;
-use super::peer::Peer;
-use super::public_services::Open;
-use super::request_body::Inbound;
-use super::response_body::Answer;
+use super::public_services::{Health, PublicServices};
 use super::trace::Traces;
-use super::{Answering, Health, Request};
-use crate::clock::Clock;
-use crate::config;
-
-/// From a row of the table of methods to the service that answers it: [`mod@super::routes`].
-pub trait Dispatch: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}
-
-impl<D> Dispatch for D where D: Fn(&'static Method, Request) -> Answering + Send + Sync + 'static {}
+use crate::app::App;
+use crate::config::Config;
+use crate::service::Handler;
+use crate::telemetry::metrics::rpc::RpcMetrics;
 
 /// What every call needs.
-pub struct Front<A, D> {
-    pub(crate) authenticate: A,
-    pub(crate) dispatch: D,
-    pub(crate) from_memory: FromMemory,
-    pub(crate) open: Open,
-    pub(crate) in_flight: InFlight,
-    pub(crate) metrics: Arc<RpcMetrics>,
-    pub(crate) traces: Traces,
-    pub(crate) clock: Clock,
-    pub(crate) max_deadline: Duration,
+pub struct RpcServer {
+    pub(super) handler: Handler,
+    pub(super) services: Services,
+    pub(super) public: PublicServices,
+    pub(super) in_flight: InFlight,
+    pub(super) metrics: Arc<RpcMetrics>,
+    pub(super) traces: Traces,
+    pub(super) max_deadline: Duration,
     max_request_bytes: usize,
-    pub(crate) health: Health,
-    /// Ends what has no end of its own.
-    pub(crate) streams_end: CancellationToken,
+    health: Health,
+    /// Ends streams that have no end of their own.
+    pub(super) streams_end: CancellationToken,
 }
 
-/// The parts of a [`Front`].
-pub struct Parts<A, D> {
-    pub authenticate: A,
-    pub dispatch: D,
-    pub from_memory: FromMemory,
-    pub health: Health,
-    pub metrics: Arc<RpcMetrics>,
-    pub traces: Traces,
-    pub clock: Clock,
-}
-
-impl<A: Authenticate, D: Dispatch> Front<A, D> {
-    pub fn new(parts: Parts<A, D>, config: &config::Server) -> Self {
+impl RpcServer {
+    /// Runs on `background` what cannot be answered from memory: the threads that serve connections never wait for the
+    /// database.
+    pub fn new(app: App, background: Handle, health: Health, metrics: Arc<RpcMetrics>, config: &Config) -> Self {
+        let handler = Handler::new(app, background);
+        let server = &config.server;
         Self {
-            open: Open::new(&parts.health, config.reflection),
-            authenticate: parts.authenticate,
-            dispatch: parts.dispatch,
-            from_memory: parts.from_memory,
-            in_flight: InFlight::new(config.max_in_flight),
-            metrics: parts.metrics,
-            traces: parts.traces,
-            clock: parts.clock,
-            max_deadline: config.max_deadline,
-            max_request_bytes: config.max_request_bytes,
-            health: parts.health,
+            services: Services::new(&handler, server.max_request_bytes),
+            handler,
+            public: PublicServices::new(&health, server.reflection),
+            in_flight: InFlight::new(server.max_in_flight),
+            metrics,
+            traces: Traces::of(&config.telemetry),
+            max_deadline: server.max_deadline,
+            max_request_bytes: server.max_request_bytes,
+            health,
             streams_end: CancellationToken::new(),
         }
     }
 
-    /// How long a message of `method` may be.
-    pub(crate) fn max_request_bytes(&self, method: &Method) -> usize {
-        self.max_request_bytes.saturating_mul(method.size_factor())
+    #[cfg(test)]
+    pub(crate) fn set_test_double(&mut self, double: super::dispatch::TestDouble) {
+        self.services.test_double = Some(double);
     }
-}
 
-impl<A, D> Front<A, D> {
-    /// Calls under way.
+    /// Calls in progress.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.now()
     }
-}
 
-/// The service of one connection.
-pub(crate) struct Connection<A: Authenticate, D>(Arc<Shared<A, D>>);
-
-/// Shared by the calls of one connection only: counting its references disturbs no other thread.
-pub(crate) struct Shared<A: Authenticate, D> {
-    pub(crate) front: Arc<Front<A, D>>,
-    pub(crate) peer: Peer,
-    pub(crate) memo: Memo<A::Known>,
-}
-
-impl<A: Authenticate, D> Connection<A, D> {
-    pub(crate) fn new(front: Arc<Front<A, D>>, peer: Peer) -> Self {
-        Self(Arc::new(Shared { front, peer, memo: Memo::default() }))
+    /// Tells health checks that no more calls are wanted.
+    pub(crate) async fn stop_serving(&self) {
+        self.health.set_serving(false).await;
     }
-}
 
-impl<A: Authenticate, D: Dispatch> hyper::service::Service<http::Request<Incoming>> for Connection<A, D> {
-    type Response = Response<Answer>;
-    type Error = Infallible;
-    type Future = Call<A, D>;
+    /// Ends open streams: the server stops.
+    pub(crate) fn end_streams(&self) {
+        self.streams_end.cancel();
+    }
 
-    fn call(&self, request: http::Request<Incoming>) -> Call<A, D> {
-        Call::new(self.0.clone(), request.map(Inbound::new))
+    pub(super) fn app(&self) -> &App {
+        self.handler.app()
+    }
+
+    /// The longest message that `method` accepts, in bytes.
+    pub(super) fn max_request_bytes(&self, method: &Method) -> usize {
+        self.max_request_bytes.saturating_mul(method.size_factor())
     }
 }

@@ -53,13 +53,13 @@ impl From<Error> for Refusal {
 
 /// What a caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct RpcOutcome {
     pub(crate) code: Code,
     /// None: it went well, or nobody was there to be told.
     pub(crate) reason: Option<ErrorReason>,
 }
 
-impl Said {
+impl RpcOutcome {
     pub(crate) const OK: Self = Self { code: Code::Ok, reason: None };
     /// The client went away.
     pub(crate) const CANCELLED: Self = Self { code: Code::Cancelled, reason: None };
@@ -118,7 +118,12 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
 }
 
 /// Writes a refusal into the headers (or trailers) of an answer and logs it.
-pub(crate) fn write(refusal: &Refusal, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Said {
+pub(crate) fn write(
+    refusal: &Refusal,
+    correlation_id: &CorrelationId,
+    method: &str,
+    headers: &mut HeaderMap,
+) -> RpcOutcome {
     match refusal {
         Refusal::Error(error) => write_error(error, correlation_id, method, headers),
         Refusal::MethodUnknown => {
@@ -138,10 +143,12 @@ pub(crate) fn complete(
     correlation_id: &CorrelationId,
     method: &str,
     headers: &mut HeaderMap,
-) -> Said {
-    let Some(code) = headers.get(GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) else { return Said::OK };
+) -> RpcOutcome {
+    let Some(code) = headers.get(GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) else {
+        return RpcOutcome::OK;
+    };
     if code == Code::Ok {
-        return Said::OK;
+        return RpcOutcome::OK;
     }
     match answered.map(|status| (status, status.source().and_then(|source| source.downcast_ref::<Error>()))) {
         Some((_, Some(error))) => write_error(error, correlation_id, method, headers),
@@ -169,7 +176,7 @@ pub(crate) fn complete_trailers(correlation_id: &CorrelationId, method: &str, tr
     }
 }
 
-fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> Said {
+fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, headers: &mut HeaderMap) -> RpcOutcome {
     let (code, reason) = classify(error);
     log(error, reason, correlation_id, method);
     let metadata = upstream_code(error).map(|code| (UPSTREAM_CODE.to_owned(), code.to_string()));
@@ -202,7 +209,7 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
 
 /// What tonic refused by itself: the message could not be read. Its text names our types, so it is replaced, except
 /// where it tells sizes or encodings.
-fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> Said {
+fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> RpcOutcome {
     let (reason, unreadable) = (ErrorReason::RequestUnreadable, "the request is not a message of this method");
     match status.code() {
         // gRPC's table calls a malformed message INTERNAL; that word is for our faults.
@@ -224,7 +231,7 @@ fn write_plain(
     text: &str,
     correlation_id: &CorrelationId,
     headers: &mut HeaderMap,
-) -> Said {
+) -> RpcOutcome {
     tracing::debug!(%correlation_id, reason = reason.reason(), "refused: {text}");
     put(&Status::with_error_details(code, text, base(reason, correlation_id)), reason, headers)
 }
@@ -239,15 +246,15 @@ fn with_info(reason: ErrorReason, correlation_id: &CorrelationId, metadata: Hash
     details
 }
 
-fn put(status: &Status, reason: ErrorReason, headers: &mut HeaderMap) -> Said {
+fn put(status: &Status, reason: ErrorReason, headers: &mut HeaderMap) -> RpcOutcome {
     let reason = Some(reason);
     if let Err(impossible) = status.add_header(headers) {
         // Our texts are percent-encoded and our details base64: both are always legal.
         tracing::error!(code = %impossible.code(), "a status could not be written");
         headers.insert(GRPC_STATUS, HeaderValue::from(Code::Internal as u16));
-        return Said { code: Code::Internal, reason };
+        return RpcOutcome { code: Code::Internal, reason };
     }
-    Said { code: status.code(), reason }
+    RpcOutcome { code: status.code(), reason }
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {

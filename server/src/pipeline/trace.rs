@@ -11,7 +11,7 @@ use opentelemetry::{Context, ContextGuard, InstrumentationScope, KeyValue};
 use tonic::Code;
 
 use super::observe::{Called, code_name};
-use super::status::Said;
+use super::status::RpcOutcome;
 use crate::clock::Time;
 use crate::config::{Exemplars, Propagation, Sampler, SignalKind, Telemetry};
 use crate::correlation::CorrelationId;
@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Exemplar;
 const TRACEPARENT: &str = "traceparent";
 
 /// Decides which calls are traced, and begins their spans.
-pub struct Traces {
+pub(super) struct Traces {
     tracer: BoxedTracer,
     sampler: Sampler,
     ratio: f64,
@@ -32,7 +32,7 @@ pub struct Traces {
 
 /// What is known of a call when its span begins.
 #[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
+pub(crate) struct SpanStart<'a> {
     pub(crate) called: Called,
     pub(crate) correlation_id: &'a CorrelationId,
     pub(crate) arrived: Time,
@@ -40,10 +40,10 @@ pub(crate) struct Told<'a> {
 
 /// What is known when it ends.
 #[derive(Clone, Copy)]
-pub(crate) struct Ended {
+pub(crate) struct SpanEnd {
     pub(crate) arrived: Time,
     pub(crate) took: Duration,
-    pub(crate) said: Said,
+    pub(crate) outcome: RpcOutcome,
 }
 
 /// The trace that a call belongs to, if it belongs to one. Cloning shares it.
@@ -52,7 +52,7 @@ pub(crate) struct Trace(Option<Context>);
 
 impl Traces {
     /// After telemetry was started: the tracer is the process' own.
-    pub fn of(config: &Telemetry) -> Self {
+    pub(super) fn of(config: &Telemetry) -> Self {
         let scope = InstrumentationScope::builder("lanyard").with_version(env!("CARGO_PKG_VERSION")).build();
         let is_on = config.sends(SignalKind::Traces);
         Self {
@@ -69,9 +69,9 @@ impl Traces {
     }
 
     /// Of a call whose caller is known: their trace is gone on with, and their flag may decide.
-    pub(crate) fn of_caller(&self, told: Told<'_>, headers: Option<&HeaderMap>, caller: &Caller) -> Trace {
-        let is_hot = told.called.is_hot();
-        if is_hot && self.sampler == Sampler::AlwaysOff {
+    pub(crate) fn of_caller(&self, told: SpanStart<'_>, headers: Option<&HeaderMap>, caller: &Caller) -> Trace {
+        let is_frequent = told.called.is_frequent();
+        if is_frequent && self.sampler == Sampler::AlwaysOff {
             return Trace(None);
         }
         let headers = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT));
@@ -83,13 +83,13 @@ impl Traces {
         }
         match headers {
             // What it calls goes on with the trace, and its log lines name it.
-            Some(headers) if !is_hot && parent.is_some() => Trace(Some(remote(headers))),
+            Some(headers) if !is_frequent && parent.is_some() => Trace(Some(remote(headers))),
             _ => Trace(None),
         }
     }
 
     /// Of a call that was refused before its caller was known.
-    pub(crate) fn of_nobody(&self, told: Told<'_>) -> Trace {
+    pub(crate) fn of_nobody(&self, told: SpanStart<'_>) -> Trace {
         Trace(self.takes(None).then(|| self.begin(told, None)))
     }
 
@@ -104,7 +104,7 @@ impl Traces {
         }
     }
 
-    fn begin(&self, told: Told<'_>, headers: Option<&HeaderMap>) -> Context {
+    fn begin(&self, told: SpanStart<'_>, headers: Option<&HeaderMap>) -> Context {
         let method = match told.called {
             Called::Method(_, method) => format!("lanyard.v1.{}", method.name()),
             other => other.name().to_owned(),
@@ -130,22 +130,22 @@ impl Trace {
     }
 
     /// Ends the span of the call, if it has one; what is told then leads to it.
-    pub(crate) fn end(self, ended: Ended) -> Option<Exemplar> {
+    pub(crate) fn end(self, ended: SpanEnd) -> Option<Exemplar> {
         let context = self.0?;
         let span = context.span();
         if !span.is_recording() {
             return None;
         }
-        let Ended { arrived, took, said } = ended;
-        let code = code_name(said.code);
+        let SpanEnd { arrived, took, outcome } = ended;
+        let code = code_name(outcome.code);
         span.set_attribute(KeyValue::new("rpc.status_code", code));
-        if said.code != Code::Ok {
+        if outcome.code != Code::Ok {
             span.set_attribute(KeyValue::new("error.type", code));
         }
-        if let Some(reason) = said.reason {
+        if let Some(reason) = outcome.reason {
             span.set_attribute(KeyValue::new("lanyard.reason", reason.reason()));
         }
-        if is_our_fault(said.code) {
+        if is_our_fault(outcome.code) {
             span.set_status(Status::error(code));
         }
         span.end_with_timestamp(system_time(arrived) + took);

@@ -34,12 +34,26 @@ impl Handler {
         T: Send + 'static,
     {
         let (context, message) = open(request)?;
-        let running = verb(self.app.clone(), context, message);
-        let running = tracing::Instrument::in_current_span(running).with_current_context();
+        let answer = self.in_background(|app| verb(app, context, message)).await?;
+        Ok(Response::new(answer))
+    }
+
+    /// The same for work whose request was read already.
+    pub(crate) fn in_background<T, F>(
+        &self,
+        work: impl FnOnce(App) -> F,
+    ) -> impl Future<Output = Result<T>> + Send + 'static
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let running = tracing::Instrument::in_current_span(work(self.app.clone())).with_current_context();
         let task = AbortOnDrop(self.background.spawn(running));
-        match task.finish().await {
-            Ok(outcome) => Ok(Response::new(outcome?)),
-            Err(panic) => std::panic::resume_unwind(panic),
+        async move {
+            match task.finish().await {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ use super::handler::{Handler, Reply};
 use crate::app::link::{DefinitionKey, LinkToCreate, OwnLinkToCreate};
 use crate::app::login::credential::ExternalCredential;
 use crate::app::session::AuthType;
+use crate::app::session::verify::CachedVerdict;
+use crate::app::{App, Context};
 use crate::error::{Error, Result};
 use crate::store::LinkEntry;
 
@@ -18,19 +20,9 @@ pub(crate) const RESERVED: &str = "reserved";
 
 #[tonic::async_trait]
 impl LinkedAuthService for Handler {
-    /// Comes here if memory does not know the answer: [`crate::pipeline::fast_path`].
+    /// Nearly all calls of this are answered by the fast path of the pipeline, with the same function.
     async fn list_linked_auth(&self, request: Request<v1::ListLinkedAuthRequest>) -> Reply<v1::ListLinkedAuthResponse> {
-        self.run(request, |app, context, message| async move {
-            let page = convert::page(message.page_size, &message.page_token)?;
-            let user = convert::optional_id("user_id", &message.user_id)?;
-            let acting = app.acting(&context, convert::acting(&message.ust, message.client.as_ref())).await?;
-            let page = app.list_links(&acting, user, page).await?;
-            Ok(v1::ListLinkedAuthResponse {
-                links: page.items.iter().map(link).collect(),
-                next_page_token: page.next_page_token,
-            })
-        })
-        .await
+        self.run(request, |app, context, message| list(app, context, message, None)).await
     }
 
     async fn create_linked_auth(
@@ -92,6 +84,24 @@ impl LinkedAuthService for Handler {
         })
         .await
     }
+}
+
+/// `cached`: what memory said of the token already.
+pub(crate) async fn list(
+    app: App,
+    context: Context,
+    message: v1::ListLinkedAuthRequest,
+    cached: Option<CachedVerdict>,
+) -> Result<v1::ListLinkedAuthResponse> {
+    let page = convert::page(message.page_size, &message.page_token)?;
+    let user = convert::optional_id("user_id", &message.user_id)?;
+    let input = convert::acting(&message.ust, message.client.as_ref());
+    let acting = app.acting_as_cached(&context, input, cached).await?;
+    let page = app.list_links(&acting, user, page).await?;
+    Ok(v1::ListLinkedAuthResponse {
+        links: page.items.iter().map(link).collect(),
+        next_page_token: page.next_page_token,
+    })
 }
 
 /// What a super-user asks for.

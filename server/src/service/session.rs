@@ -16,9 +16,10 @@ use crate::app::login::external::ExternalLogin;
 use crate::app::login::platform::PlatformLogin;
 use crate::app::platform::auth::PlatformAuth;
 use crate::app::session::revoke::RevokeTarget;
-use crate::app::session::verify::{Active, BatchItem, Inactive, Verdict};
+use crate::app::session::verify::{Active, BatchItem, CachedVerdict, Inactive, Verdict};
 use crate::app::session::{AuthType, ListSessions, Session, SessionState};
-use crate::error::Error;
+use crate::app::{App, Context};
+use crate::error::{Error, Result};
 
 #[tonic::async_trait]
 impl SessionService for Handler {
@@ -61,26 +62,17 @@ impl SessionService for Handler {
         .await
     }
 
-    /// Comes here if memory does not know the answer: [`crate::pipeline::fast_path`].
+    /// Nearly all calls of this are answered by the fast path of the pipeline, with the same function.
     async fn verify_session(&self, request: Request<v1::VerifySessionRequest>) -> Reply<v1::VerifySessionResponse> {
-        self.run(request, |app, context, message| async move {
-            let client = convert::client(message.client.as_ref());
-            app.verify_session(&context, client, &message.ust, message.peek).await.map(verdict)
-        })
-        .await
+        self.run(request, |app, context, message| verify(app, context, message, None)).await
     }
 
-    /// Comes here if memory does not know all answers: [`crate::pipeline::fast_path`].
+    /// As [`Self::verify_session`].
     async fn batch_verify_sessions(
         &self,
         request: Request<v1::BatchVerifySessionsRequest>,
     ) -> Reply<v1::BatchVerifySessionsResponse> {
-        self.run(request, |app, context, message| async move {
-            let (items, common) = batch(&message);
-            let verdicts = app.verify_sessions(&context, &items, common, message.peek).await?;
-            Ok(v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() })
-        })
-        .await
+        self.run(request, |app, context, message| batch_verify(app, context, message, None)).await
     }
 
     async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Reply<v1::GetSessionResponse> {
@@ -164,6 +156,29 @@ impl SessionService for Handler {
     }
 }
 
+/// `cached`: what memory said already.
+pub(crate) async fn verify(
+    app: App,
+    context: Context,
+    message: v1::VerifySessionRequest,
+    cached: Option<CachedVerdict>,
+) -> Result<v1::VerifySessionResponse> {
+    let client = app.client(&context, convert::client(message.client.as_ref()))?;
+    app.verify(&client, &message.ust, message.peek, cached).await.map(verdict)
+}
+
+/// `cached`: what memory said of each token already.
+pub(crate) async fn batch_verify(
+    app: App,
+    context: Context,
+    message: v1::BatchVerifySessionsRequest,
+    cached: Option<Vec<CachedVerdict>>,
+) -> Result<v1::BatchVerifySessionsResponse> {
+    let (items, common) = batch(&message);
+    let verdicts = app.verify_batch(&context, &items, common, message.peek, cached).await?;
+    Ok(v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() })
+}
+
 fn platform_login(mut credential: v1::PlatformCredential) -> PlatformLogin {
     PlatformLogin {
         password: convert::secret(&mut credential.password),
@@ -196,7 +211,7 @@ fn jwt_login(mut credential: v1::JwtCredential) -> ExternalLogin {
     }
 }
 
-fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeTarget, Error> {
+fn revoke_target(target: &v1::revoke_sessions_request::Target) -> Result<RevokeTarget> {
     use v1::revoke_sessions_request::Target;
 
     match target {

@@ -19,6 +19,7 @@ use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::model::id::UserId;
+use crate::telemetry::metrics::cache::CacheStats;
 
 /// What a transaction changed, in both caches.
 #[derive(Default)]
@@ -92,17 +93,6 @@ impl<K> Touched<K> {
     pub(super) fn add_everything(&mut self) {
         *self = Self::Everything;
     }
-}
-
-/// How the cache does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
-    pub hits: u64,
-    pub misses: u64,
-    /// Of the misses, those while memory was not to be trusted.
-    pub untrusted: u64,
-    pub entries: u64,
-    pub capacity: u64,
 }
 
 #[derive(Default)]

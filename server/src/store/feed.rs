@@ -217,7 +217,7 @@ impl Follower {
         if is_sure {
             caches.trust.extend(begun_at, self.limit);
         }
-        self.store.shared.figures.feed_is_at(next.seen);
+        self.store.shared.metrics.feed_is_at(next.seen);
         let callers_changed = self.position.is_none() || changes.iter().any(|change| is_of_callers(change.kind));
         self.position = Some(next);
         Ok(Look { is_partial, is_sure, callers_changed })

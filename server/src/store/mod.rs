@@ -17,7 +17,6 @@ mod entity;
 mod error;
 mod examine;
 mod feed;
-mod figures;
 mod import;
 mod key_use;
 mod lease;
@@ -26,6 +25,7 @@ mod migration;
 #[cfg(test)]
 mod plan_tests;
 mod platform;
+mod pool;
 mod purge;
 mod read_log;
 pub mod seed;
@@ -50,11 +50,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
+use crate::telemetry::metrics::cache::CacheStats;
+use crate::telemetry::metrics::database::WriteMetrics;
 
 pub use activity::Activity;
 pub use attribute::NewAttribute;
 pub use audit::{AuditEvent, AuditFilter, AuditPosition, AuditProblem, Outcome, StoredAuditEvent};
-pub use cache::CacheStats;
 pub use caller::NewCaller;
 pub use credential::{CredentialHash, CredentialSession};
 pub use definition::DefinitionFilter;
@@ -71,7 +72,6 @@ pub use entity::user::Model as UserRow;
 use error::fault;
 pub use examine::KeysInUse;
 pub use feed::{Follower, Look};
-pub use figures::{PoolStats, WriteFigures};
 pub use key_use::LiveHashes;
 pub use link::{LinkEntry, MAX_LINKS_READ, NamedDefinition};
 pub use migration::SchemaState;
@@ -193,7 +193,7 @@ struct Shared {
     activity: Activity,
     dropped: platform::Dropped,
     writer: write::Writer,
-    figures: Arc<WriteFigures>,
+    metrics: Arc<WriteMetrics>,
 }
 
 /// The database, through a pool of connections or, in a [`Tx`], through one of them.
@@ -261,7 +261,7 @@ impl Store {
             activity: Activity::default(),
             dropped: platform::Dropped::default(),
             writer: write::Writer::new(writer, thread, &config),
-            figures: Arc::default(),
+            metrics: Arc::default(),
             config,
         };
         let store = Self { conn: reader, shared: Arc::new(shared) };

@@ -98,7 +98,7 @@ impl Ground {
             activity: Activity::default(),
             dropped: super::platform::Dropped::default(),
             writer,
-            figures: Arc::default(),
+            metrics: Arc::default(),
             config,
         };
         // Nothing is answered from memory.

@@ -16,7 +16,7 @@ use super::transaction::{SqliteTransaction, Transaction};
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
-use crate::store::figures::Waiting;
+use crate::telemetry::metrics::database::Waiting;
 
 /// How often a transaction is tried before its caller hears of the conflict.
 const ATTEMPTS: u32 = 5;
@@ -97,13 +97,13 @@ impl Store {
                 }
             }
         };
-        let outcome = retry_counting(run, || self.shared.figures.count_retry()).await;
-        self.shared.figures.count(&outcome, begun.elapsed());
+        let outcome = retry_counting(run, || self.shared.metrics.count_retry()).await;
+        self.shared.metrics.count(&outcome, begun.elapsed());
         outcome
     }
 
     async fn write_alone<T>(&self, operation: &impl Operation<T>) -> Result<T> {
-        let waiting = Waiting::new(&self.shared.figures);
+        let waiting = Waiting::new(&self.shared.metrics);
         let tx = Tx::new(self.shared.writer.begin().await?, &self.shared);
         drop(waiting);
         let outcome = operation(&tx).await;

@@ -28,9 +28,9 @@ use tokio_util::task::TaskTracker;
 
 use super::tls;
 use crate::config;
-use crate::pipeline::Authenticate;
+use crate::pipeline::RpcServer;
+use crate::pipeline::call::ConnectionService;
 use crate::pipeline::peer::{ClientCertificate, Peer};
-use crate::pipeline::server::{Connection, Dispatch, Front};
 use crate::stop::Stop;
 
 /// A client that vanished is noticed within a minute, by the kernel: HTTP/2's own pings would cost each call a lock and two
@@ -101,31 +101,31 @@ struct Phase {
 /// Serves until `stop`, then ends in order: health `NOT_SERVING`; `drain_delay`, in which calls are still taken while
 /// balancers notice; no more connections, streams end, GOAWAY; calls under way finish, up to `drain_timeout`; what is left
 /// is cut off. A hard stop goes to the end at once.
-pub async fn serve<A: Authenticate, D: Dispatch>(
+pub async fn serve(
     listener: Listener,
-    front: Arc<Front<A, D>>,
+    server: Arc<RpcServer>,
     config: &config::Server,
     stop: &Stop,
 ) -> Result<Ended, ServeError> {
     let phase = Phase::default();
     // Whatever way this function ends, also by being dropped, the workers end too.
     let _guard = (phase.going_away.clone().drop_guard(), phase.abort.clone().drop_guard());
-    let worker = Worker::new(front.clone(), listener.tls, config, &phase);
+    let worker = Worker::new(server.clone(), listener.tls, config, &phase);
     let workers = Workers::start(&worker, config.worker_count())?;
     tokio::select! {
         never = accept(&listener.socket, &workers) => match never {},
         () = workers.one_ended.cancelled() => return Err(ServeError::WorkerDied),
-        () = drain_delay(&front, config, stop) => {}
+        () = drain_delay(&server, config, stop) => {}
     }
     drop(listener.socket);
-    front.streams_end.cancel();
+    server.end_streams();
     phase.going_away.cancel();
     let ended = tokio::select! {
         () = workers.running.wait() => return Ok(Ended::Drained),
         () = sleep(config.drain_timeout) => Ended::CutOff,
         () = stop.asked_hard() => Ended::CutOff,
     };
-    tracing::warn!(calls = front.in_flight.now(), "calls under way are cut off");
+    tracing::warn!(calls = server.in_flight(), "calls under way are cut off");
     phase.abort.cancel();
     // Nothing can be done about one that does not end, and it must not hold the process.
     let _ = timeout(ABORT_LIMIT, workers.running.wait()).await;
@@ -133,9 +133,9 @@ pub async fn serve<A: Authenticate, D: Dispatch>(
 }
 
 /// Waits for the wish to stop, tells balancers, and gives them time to notice.
-async fn drain_delay<A: Authenticate, D: Dispatch>(front: &Front<A, D>, config: &config::Server, stop: &Stop) {
+async fn drain_delay(server: &RpcServer, config: &config::Server, stop: &Stop) {
     stop.asked().await;
-    front.health.set_serving(false).await;
+    server.stop_serving().await;
     tokio::select! {
         () = sleep(config.drain_delay) => {}
         () = stop.asked_hard() => {}
@@ -171,7 +171,7 @@ struct Workers {
 }
 
 impl Workers {
-    fn start<A: Authenticate, D: Dispatch>(worker: &Worker<A, D>, count: usize) -> Result<Self, ServeError> {
+    fn start(worker: &Worker, count: usize) -> Result<Self, ServeError> {
         let mut workers = Self { queues: Vec::new(), running: TaskTracker::new(), one_ended: CancellationToken::new() };
         for number in 0..count {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
@@ -198,23 +198,17 @@ impl Workers {
 }
 
 /// What each worker has of its own.
-struct Worker<A, D> {
-    front: Arc<Front<A, D>>,
+#[derive(Clone)]
+struct Worker {
+    server: Arc<RpcServer>,
     http: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     max_age: Duration,
     phase: Phase,
 }
 
-impl<A, D> Clone for Worker<A, D> {
-    fn clone(&self) -> Self {
-        let Self { front, http, tls, max_age, phase } = self;
-        Self { front: front.clone(), http: http.clone(), tls: tls.clone(), max_age: *max_age, phase: phase.clone() }
-    }
-}
-
-impl<A: Authenticate, D: Dispatch> Worker<A, D> {
-    fn new(front: Arc<Front<A, D>>, tls: Option<TlsAcceptor>, config: &config::Server, phase: &Phase) -> Self {
+impl Worker {
+    fn new(server: Arc<RpcServer>, tls: Option<TlsAcceptor>, config: &config::Server, phase: &Phase) -> Self {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(config.max_concurrent_streams)
@@ -223,7 +217,7 @@ impl<A: Authenticate, D: Dispatch> Worker<A, D> {
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
             // gRPC has no use for it.
             .auto_date_header(false);
-        Self { front, http, tls, max_age: config.max_connection_age, phase: phase.clone() }
+        Self { server, http, tls, max_age: config.max_connection_age, phase: phase.clone() }
     }
 
     /// Serves what is accepted until the server goes away and every connection has ended, or all is to be dropped.
@@ -257,7 +251,7 @@ impl<A: Authenticate, D: Dispatch> Worker<A, D> {
     /// Serves one connection to its end. When it is too old or the server goes away, the client is asked to make a new
     /// one; calls under way finish here.
     async fn drive(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, age: Option<Duration>) {
-        let service = Connection::new(self.front.clone(), peer);
+        let service = ConnectionService::new(self.server.clone(), peer);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         tokio::select! {
             result = connection.as_mut() => return log_end(result),

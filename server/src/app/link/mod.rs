@@ -6,12 +6,10 @@ use std::sync::Arc;
 use super::App;
 use super::Context;
 use super::audit::Event;
-use super::client::{Acting, ActingInput, ClientInput, may_relay};
+use super::client::{Acting, ClientInput};
 use super::login::credential;
 use super::page::{Page, PageRequest, Query};
 use super::session::AuthType;
-use super::session::verify::Verdict;
-use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::{Id, LinkId, UserId};
 use crate::store::{LinkEntry, NamedDefinition};
@@ -73,6 +71,21 @@ const fn refusal(error: &Error) -> Option<&'static str> {
     })
 }
 
+/// Whose links are listed: one's own, or those of another, which only super-users see.
+enum ListedLinks {
+    Own(UserId),
+    OfAnother(UserId),
+}
+
+impl ListedLinks {
+    fn of(acting: &Acting<'_>, user: Option<UserId>) -> Self {
+        match user {
+            Some(user) if user != acting.user() => Self::OfAnother(user),
+            _ => Self::Own(acting.user()),
+        }
+    }
+}
+
 impl App {
     /// Writes down that something was refused, with its reason.
     async fn note_refusal<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
@@ -82,31 +95,21 @@ impl App {
         outcome
     }
 
-    /// The acting user's own links, if memory knows all that is asked for and they fit the page: nearly always.
-    pub fn list_own_links_cached(
+    /// The acting user's own links, if memory has them and they fit the page: nearly always.
+    pub fn list_links_cached(
         &self,
-        context: &Context,
-        input: ActingInput<'_>,
+        acting: &Acting<'_>,
         user: Option<UserId>,
-        page: PageRequest<'_>,
-        now: Time,
-    ) -> Result<Option<Arc<Vec<LinkEntry>>>> {
+        page: &PageRequest<'_>,
+    ) -> Option<Arc<Vec<LinkEntry>>> {
+        let ListedLinks::Own(owner) = ListedLinks::of(acting, user) else { return None };
         if !page.is_first() {
-            return Ok(None);
-        }
-        let client = self.client(context, input.client)?;
-        let Some(Verdict::Active(active)) = self.verdict_from_memory(&client, input.ust, now, false) else {
-            return Ok(None);
-        };
-        let acting = Acting { session: active.session, client };
-        may_relay(context, acting.is_super_user())?;
-        if user.is_some_and(|user| user != acting.user()) {
-            return Ok(None);
+            return None;
         }
         let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
-        let Some(links) = self.parts.store.cached_links(acting.user()).filter(fits) else { return Ok(None) };
-        let is_noted = self.own_read(&acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
-        Ok(is_noted.then_some(links))
+        let links = self.parts.store.cached_links(owner).filter(fits)?;
+        let is_noted = self.own_read(acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
+        is_noted.then_some(links)
     }
 
     /// One page of a user's links, oldest first; `None`: the own ones.
@@ -117,11 +120,13 @@ impl App {
         user: Option<UserId>,
         page: PageRequest<'_>,
     ) -> Result<Page<LinkEntry>> {
-        let target = user.unwrap_or(acting.user());
-        let is_own = target == acting.user();
-        if !is_own {
-            self.require_super_user(acting, "link.list", Some(target), None).await?;
-        }
+        let (target, is_own) = match ListedLinks::of(acting, user) {
+            ListedLinks::Own(owner) => (owner, true),
+            ListedLinks::OfAnother(target) => {
+                self.require_super_user(acting, "link.list", Some(target), None).await?;
+                (target, false)
+            }
+        };
         let now = self.parts.clock.now();
         let query = Query::new("links", acting.user(), &target.to_string());
         let links = match page.cursor(&self.parts.keyring, &query, now)? {

@@ -16,7 +16,7 @@ use super::credential::{ExternalCredential, ProvedExternal};
 use super::throttle::Attempt;
 use crate::app::audit::Event;
 use crate::app::client::{Client, ClientInput};
-use crate::app::session::verify::{Active, Verdict, judge};
+use crate::app::session::verify::judge;
 use crate::app::session::{AuthType, RevokeReason, Session, extend, prefix_of};
 use crate::app::{App, Context};
 use crate::clock::Time;
@@ -55,7 +55,7 @@ impl App {
     ) -> Result<NewLogin> {
         let auth_type = login.credential.auth_type();
         let outcome = self.log_in_externally(context, client, login).await;
-        self.parts.figures.count_login(auth_type, &outcome);
+        self.parts.login_metrics.count_login(auth_type, &outcome);
         outcome
     }
 
@@ -103,30 +103,12 @@ impl App {
         for found in self.parts.store.sessions_of_credential(&work.hashes).await? {
             let Some(link) = found.link.as_ref().filter(|link| may_use(link, &found.session)) else { continue };
             let token = open_token(&self.parts.keyring, &found.credential)?;
-            let Some(active) = self.active(client, &token).await? else { continue };
+            let Some(active) = self.live_session_of(client, token.expose()).await? else { continue };
             self.note_reuse(work, &found.session, link).await?;
             let mut row = found.session;
             extend(&mut row, active.session.last_active_at());
             let session = Session::from_row(row, active.session.is_super_user, self.parts.clock.now());
             return Ok(Some(NewLogin { ust: token, session, password_expires_soon: None }));
-        }
-        Ok(None)
-    }
-
-    /// The session of the token, if it is live here and now.
-    async fn active(&self, client: &Client<'_>, token: &Token) -> Result<Option<Active>> {
-        let store = &self.parts.store;
-        for hash in self.parts.keyring.token_hashes(token.as_ref()) {
-            let session = match store.cached_session(&hash) {
-                Some(session) => Some(session),
-                None => store.session_by_token(&hash).await?,
-            };
-            let Some(session) = session else { continue };
-            if let Verdict::Active(active) = self.verdict_now(client, session, false) {
-                return Ok(Some(active));
-            }
-            // What is in memory may lack activity; who asks next reads it.
-            store.forget_session(&hash);
         }
         Ok(None)
     }

@@ -68,7 +68,7 @@ impl App {
         login: PasswordLogin,
     ) -> Result<NewLogin> {
         let outcome = self.log_in_with_password(context, client, login).await;
-        self.parts.figures.count_login(AuthType::Password, &outcome);
+        self.parts.login_metrics.count_login(AuthType::Password, &outcome);
         outcome
     }
 
@@ -76,7 +76,7 @@ impl App {
     pub fn has_room_for_password(&self) -> Result<()> {
         let room = self.parts.hasher.has_room();
         if room.is_err() {
-            self.parts.figures.count_login(AuthType::Password, &room);
+            self.parts.login_metrics.count_login(AuthType::Password, &room);
         }
         room
     }

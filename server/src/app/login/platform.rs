@@ -70,7 +70,7 @@ impl App {
         login: PlatformLogin,
     ) -> Result<NewLogin> {
         let outcome = self.log_in_on_platform(context, client, login).await;
-        self.parts.figures.count_login(AuthType::Platform, &outcome);
+        self.parts.login_metrics.count_login(AuthType::Platform, &outcome);
         outcome
     }
 

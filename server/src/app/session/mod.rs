@@ -19,7 +19,7 @@ use super::page::{Page, PageRequest, Query};
 use super::platform::SessionOnPlatform;
 use crate::clock::Time;
 use crate::config::AddressBinding;
-use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
+use crate::crypto::{Token, TokenHash, TokenKind};
 use crate::error::{Error, Result};
 use crate::model::id::{Id, SessionId, UserId};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
@@ -356,8 +356,7 @@ impl App {
         rotate: bool,
     ) -> Result<Renewed> {
         let client = self.client(context, input.client)?;
-        let token = TokenRef::parse(TokenKind::Ust, input.ust).ok_or(Error::SessionInvalid)?;
-        let hashes: Vec<TokenHash> = self.parts.keyring.token_hashes(token).collect();
+        let hashes: Vec<TokenHash> = self.token_hashes(input.ust).ok_or(Error::SessionInvalid)?.collect();
         let (policy, address, grace) = (client.app.policy, client.remote_addr, self.parts.session.rotation_grace);
         let event = Event::new(&client, "session.renew");
         let context = context.clone();
@@ -392,7 +391,7 @@ impl App {
         });
         let (row, is_super_user, now, replaced) = renewed.await?.map_err(|inactive| {
             if matches!(inactive, Inactive::Rotated { .. }) {
-                self.parts.figures.count_token_reuse();
+                self.parts.login_metrics.count_token_reuse();
             }
             Error::SessionInvalid
         })?;

@@ -130,7 +130,7 @@ impl App {
             })
             .await?;
         if ended {
-            self.parts.figures.count_token_reuse();
+            self.parts.login_metrics.count_token_reuse();
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
-//! The hot path: a token in, a verdict out. The verdict is pure; the row comes from memory if it can.
+//! Verification: a token in, a verdict out. The verdict is pure; the row comes from memory if it can.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,120 +123,169 @@ fn is_bound_to(session: &SessionEntry, address: IpAddr) -> bool {
     }
 }
 
+/// What memory says of a token.
+#[derive(Debug)]
+#[must_use]
+pub enum CachedVerdict {
+    Known(Verdict),
+    /// The database has to be asked: the session is not in memory; or the token is so old that its session has to be ended;
+    /// or the session seems idle, and there may have been activity through another of its tokens or at another server.
+    Unknown(TokenHashes),
+}
+
+/// What the database may know a token by: computed once, however often it is looked up.
+#[derive(Debug)]
+pub struct TokenHashes(Vec<TokenHash>);
+
+impl CachedVerdict {
+    pub fn known(self) -> Option<Verdict> {
+        if let Self::Known(verdict) = self { Some(verdict) } else { None }
+    }
+}
+
 impl App {
-    /// The verdict, if it can be told without waiting: nearly always. `now` is the caller's, who has just read it.
-    pub fn verify_cached(
-        &self,
-        context: &Context,
-        client: ClientInput<'_>,
-        ust: &str,
-        peek: bool,
-        now: Time,
-    ) -> Result<Option<Verdict>> {
-        let client = self.client(context, client)?;
-        Ok(self.verdict_from_memory(&client, ust, now, peek))
-    }
-
-    /// The verdicts on many tokens, if all can be told without waiting.
-    pub fn verify_cached_sessions(
-        &self,
-        context: &Context,
-        items: &[BatchItem<'_>],
-        common: ClientInput<'_>,
-        peek: bool,
-        now: Time,
-    ) -> Result<Option<Vec<Verdict>>> {
-        check_batch(items)?;
-        let common = self.client(context, common)?;
-        let mut verdicts = Vec::with_capacity(items.len());
-        for (ust, own) in items {
-            let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
-            let Some(verdict) = self.verdict_from_memory(&client, ust, now, peek) else { return Ok(None) };
-            verdicts.push(verdict);
-        }
-        Ok(Some(verdicts))
-    }
-
-    /// The verdict on one token.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn verify_session(
-        &self,
-        context: &Context,
-        client: ClientInput<'_>,
-        ust: &str,
-        peek: bool,
-    ) -> Result<Verdict> {
-        let client = self.client(context, client)?;
-        self.verify(&client, ust, peek).await
-    }
-
-    /// The verdicts on many tokens, in their order: those that are not in memory are read together.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn verify_sessions(
-        &self,
-        context: &Context,
-        items: &[BatchItem<'_>],
-        common: ClientInput<'_>,
-        peek: bool,
-    ) -> Result<Vec<Verdict>> {
-        check_batch(items)?;
-        let common = self.client(context, common)?;
-        let now = self.parts.clock.now();
-        let mut known: Vec<(Client<'_>, Option<Verdict>)> = Vec::with_capacity(items.len());
-        let mut missing: Vec<TokenHash> = Vec::new();
-        for (ust, own) in items {
-            let client = own.map(|own| self.client(context, own)).transpose()?.unwrap_or(common);
-            let verdict = self.verdict_from_memory(&client, ust, now, peek);
-            if let (Some(token), None) = (TokenRef::parse(TokenKind::Ust, ust), &verdict) {
-                missing.extend(self.parts.keyring.token_hashes(token));
+    /// The verdict on a token, if memory has it: nearly always. `now` is the caller's, who has just read it.
+    pub fn verify_cached(&self, client: &Client<'_>, ust: &str, peek: bool, now: Time) -> CachedVerdict {
+        let Some(hashes) = self.token_hashes(ust) else {
+            return CachedVerdict::Known(Verdict::Inactive(Inactive::Malformed));
+        };
+        let store = &self.parts.store;
+        let mut missing = Vec::new();
+        for hash in hashes {
+            let Some(session) = store.cached_session(&hash) else {
+                missing.push(hash);
+                continue;
+            };
+            match self.evaluate_session(now, client, session, peek) {
+                Verdict::Inactive(Inactive::IdleExpired | Inactive::Rotated { generations_behind: 2.. }) => {
+                    store.forget_session(&hash);
+                    return CachedVerdict::Unknown(TokenHashes(vec![hash]));
+                }
+                verdict => return CachedVerdict::Known(verdict),
             }
-            known.push((client, verdict));
         }
-        let read = self.parts.store.sessions_by_token(&missing).await?;
+        CachedVerdict::Unknown(TokenHashes(missing))
+    }
+
+    /// What the database may know a token by, the likelier first; `None`: it is no token.
+    pub(in crate::app) fn token_hashes<'a>(&'a self, ust: &'a str) -> Option<impl Iterator<Item = TokenHash> + 'a> {
+        TokenRef::parse(TokenKind::Ust, ust).map(|token| self.parts.keyring.token_hashes(token))
+    }
+
+    /// The verdict on a token. `cached`: what memory said already, or `None` to ask it here.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn verify(
+        &self,
+        client: &Client<'_>,
+        ust: &str,
+        peek: bool,
+        cached: Option<CachedVerdict>,
+    ) -> Result<Verdict> {
+        let cached = cached.unwrap_or_else(|| self.verify_cached(client, ust, peek, self.parts.clock.now()));
+        let hashes = match cached {
+            CachedVerdict::Known(verdict) => return Ok(verdict),
+            CachedVerdict::Unknown(TokenHashes(hashes)) => hashes,
+        };
+        match self.read_session(&hashes).await? {
+            None => Ok(Verdict::Inactive(Inactive::Unknown)),
+            Some(session) => self.verify_session(client, session, peek).await,
+        }
+    }
+
+    /// The live session of a token that Lanyard itself kept: unlike one that somebody presents, an old one ends nothing.
+    pub(in crate::app) async fn live_session_of(&self, client: &Client<'_>, ust: &str) -> Result<Option<Active>> {
+        let verdict = match self.verify_cached(client, ust, false, self.parts.clock.now()) {
+            CachedVerdict::Known(verdict) => verdict,
+            CachedVerdict::Unknown(TokenHashes(hashes)) => {
+                let Some(session) = self.read_session(&hashes).await? else { return Ok(None) };
+                self.evaluate_session(self.parts.clock.now(), client, session, false)
+            }
+        };
+        Ok(if let Verdict::Active(active) = verdict { Some(active) } else { None })
+    }
+
+    async fn read_session(&self, hashes: &[TokenHash]) -> Result<Option<Arc<SessionEntry>>> {
+        for hash in hashes {
+            if let Some(session) = self.parts.store.session_by_token(hash).await? {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What memory says of each token of a batch.
+    pub fn verify_batch_cached(
+        &self,
+        context: &Context,
+        items: &[BatchItem<'_>],
+        common: ClientInput<'_>,
+        peek: bool,
+        now: Time,
+    ) -> Result<Vec<CachedVerdict>> {
+        check_batch(items)?;
+        let common = self.client(context, common)?;
+        let verify = |(ust, own): &BatchItem<'_>| {
+            let client = self.client_of_item(context, *own, common)?;
+            Ok(self.verify_cached(&client, ust, peek, now))
+        };
+        items.iter().map(verify).collect()
+    }
+
+    /// The verdicts on many tokens, in their order: those that are not in memory are read together. `cached`: what memory said
+    /// already, or `None` to ask it here.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn verify_batch(
+        &self,
+        context: &Context,
+        items: &[BatchItem<'_>],
+        common: ClientInput<'_>,
+        peek: bool,
+        cached: Option<Vec<CachedVerdict>>,
+    ) -> Result<Vec<Verdict>> {
+        let cached = match cached {
+            Some(cached) => cached,
+            None => self.verify_batch_cached(context, items, common, peek, self.parts.clock.now())?,
+        };
+        let unknown = cached.iter().filter_map(|cached| match cached {
+            CachedVerdict::Known(_) => None,
+            CachedVerdict::Unknown(TokenHashes(hashes)) => Some(hashes),
+        });
+        let unknown: Vec<TokenHash> = unknown.flatten().copied().collect();
+        let read = self.parts.store.sessions_by_token(&unknown).await?;
+        let common = self.client(context, common)?;
         let mut verdicts = Vec::with_capacity(items.len());
-        for ((ust, _), (client, known)) in items.iter().zip(known) {
-            verdicts.push(match known {
-                Some(verdict) => verdict,
-                None => self.verdict_of(&client, ust, &read, peek).await?,
+        for ((_, own), cached) in items.iter().zip(cached) {
+            let hashes = match cached {
+                CachedVerdict::Known(verdict) => {
+                    verdicts.push(verdict);
+                    continue;
+                }
+                CachedVerdict::Unknown(TokenHashes(hashes)) => hashes,
+            };
+            let client = self.client_of_item(context, *own, common)?;
+            verdicts.push(match hashes.iter().find_map(|hash| read.get(hash)) {
+                None => Verdict::Inactive(Inactive::Unknown),
+                Some(session) => self.verify_session(&client, Arc::clone(session), peek).await?,
             });
         }
         Ok(verdicts)
     }
 
-    async fn verdict_of(
-        &self,
-        client: &Client<'_>,
-        ust: &str,
-        read: &HashMap<TokenHash, Arc<SessionEntry>>,
-        peek: bool,
-    ) -> Result<Verdict> {
-        let hashes = TokenRef::parse(TokenKind::Ust, ust).map(|token| self.parts.keyring.token_hashes(token));
-        match hashes.into_iter().flatten().find_map(|hash| read.get(&hash).cloned()) {
-            None => Ok(Verdict::Inactive(Inactive::Unknown)),
-            Some(session) => self.verdict(client, session, peek).await,
-        }
+    /// Where the user of one token of a batch is.
+    fn client_of_item<'a>(
+        &'a self,
+        context: &'a Context,
+        own: Option<ClientInput<'a>>,
+        common: Client<'a>,
+    ) -> Result<Client<'a>> {
+        own.map_or(Ok(common), |own| self.client(context, own))
     }
 
-    pub(in crate::app) async fn verify(&self, client: &Client<'_>, ust: &str, peek: bool) -> Result<Verdict> {
-        if let Some(verdict) = self.verdict_from_memory(client, ust, self.parts.clock.now(), peek) {
-            return Ok(verdict);
-        }
-        let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
-            return Ok(Verdict::Inactive(Inactive::Malformed));
-        };
-        for hash in self.parts.keyring.token_hashes(token) {
-            if let Some(session) = self.parts.store.session_by_token(&hash).await? {
-                return self.verdict(client, session, peek).await;
-            }
-        }
-        Ok(Verdict::Inactive(Inactive::Unknown))
-    }
-
-    /// The verdict on a row that was just read, and what follows from it: a token from before the last rotation ends its
+    /// The verdict on a session that was just read, and what follows from it: a token from before the last rotation ends its
     /// session.
-    async fn verdict(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
+    async fn verify_session(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
         let id = session.session_id;
-        match self.verdict_now(client, session, peek) {
+        match self.evaluate_session(self.parts.clock.now(), client, session, peek) {
             Verdict::Inactive(Inactive::Rotated { generations_behind: 2.. }) => {
                 self.end_for_reuse(client, id).await?;
                 Ok(Verdict::Inactive(Inactive::Revoked(RevokeReason::TokenReused)))
@@ -246,50 +294,21 @@ impl App {
         }
     }
 
-    /// `None`: the database has to be asked. The session is not in memory; or the token is so old that its session has to be
-    /// ended; or the session seems idle, and there may have been activity through another of its tokens or at another server.
-    pub(in crate::app) fn verdict_from_memory(
-        &self,
-        client: &Client<'_>,
-        ust: &str,
-        now: Time,
-        peek: bool,
-    ) -> Option<Verdict> {
-        let Some(token) = TokenRef::parse(TokenKind::Ust, ust) else {
-            return Some(Verdict::Inactive(Inactive::Malformed));
+    /// The verdict by what the row says. Activity is noted, unless this is a peek.
+    fn evaluate_session(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
+        let policy = &client.app.policy;
+        let mut limits = match judge(&session, now, policy, client.remote_addr) {
+            Ok(limits) => limits,
+            Err(inactive) => return Verdict::Inactive(inactive),
         };
-        let store = &self.parts.store;
-        let cached = |hash| store.cached_session(&hash).map(|session| (hash, session));
-        let (hash, session) = self.parts.keyring.token_hashes(token).find_map(cached)?;
-        match self.verdict_at(now, client, session, peek) {
-            Verdict::Inactive(Inactive::IdleExpired | Inactive::Rotated { generations_behind: 2.. }) => {
-                store.forget_session(&hash);
-                None
-            }
-            verdict => Some(verdict),
+        let granularity = self.parts.session.activity_granularity.min(idle(&session, policy) / FINEST_PART);
+        if !peek && now.since(session.last_active_at()) >= granularity {
+            session.touch(now);
+            self.parts.store.activity().note(session.session_id, now);
+            limits = Limits::of(&session, policy);
         }
-    }
-
-    /// By what the row says, now. Activity is noted.
-    pub(in crate::app) fn verdict_now(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
-        self.verdict_at(self.parts.clock.now(), client, session, peek)
-    }
-
-    fn verdict_at(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
-        match judge(&session, now, &client.app.policy, client.remote_addr) {
-            Err(inactive) => Verdict::Inactive(inactive),
-            Ok(mut limits) => {
-                let idle = idle(&session, &client.app.policy);
-                let granularity = self.parts.session.activity_granularity.min(idle / FINEST_PART);
-                if !peek && now.since(session.last_active_at()) >= granularity {
-                    session.touch(now);
-                    self.parts.store.activity().note(session.session_id, now);
-                    limits = Limits::of(&session, &client.app.policy);
-                }
-                let cache_for = self.parts.session.cache_for.min(limits.idle_expires_at.since(now));
-                Verdict::Active(Active { session, limits, cache_for })
-            }
-        }
+        let cache_for = self.parts.session.cache_for.min(limits.idle_expires_at.since(now));
+        Verdict::Active(Active { session, limits, cache_for })
     }
 }
 

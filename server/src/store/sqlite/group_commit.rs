@@ -17,10 +17,10 @@ use tracing::Instrument;
 use crate::error::{Error, Result};
 use crate::priority;
 use crate::priority::Companion;
-use crate::store::figures::Waiting;
 use crate::store::transaction::{SqliteTransaction, Transaction};
 use crate::store::write::{Left, Operation, commit};
 use crate::store::{Shared, Store, Tx, fault};
+use crate::telemetry::metrics::database::Waiting;
 
 /// Transactions of one commit.
 const GROUP: usize = 64;
@@ -85,7 +85,7 @@ impl Store {
         let job_slot = Arc::clone(&slot);
         let (done, outcome) = oneshot::channel();
         let span = tracing::Span::current();
-        let waiting = Mutex::new(Some(Waiting::new(&self.shared.figures)));
+        let waiting = Mutex::new(Some(Waiting::new(&self.shared.metrics)));
         let operation: BoxedOperation = Box::new(move |tx| {
             drop(waiting.lock().take());
             let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));

@@ -66,13 +66,13 @@ const AUTH_TYPES: [AuthType; 4] = [AuthType::Password, AuthType::BasicAuth, Auth
 
 /// Counted since the start.
 #[derive(Default)]
-pub struct Figures {
+pub struct LoginMetrics {
     /// A row for each of `AUTH_TYPES`, a column for each outcome.
     logins: [[AtomicU64; LoginOutcome::ALL.len()]; AUTH_TYPES.len()],
     token_reuse: AtomicU64,
 }
 
-impl Figures {
+impl LoginMetrics {
     pub(crate) fn count_login<T>(&self, auth_type: AuthType, outcome: &Result<T>) {
         let row = AUTH_TYPES.iter().position(|other| *other == auth_type);
         if let Some(row) = row {

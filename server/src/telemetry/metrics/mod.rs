@@ -1,7 +1,12 @@
-//! Figures for Prometheus. Each room keeps its own and registers them here; nobody is named in a label.
+//! All metrics, for Prometheus: their names, help texts and labels. The rooms count into the types of this room, and hand in what
+//! is read when somebody asks. Nobody is named in a label.
 
+pub mod cache;
+pub mod database;
+pub mod hashing;
 pub mod login;
 pub(in crate::telemetry) mod otlp;
+pub mod rpc;
 pub mod server;
 
 use std::fmt;
@@ -15,7 +20,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// All figures of a server; clones are the same.
+/// All metrics of a server; clones are the same.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -32,7 +37,7 @@ impl Metrics {
         Self { registry: Arc::new(Mutex::new(registry)), histograms: Arc::default() }
     }
 
-    /// Adds figures; their names get the prefix `lanyard_`.
+    /// Adds metrics; their names get the prefix `lanyard_`.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut self.registry.lock());
     }

@@ -16,9 +16,11 @@ pub(crate) const SPIFFE_ID: &str = "spiffe://example.org/billing";
 async fn a_call_without_a_good_key_is_refused() {
     let server = Server::start().await;
     let client = server.connect().await;
-    for key in [None, Some("Bearer unknown"), Some("Basic known"), Some("known"), Some("Bearer "), Some("")] {
+    let token = key("known").1.strip_prefix("Bearer ").expect("a key");
+    let basic = format!("Basic {token}");
+    for key in [None, Some("Bearer unknown"), Some(&basic), Some(token), Some("Bearer "), Some("")] {
         let headers: Vec<_> = key.map(|key| ("authorization", key)).into_iter().collect();
-        let answered = client.verify("ok", &headers).await;
+        let answered = client.ask("ok", &headers).await;
         assert_eq!(answered.code(), Code::Unauthenticated, "{key:?}");
         assert_eq!(answered.reason(), "CALLER_UNAUTHENTICATED");
     }
@@ -28,17 +30,18 @@ async fn a_call_without_a_good_key_is_refused() {
 #[tokio::test]
 async fn a_caller_that_is_not_in_memory_is_asked_for() {
     let server = Server::start().await;
-    let answered = server.connect().await.verify("ok", &[("authorization", "bearer slow")]).await;
+    let answered =
+        server.connect().await.ask("ok", &[("authorization", &key("slow").1.replace("Bearer", "bearer"))]).await;
     assert_eq!(answered.handed_over().split(' ').nth(1), Some("slow"));
 }
 
 #[tokio::test]
 async fn a_caller_without_the_grant_is_refused_and_told_which() {
     let server = Server::start().await;
-    let answered = server.connect().await.verify("ok", &[("authorization", "Bearer powerless")]).await;
+    let answered = server.connect().await.ask("ok", &[key("powerless")]).await;
     assert_eq!((answered.code(), answered.reason().as_str()), (Code::PermissionDenied, "CALLER_FORBIDDEN"));
     assert!(answered.status().message().contains("session.verify"), "{:?}", answered.status());
-    let known = server.connect().await.call("/lanyard.v1.UserService/LockUser", &[KEY], Bytes::new()).await;
+    let known = server.connect().await.call("/lanyard.v1.UserService/LockUser", &[key("known")], Bytes::new()).await;
     assert_eq!(known.reason(), "CALLER_FORBIDDEN", "before the request is read");
 }
 
@@ -108,10 +111,10 @@ async fn a_client_certificate_with_one_spiffe_uri_proves_a_caller() {
     let pki = Pki::new();
     let server = pki.server().await;
     let client = pki.connect(&server, Some(&[SPIFFE_ID])).await;
-    assert_eq!(client.verify("ok", &[]).await.handed_over().split(' ').nth(1), Some("mesh"));
-    let with_key = client.verify("ok", &[KEY]).await;
+    assert_eq!(client.ask("ok", &[]).await.handed_over().split(' ').nth(1), Some("mesh"));
+    let with_key = client.ask("ok", &[key("known")]).await;
     assert_eq!(with_key.handed_over().split(' ').nth(1), Some("known"), "a key that was sent decides");
-    assert_eq!(client.verify("ok", &[("authorization", "Bearer unknown")]).await.code(), Code::Unauthenticated);
+    assert_eq!(client.ask("ok", &[("authorization", "Bearer unknown")]).await.code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
@@ -121,8 +124,8 @@ async fn no_other_certificate_proves_anything_and_keys_go_on_working() {
     for uris in [None, Some(&[] as &[&str]), Some(&["spiffe://example.org/other"]), Some(&[SPIFFE_ID, "spiffe://x/y"])]
     {
         let client = pki.connect(&server, uris).await;
-        assert_eq!(client.verify("ok", &[]).await.reason(), "CALLER_UNAUTHENTICATED", "{uris:?}");
-        assert_eq!(client.verify("ok", &[KEY]).await.code(), Code::Ok, "{uris:?}");
+        assert_eq!(client.ask("ok", &[]).await.reason(), "CALLER_UNAUTHENTICATED", "{uris:?}");
+        assert_eq!(client.ask("ok", &[key("known")]).await.code(), Code::Ok, "{uris:?}");
     }
 }
 
@@ -132,7 +135,7 @@ async fn a_handshake_that_fails_concerns_its_client_only() {
     let server = pki.server().await;
     let mut plain = TcpStream::connect(server.addr).await.expect("it listens");
     tokio::io::AsyncWriteExt::write_all(&mut plain, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("bytes");
-    assert_eq!(pki.connect(&server, None).await.verify("ok", &[KEY]).await.code(), Code::Ok);
+    assert_eq!(pki.connect(&server, None).await.ask("ok", &[key("known")]).await.code(), Code::Ok);
     server.stop.softly();
     drop(plain);
     server.ended().await;

@@ -1,18 +1,19 @@
-//! The layers and the listener, with a real client over loopback. Behind them stands a service of the contract that does
-//! what the token of a request says.
+//! The listener and the stages behind it, with a real client over loopback and the callers of a real database. In place of the
+//! services stands one that does what the token of a `GetSession` says; what has a fast path is answered by the real one.
 
 mod calls;
-mod hot;
+mod credential_cache;
+mod dispatch;
+mod fast_path;
 mod identity;
 mod limits;
-mod memo;
-mod routes;
 mod stopping;
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -34,20 +35,25 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
-use crate::app::Context;
+use crate::app::{App, Context};
 use crate::clock::{Clock, Time};
 use crate::config;
-use crate::error::{Error, Result};
-use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grant, Grants};
+use crate::crypto::{Keyring, Token, TokenKind};
+use crate::error::Error;
+use crate::model::caller::{Apps, Flags, Grant, Grants};
 use crate::model::id::CallerId;
-use crate::pipeline::*;
+use crate::pipeline::dispatch::call;
+use crate::pipeline::{Health, METHODS, RpcServer, rpc_labels};
+use crate::serve::open_store;
 use crate::stop::Stop;
+use crate::store::{CallerRow, NewCaller, Store};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::rpc::RpcMetrics;
 
 const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
 const BATCH: &str = "/lanyard.v1.SessionService/BatchVerifySessions";
-const VERIFY_NAME: &str = "SessionService/VerifySession";
-const KEY: (&str, &str) = ("authorization", "Bearer known");
+const ASK: &str = "/lanyard.v1.SessionService/GetSession";
+const ASK_NAME: &str = "SessionService/GetSession";
 const LIMIT: usize = 4096;
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -106,9 +112,9 @@ fn not_called<T>() -> Reply<T> {
 
 #[tonic::async_trait]
 impl SessionService for Double {
-    /// Tells what the layers handed over, as the username.
-    async fn verify_session(&self, request: tonic::Request<VerifySessionRequest>) -> Reply<VerifySessionResponse> {
-        let context = request.extensions().get::<Context>().expect("the layers put it there");
+    /// Tells what the stages handed over, as the username.
+    async fn get_session(&self, request: tonic::Request<GetSessionRequest>) -> Reply<GetSessionResponse> {
+        let context = request.extensions().get::<Context>().expect("the stages put it there");
         let username = format!("{} {} {}", context.correlation_id, context.caller.name, context.peer);
         let leaked = request.metadata().get("authorization").is_some();
         match request.get_ref().ust.as_str() {
@@ -122,24 +128,23 @@ impl SessionService for Double {
             "conflict" => return Err(Error::WriteConflict.into()),
             _ => {}
         }
-        assert!(!leaked, "the key went past the layers");
-        let session = VerifiedSession { username, ..VerifiedSession::default() };
-        let verdict = Some(verify_session_response::Verdict::Session(session));
-        Ok(tonic::Response::new(VerifySessionResponse { verdict, ..VerifySessionResponse::default() }))
+        assert!(!leaked, "the key went past the stages");
+        let session = Some(UserSession { username, ..UserSession::default() });
+        Ok(tonic::Response::new(GetSessionResponse { session }))
+    }
+
+    async fn verify_session(&self, _: tonic::Request<VerifySessionRequest>) -> Reply<VerifySessionResponse> {
+        not_called()
     }
 
     async fn batch_verify_sessions(
         &self,
         _: tonic::Request<BatchVerifySessionsRequest>,
     ) -> Reply<BatchVerifySessionsResponse> {
-        Ok(tonic::Response::new(BatchVerifySessionsResponse::default()))
-    }
-
-    async fn create_session(&self, _: tonic::Request<CreateSessionRequest>) -> Reply<CreateSessionResponse> {
         not_called()
     }
 
-    async fn get_session(&self, _: tonic::Request<GetSessionRequest>) -> Reply<GetSessionResponse> {
+    async fn create_session(&self, _: tonic::Request<CreateSessionRequest>) -> Reply<CreateSessionResponse> {
         not_called()
     }
 
@@ -172,79 +177,74 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-/// The callers that there are, by key or certificate. Those that begin with `slow` are not in memory.
-#[derive(Clone)]
-struct Callers(Arc<Vec<(&'static str, Arc<Caller>)>>);
+/// The key of each caller, the same in all databases of these tests.
+static KEYS: LazyLock<HashMap<&'static str, (Token, String)>> = LazyLock::new(|| {
+    let key = |name| {
+        let token = Token::generate(TokenKind::CallerKey);
+        let header = format!("Bearer {}", token.expose());
+        (name, (token, header))
+    };
+    ["known", "slow", "powerless", "mighty", "single"].map(key).into()
+});
 
-impl Callers {
-    fn new() -> Self {
-        let caller = |name: &str, granted, max_in_flight| {
-            Arc::new(Caller {
-                id: CallerId::new(Time::from_micros(1)),
-                name: name.to_owned(),
-                granted,
-                apps: Apps::All,
-                flags: Flags::default(),
-                max_in_flight,
-                in_flight: Arc::default(),
-            })
-        };
-        let verify = Grants::NONE.with(Grant::SessionVerify);
-        let by_certificate = caller("mesh", verify, 100);
-        Self(Arc::new(vec![
-            ("known", caller("known", verify, 100)),
-            ("slow", caller("slow", verify, 100)),
-            ("powerless", caller("powerless", Grants::all_but(Grant::SessionVerify), 100)),
-            ("mighty", caller("mighty", Grants::all(), 100)),
-            ("single", caller("single", verify, 1)),
-            (identity::SPIFFE_ID, by_certificate),
-        ]))
-    }
-
-    fn find(&self, credential: CallerCredential<'_>) -> Option<Arc<Caller>> {
-        let (CallerCredential::Key(shown) | CallerCredential::Certificate { spiffe_id: shown }) = credential;
-        self.0.iter().find(|(known, _)| *known == shown).map(|(_, caller)| caller.clone())
-    }
+/// The header of a caller: `known` has the rights of these tests, `slow` is not in memory, `powerless` has all rights but those,
+/// `mighty` has all, and `single` may make one call at a time.
+fn key(name: &str) -> (&'static str, &'static str) {
+    ("authorization", &KEYS[name].1)
 }
 
-/// A caller that does not change.
-struct Told(Arc<Caller>);
-
-impl AsRef<Arc<Caller>> for Told {
-    fn as_ref(&self) -> &Arc<Caller> {
-        &self.0
+/// The rules on a database with these callers, and with one that has a certificate.
+async fn app(config: &config::Config) -> App {
+    let clock = Clock::system();
+    let keyring = Arc::new(Keyring::generate(clock.now()));
+    let store = open_store(config, keyring.clone(), clock.clone()).await.expect("a database");
+    store.migrate(&|_, _| {}).await.expect("a schema");
+    let rights = [Grant::SessionVerify, Grant::SessionRead];
+    let granted: Grants = rights.into_iter().collect();
+    let others = Grant::ALL.into_iter().filter(|grant| !rights.contains(grant)).collect();
+    for (name, grants, max_in_flight) in [
+        ("known", granted, None),
+        ("powerless", others, None),
+        ("mighty", Grants::all(), None),
+        ("single", granted, Some(1)),
+    ] {
+        add_caller(&store, name, grants, max_in_flight, None).await;
     }
+    add_caller(&store, "mesh", granted, None, Some(identity::SPIFFE_ID)).await;
+    let app = App::new(config, store, keyring, clock).await.expect("the rules");
+    add_caller(app.store(), "slow", granted, None, None).await;
+    app
 }
 
-impl Authenticate for Callers {
-    type Known = Told;
-
-    fn authenticate_cached(&self, credential: CallerCredential<'_>, _: Time) -> Option<Told> {
-        self.find(credential).filter(|caller| !caller.name.starts_with("slow")).map(Told)
-    }
-
-    fn is_still_known(&self, _: &Told, _: Time) -> bool {
-        true
-    }
-
-    async fn authenticate(&self, credential: CallerCredential<'_>) -> Result<Arc<Caller>> {
-        tokio::task::yield_now().await;
-        if matches!(credential, CallerCredential::Key("never answered")) {
-            pending::<()>().await;
-        }
-        self.find(credential).ok_or(Error::CallerUnauthenticated)
-    }
-}
-
-impl Grants {
-    fn all_but(grant: Grant) -> Self {
-        Grant::ALL.into_iter().filter(|other| *other != grant).collect()
-    }
-}
-
-/// Memory that knows nothing: all goes to the services.
-fn forgetful() -> FromMemory {
-    Box::new(|_, _, _, _| Ok(None))
+async fn add_caller(store: &Store, name: &str, grants: Grants, max_in_flight: Option<i32>, spiffe_id: Option<&str>) {
+    let now = store.clock().now();
+    let id = CallerId::new(now);
+    let row = CallerRow {
+        caller_id: id.uuid(),
+        name: name.to_owned(),
+        spiffe_id: spiffe_id.map(str::to_owned),
+        grants: grants.to_string(),
+        apps: Apps::All.to_string(),
+        flags: Flags::default().to_string(),
+        max_in_flight,
+        created_at: now.micros(),
+        revoked_at: None,
+    };
+    let key = KEYS.get(name).map(|(token, _)| {
+        let (hash, key_id) = store.keyring().hash_token(token.as_ref());
+        NewCaller { hash, key_id, created_at: now, expires_at: now + Duration::from_hours(1) }
+    });
+    let write = store.write(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            tx.insert_caller(row).await?;
+            match key {
+                Some(key) => tx.insert_caller_key(id, key).await,
+                None => Ok(()),
+            }
+        })
+    });
+    write.await.expect("a caller");
 }
 
 /// A server on a free port.
@@ -255,6 +255,7 @@ struct Server {
     metrics: Arc<RpcMetrics>,
     stop: Stop,
     running: JoinHandle<std::result::Result<Ended, ServeError>>,
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -262,40 +263,31 @@ impl Server {
         Self::start_with(|_| {}).await
     }
 
+    /// With the double in place of the services.
     async fn start_with(change: impl FnOnce(&mut config::Server)) -> Self {
-        let double = Double::new();
-        let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
-        let dispatch = move |_: &'static Method, request| crate::pipeline::call(&session, request);
-        Self::serving(double, dispatch, forgetful(), change).await
+        Self::serving(true, change).await
     }
 
-    async fn serving(
-        double: Double,
-        dispatch: impl Dispatch,
-        from_memory: FromMemory,
-        change: impl FnOnce(&mut config::Server),
-    ) -> Self {
-        let mut config = config::Config::default().server;
-        config.listen = ([127, 0, 0, 1], 0).into();
-        (config.workers, config.drain_delay) = (2, Duration::ZERO);
-        change(&mut config);
-        let (health, stop) = (Health::new().await, Stop::new());
+    async fn serving(doubled: bool, change: impl FnOnce(&mut config::Server)) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mut config = config::Config::dev(folder.path());
+        config.server.listen = ([127, 0, 0, 1], 0).into();
+        (config.server.workers, config.server.drain_delay) = (2, Duration::ZERO);
+        config.server.max_request_bytes = LIMIT;
+        change(&mut config.server);
+        let (double, health, stop) = (Double::new(), Health::new().await, Stop::new());
         health.set_serving(true).await;
-        let metrics = RpcMetrics::register(&Metrics::new());
-        let parts = Parts {
-            authenticate: Callers::new(),
-            dispatch,
-            from_memory,
-            health: health.clone(),
-            metrics: metrics.clone(),
-            traces: Traces::of(&config::Config::default().telemetry),
-            clock: Clock::system(),
-        };
-        let front = Arc::new(Front::new(parts, &config));
-        let listener = Listener::bind(&config).await.expect("a free port");
+        let metrics = RpcMetrics::register(&Metrics::new(), rpc_labels());
+        let background = tokio::runtime::Handle::current();
+        let mut server = RpcServer::new(app(&config).await, background, health.clone(), metrics.clone(), &config);
+        if doubled {
+            let session = SessionServiceServer::new(double.clone()).max_decoding_message_size(LIMIT);
+            server.set_test_double(Box::new(move |_, request| call(&session, request)));
+        }
+        let listener = Listener::bind(&config.server).await.expect("a free port");
         let (addr, told) = (listener.addr(), stop.clone());
-        let running = tokio::spawn(async move { serve(listener, front, &config, &told).await });
-        Self { addr, double, health, metrics, stop, running }
+        let running = tokio::spawn(async move { serve(listener, Arc::new(server), &config.server, &told).await });
+        Self { addr, double, health, metrics, stop, running, _folder: folder }
     }
 
     async fn connect(&self) -> Client {
@@ -306,13 +298,13 @@ impl Server {
     async fn begin(&self, client: &Client, ust: &str) -> JoinHandle<Answered> {
         let before = self.double.waiting();
         let (client, ust) = (client.clone(), ust.to_owned());
-        let call = tokio::spawn(async move { client.verify(&ust, &[KEY]).await });
+        let call = tokio::spawn(async move { client.ask(&ust, &[key("known")]).await });
         until(|| self.double.waiting() > before).await;
         call
     }
 
     fn count(&self, code: Code) -> u64 {
-        self.metrics.count(VERIFY_NAME, code)
+        self.metrics.count(ASK_NAME, code as usize)
     }
 
     async fn ended(self) -> Ended {
@@ -362,6 +354,12 @@ impl Client {
         let (parts, body) = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time");
         let trailers = body.trailers().cloned();
         Answered { http: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
+    }
+
+    /// Asks the double.
+    async fn ask(&self, ust: &str, headers: &[(&str, &str)]) -> Answered {
+        let request = GetSessionRequest { ust: ust.to_owned(), ..GetSessionRequest::default() };
+        self.call(ASK, headers, frame(&request)).await
     }
 
     async fn verify(&self, ust: &str, headers: &[(&str, &str)]) -> Answered {
@@ -414,10 +412,7 @@ impl Answered {
 
     /// What the handler was handed: correlation ID, caller, peer.
     fn handed_over(&self) -> String {
-        match self.message::<VerifySessionResponse>().verdict {
-            Some(verify_session_response::Verdict::Session(session)) => session.username,
-            other => panic!("no session: {other:?}"),
-        }
+        self.message::<GetSessionResponse>().session.expect("a session").username
     }
 }
 

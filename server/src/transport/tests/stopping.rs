@@ -12,13 +12,13 @@ async fn an_old_connection_takes_no_new_calls_and_finishes_those_under_way() {
     let server = Server::start_with(|config| config.max_connection_age = Duration::from_millis(50)).await;
     let client = server.connect().await;
     let under_way = server.begin(&client, "wait").await;
-    let request = frame(&VerifySessionRequest::default());
+    let request = frame(&GetSessionRequest::default());
     until_async(|| {
         let (client, request) = (client.clone(), request.clone());
-        Box::pin(async move { client.open(VERIFY, &[KEY], request).await.is_err() })
+        Box::pin(async move { client.open(ASK, &[key("known")], request).await.is_err() })
     })
     .await;
-    assert_eq!(server.connect().await.verify("ok", &[KEY]).await.code(), Code::Ok, "a new connection is welcome");
+    assert_eq!(server.connect().await.ask("ok", &[key("known")]).await.code(), Code::Ok, "a new connection is welcome");
     server.double.0.gate.add_permits(1);
     assert_eq!(under_way.await.expect("a task").code(), Code::Ok);
 }
@@ -48,7 +48,7 @@ async fn while_balancers_notice_health_says_no_and_calls_are_still_taken() {
     let told = tokio::time::timeout(PATIENCE, serving.wait_for(|serving| !serving)).await;
     told.expect("in time").expect("it is told");
     assert_eq!(client.health("readiness").await.message::<tonic_health::pb::HealthCheckResponse>().status, 2);
-    assert_eq!(server.connect().await.verify("ok", &[KEY]).await.code(), Code::Ok);
+    assert_eq!(server.connect().await.ask("ok", &[key("known")]).await.code(), Code::Ok);
     drop(client);
     server.stop.hard();
     server.ended().await;
@@ -106,7 +106,7 @@ async fn a_hard_stop_waits_for_nothing() {
 async fn a_silent_connection_does_not_hold_the_stop() {
     let server = Server::start_with(|config| config.drain_timeout = Duration::from_millis(50)).await;
     let _silent = TcpStream::connect(server.addr).await.expect("it listens");
-    assert_eq!(server.connect().await.verify("ok", &[KEY]).await.code(), Code::Ok);
+    assert_eq!(server.connect().await.ask("ok", &[key("known")]).await.code(), Code::Ok);
     server.stop.softly();
     server.ended().await;
 }

@@ -1,18 +1,15 @@
-//! How the database does, as far as this server sees it.
+//! The database, as far as this server sees it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbBackend};
-
+use super::Histogram;
 use crate::error::{Error, Result};
-use crate::store::Store;
-use crate::telemetry::metrics::Histogram;
 
 /// What became of transactions.
 #[derive(Default)]
-pub struct WriteFigures {
+pub struct WriteMetrics {
     /// How long those took that were committed; that were rolled back, with an answer for who asked; and that failed.
     pub committed: Histogram,
     pub refused: Histogram,
@@ -22,7 +19,7 @@ pub struct WriteFigures {
     feed_position: AtomicI64,
 }
 
-impl WriteFigures {
+impl WriteMetrics {
     /// Transactions that were tried again because they lost against others.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
@@ -59,12 +56,12 @@ impl WriteFigures {
 }
 
 /// A transaction that waits, as long as this lives.
-pub(crate) struct Waiting(Arc<WriteFigures>);
+pub(crate) struct Waiting(Arc<WriteMetrics>);
 
 impl Waiting {
-    pub(crate) fn new(figures: &Arc<WriteFigures>) -> Self {
-        figures.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(figures))
+    pub(crate) fn new(metrics: &Arc<WriteMetrics>) -> Self {
+        metrics.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(metrics))
     }
 }
 
@@ -81,31 +78,4 @@ pub struct PoolStats {
     pub in_use: u64,
     pub idle: u64,
     pub max: u64,
-}
-
-impl Store {
-    /// How transactions do.
-    pub fn write_figures(&self) -> &Arc<WriteFigures> {
-        &self.shared.figures
-    }
-
-    /// Each pool: SQLite has one to read from, and one with the connection that writes.
-    pub fn pools(&self) -> Vec<PoolStats> {
-        match self.shared.backend {
-            DbBackend::Sqlite => vec![pool("read", &self.conn), pool("write", self.shared.writer.conn())],
-            _ => vec![pool("all", &self.conn)],
-        }
-    }
-}
-
-fn pool(name: &'static str, conn: &DatabaseConnection) -> PoolStats {
-    let (size, idle, max) = if conn.get_database_backend() == DbBackend::Sqlite {
-        let pool = conn.get_sqlite_connection_pool();
-        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-    } else {
-        let pool = conn.get_postgres_connection_pool();
-        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-    };
-    let idle = (idle as u64).min(size.into());
-    PoolStats { pool: name, in_use: u64::from(size) - idle, idle, max: max.into() }
 }

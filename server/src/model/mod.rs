@@ -1,4 +1,5 @@
 //! Nouns and pure rules. It uses no other room.
 
+pub mod audit;
 pub mod caller;
 pub mod id;

@@ -50,10 +50,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
+use crate::model::audit::AuditEvent;
 
 pub use activity::Activity;
 pub use attribute::NewAttribute;
-pub use audit::{AuditEvent, AuditFilter, AuditPosition, AuditProblem, Outcome, StoredAuditEvent};
+pub use audit::AuditProblem;
 pub use cache::CacheStats;
 pub use caller::NewCaller;
 pub use credential::{CredentialHash, CredentialSession};

@@ -13,6 +13,7 @@ use super::session::AuthType;
 use super::session::verify::Verdict;
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, LinkId, UserId};
 use crate::store::{LinkEntry, NamedDefinition};
 
@@ -53,22 +54,22 @@ pub struct OwnLinkToCreate {
 }
 
 /// The reason of a refusal as the audit trail has it; `None`: a fault, which is about us.
-const fn refusal(error: &Error) -> Option<&'static str> {
+const fn refusal(error: &Error) -> Option<Reason> {
     Some(match error {
-        Error::SuperUserRequired => "super_user_required",
-        Error::UserNotFound => "user_not_found",
-        Error::DefinitionNotFound => "definition_not_found",
-        Error::LinkNotFound => "link_not_found",
-        Error::LinkUnavailable => "link_unavailable",
-        Error::UserNotEligible => "user_not_eligible",
-        Error::LastLoginMethod => "last_login_method",
-        Error::ReauthenticationRequired => "reauthentication_required",
-        Error::EtagMismatch => "etag_mismatch",
-        Error::InvalidField { .. } => "invalid_field",
-        Error::SessionInvalid => "session_ended_meanwhile",
-        Error::LoginFailed => "definition_changed_meanwhile",
-        Error::LoginThrottled { .. } => "throttled",
-        Error::KeysUnavailable { .. } => "keys_unavailable",
+        Error::SuperUserRequired => Reason::SuperUserRequired,
+        Error::UserNotFound => Reason::UserNotFound,
+        Error::DefinitionNotFound => Reason::DefinitionNotFound,
+        Error::LinkNotFound => Reason::LinkNotFound,
+        Error::LinkUnavailable => Reason::LinkUnavailable,
+        Error::UserNotEligible => Reason::UserNotEligible,
+        Error::LastLoginMethod => Reason::LastLoginMethod,
+        Error::ReauthenticationRequired => Reason::ReauthenticationRequired,
+        Error::EtagMismatch => Reason::EtagMismatch,
+        Error::InvalidField { .. } => Reason::InvalidField,
+        Error::SessionInvalid => Reason::SessionEndedMeanwhile,
+        Error::LoginFailed => Reason::DefinitionChangedMeanwhile,
+        Error::LoginThrottled { .. } => Reason::Throttled,
+        Error::KeysUnavailable { .. } => Reason::KeysUnavailable,
         _ => return None,
     })
 }
@@ -105,7 +106,8 @@ impl App {
         }
         let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
         let Some(links) = self.parts.store.cached_links(acting.user()).filter(fits) else { return Ok(None) };
-        let is_noted = self.own_read(&acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
+        let is_noted =
+            self.own_read(&acting, Operation::LinkList).is_none_or(|event| self.parts.store.try_note_read(event));
         Ok(is_noted.then_some(links))
     }
 
@@ -120,7 +122,7 @@ impl App {
         let target = user.unwrap_or(acting.user());
         let is_own = target == acting.user();
         if !is_own {
-            self.require_super_user(acting, "link.list", Some(target), None).await?;
+            self.require_super_user(acting, Operation::LinkList, Some(target), None).await?;
         }
         let now = self.parts.clock.now();
         let query = Query::new("links", acting.user(), &target.to_string());
@@ -137,13 +139,13 @@ impl App {
             }
         };
         if is_own {
-            self.audit_own_read(acting, "link.list", None).await?;
+            self.audit_own_read(acting, Operation::LinkList, None).await?;
         } else {
             if links.is_empty() && self.parts.store.user(target).await?.is_none() {
-                let event = Event::by(acting, "link.list").target(target);
+                let event = Event::by(acting, Operation::LinkList).target(target);
                 return self.note_refusal(event, Err(Error::UserNotFound)).await;
             }
-            self.audit_read(acting, "link.list", Some(target), None).await?;
+            self.audit_read(acting, Operation::LinkList, Some(target), None).await?;
         }
         Ok(page.take(links, |link| link.link_id.uuid().as_bytes().to_vec(), &self.parts.keyring, &query, now))
     }
@@ -165,7 +167,7 @@ impl App {
         let links = self.parts.store.links_of_definitions(&known).await?;
         let links: HashMap<i64, LinkEntry> = links.into_iter().map(|link| (link.auth_id, link)).collect();
         let detail = serde_json::json!({ "definitions": definitions.len(), "links": links.len() });
-        self.audit_read_event(Event::new(&client, "link.lookup").detail(detail)).await?;
+        self.audit_read_event(Event::new(&client, Operation::LinkLookup).detail(detail)).await?;
         Ok(numbers.into_iter().map(|number| number.and_then(|number| links.get(&number).cloned())).collect())
     }
 

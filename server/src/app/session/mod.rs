@@ -21,6 +21,7 @@ use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
 
@@ -253,15 +254,15 @@ impl App {
         let own = acting.session.session_id;
         let wanted = session.unwrap_or(own);
         if wanted != own {
-            self.require_super_user(acting, "session.get", None, Some(wanted)).await?;
+            self.require_super_user(acting, Operation::SessionGet, None, Some(wanted)).await?;
         }
         self.parts.store.flush_activity().await?;
         let row = self.parts.store.session(wanted).await?.ok_or(Error::SessionNotFound)?;
         let user = Id::from_uuid(row.user_id);
         if user == acting.user() {
-            self.audit_own_read(acting, "session.get", Some(wanted)).await?;
+            self.audit_own_read(acting, Operation::SessionGet, Some(wanted)).await?;
         } else {
-            self.audit_read(acting, "session.get", Some(user), Some(wanted)).await?;
+            self.audit_read(acting, Operation::SessionGet, Some(user), Some(wanted)).await?;
         }
         self.show_session(row).await
     }
@@ -281,7 +282,7 @@ impl App {
         let others = list.all_users || user != acting.user();
         if others {
             let target = (!list.all_users).then_some(user);
-            self.require_super_user(acting, "session.list", target, None).await?;
+            self.require_super_user(acting, Operation::SessionList, target, None).await?;
         }
         let query = Query::new("sessions", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
@@ -309,9 +310,9 @@ impl App {
             if rows.is_empty() && !list.all_users && self.parts.store.user(user).await?.is_none() {
                 return Err(Error::UserNotFound);
             }
-            self.audit_read(acting, "session.list", (!list.all_users).then_some(user), None).await?;
+            self.audit_read(acting, Operation::SessionList, (!list.all_users).then_some(user), None).await?;
         } else {
-            self.audit_own_read(acting, "session.list", None).await?;
+            self.audit_own_read(acting, Operation::SessionList, None).await?;
         }
         let page = page.take(rows, |row| row.session_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
         let owners: std::collections::BTreeSet<UserId> =
@@ -359,24 +360,23 @@ impl App {
         let token = TokenRef::parse(TokenKind::Ust, input.ust).ok_or(Error::SessionInvalid)?;
         let hashes: Vec<TokenHash> = self.parts.keyring.token_hashes(token).collect();
         let (policy, address, grace) = (client.app.policy, client.remote_addr, self.parts.session.rotation_grace);
-        let event = Event::new(&client, "session.renew");
+        let event = Event::new(&client, Operation::SessionRenew);
         let context = context.clone();
         let renewed = self.parts.store.write(move |tx| {
             let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
             Box::pin(async move {
-                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Inactive::Unknown)) };
+                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(RenewOutcome::Inactive) };
                 let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
                 let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
                 let now = tx.clock().now();
                 match judge(&entry, now, &policy, address) {
                     Ok(_) => {}
-                    Err(inactive) => {
-                        if matches!(inactive, Inactive::Rotated { .. }) {
-                            tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
-                            tx.audit(event.refused("token_reused"));
-                        }
-                        return Ok(Err(inactive));
+                    Err(Inactive::Rotated { .. }) => {
+                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
+                        tx.audit(event.refused(Reason::TokenReused));
+                        return Ok(RenewOutcome::Reused);
                     }
+                    Err(_) => return Ok(RenewOutcome::Inactive),
                 }
                 may_relay(&context, entry.is_super_user)?;
                 extend(&mut row, now);
@@ -386,19 +386,30 @@ impl App {
                     None => None,
                 };
                 tx.renew_session(&row).await?;
-                tx.audit(event.detail(serde_json::json!({ "rotated": token.successor.is_none() && rotate })).done());
-                Ok(Ok((row, entry.is_super_user, now, replaced)))
+                tx.audit(event.detail(serde_json::json!({ "rotated": token.successor.is_none() && rotate })));
+                let session = Session::from_row(row, entry.is_super_user, now);
+                Ok(RenewOutcome::Renewed(Box::new(Renewed { session, replaced })))
             })
         });
-        let (row, is_super_user, now, replaced) = renewed.await?.map_err(|inactive| {
-            if matches!(inactive, Inactive::Rotated { .. }) {
-                self.parts.figures.count_token_reuse();
+        match renewed.await? {
+            RenewOutcome::Renewed(renewed) => {
+                Ok(Renewed { session: self.with_platform(renewed.session).await?, ..*renewed })
             }
-            Error::SessionInvalid
-        })?;
-        let session = self.with_platform(Session::from_row(row, is_super_user, now)).await?;
-        Ok(Renewed { session, replaced })
+            RenewOutcome::Reused => {
+                self.parts.figures.count_token_reuse();
+                Err(Error::SessionInvalid)
+            }
+            RenewOutcome::Inactive => Err(Error::SessionInvalid),
+        }
     }
+}
+
+/// What came of the transaction of a renewal.
+enum RenewOutcome {
+    Renewed(Box<Renewed>),
+    /// A token that had been replaced was used: the session has ended.
+    Reused,
+    Inactive,
 }
 
 async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, SessionRow)>> {

@@ -10,10 +10,11 @@ use super::{Again, Platform, SealedCredential};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::session::{AuthType, RevokeReason};
 use crate::clock::Time;
 use crate::error::{Error, Fault, Result};
-use crate::store::{HeldCredential, SessionEntry};
+use crate::model::session::SessionEntry;
+use crate::model::session::{AuthType, RevokeReason};
+use crate::store::HeldCredential;
 use crate::upstream::{Credential, Problem};
 
 /// What a service needs to call a platform in the name of a session.
@@ -75,7 +76,7 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_auth(&self, acting: &Acting<'_>, refused: bool) -> Result<PlatformAuth> {
         let event = Event::by(acting, "platform.auth").target(acting.user());
-        if AuthType::from_number(acting.session.auth_type) != AuthType::Platform {
+        if acting.session.auth_type != AuthType::Platform {
             self.write_event(event.refused("no_platform")).await?;
             return Err(Error::PlatformSessionRequired);
         }

@@ -34,13 +34,13 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
-use crate::pipeline::*;
 use crate::app::Context;
 use crate::clock::{Clock, Time};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grant, Grants};
 use crate::model::id::CallerId;
+use crate::pipeline::*;
 use crate::stop::Stop;
 use crate::telemetry::metrics::Metrics;
 

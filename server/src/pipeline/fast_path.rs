@@ -9,12 +9,12 @@ use prost::Message;
 
 use super::encode::Writer;
 use super::method::Hot;
-use crate::app::session::verify::{Active, Verdict};
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::Result;
+use crate::model::link::LinkEntry;
+use crate::model::verdict::{Active, Verdict};
 use crate::service::{convert, link, session};
-use crate::store::LinkEntry;
 
 /// Answers from memory, or not.
 pub type FromMemory = Box<dyn Fn(Hot, &Context, &[u8], Time) -> Result<Option<Bytes>> + Send + Sync>;
@@ -97,7 +97,7 @@ fn write_session(active: &Active, answer: &mut Writer) {
     answer.id(2, session.user_id);
     answer.text(3, &session.username);
     answer.one_of_many(4, convert::role(session.is_super_user).into());
-    answer.number(5, session.auth_type.into());
+    answer.number(5, session.auth_type.number().into());
     answer.text(6, &session.app);
     answer.time(7, active.limits.idle_expires_at);
     answer.time(8, active.limits.absolute_expires_at);
@@ -131,11 +131,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::app::session::RevokeReason;
-    use crate::app::session::verify::{Inactive, Limits};
     use crate::model::id::Id;
+    use crate::model::session::SessionEntry;
+    use crate::model::session::{AuthType, RevokeReason};
+    use crate::model::verdict::{Inactive, Limits};
     use crate::pipeline::request_body::PREFIX;
-    use crate::store::SessionEntry;
 
     fn written(write: impl FnOnce(&mut Writer)) -> Bytes {
         let mut writer = Writer::new(0);
@@ -156,7 +156,7 @@ mod tests {
             session.session_id = Id::from_uuid(Uuid::from_u128(ids.0));
             session.user_id = Id::from_uuid(Uuid::from_u128(ids.1));
             (session.username, session.app) = (username.into(), app.into());
-            (session.is_super_user, session.auth_type) = (is_super_user, auth_type);
+            (session.is_super_user, session.auth_type) = (is_super_user, AuthType::from_number(auth_type));
             let limits = Limits { idle_expires_at: idle, absolute_expires_at: absolute };
             Active { session: Arc::new(session), limits, cache_for: Duration::from_millis(cache_for) }
         }
@@ -183,7 +183,7 @@ mod tests {
                 is_internal: flags.1,
                 is_definition_active: true,
                 auth_id,
-                auth_type,
+                auth_type: AuthType::from_number(auth_type),
                 created_at,
                 last_used_at,
                 version,

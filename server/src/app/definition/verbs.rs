@@ -14,9 +14,9 @@ use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
 use crate::app::page::{Page, PageRequest, Query};
-use crate::app::session::{AuthType, RevokeReason};
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{DefinitionFilter, DefinitionRow};
 
 impl App {

@@ -7,13 +7,14 @@ use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
 use crate::app::login::CheckError;
-use crate::app::session::{AuthType, RevokeReason};
-use crate::app::user::ApprovalStatus;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
 use crate::model::id::{Id, LinkId, SessionId, UserId};
-use crate::store::{DefinitionRow, LinkEntry, LinkedAuthRow, Tx, UserRow};
+use crate::model::link::LinkEntry;
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::user::ApprovalStatus;
+use crate::store::{DefinitionRow, LinkedAuthRow, Tx, UserRow};
 
 /// How long after the login, by password, a user may link an account to themself.
 const FRESH: Duration = Duration::from_mins(5);
@@ -77,7 +78,7 @@ impl App {
             return Err(if acting.is_super_user() { Error::UserNotEligible } else { Error::SuperUserRequired });
         }
         let session = &acting.session;
-        let by_password = session.auth_type == AuthType::Password.number();
+        let by_password = session.auth_type == AuthType::Password;
         if !by_password || self.parts.clock.now().since(session.created_at) > FRESH {
             return Err(Error::ReauthenticationRequired);
         }
@@ -120,7 +121,7 @@ impl App {
                     link.version += 1;
                     tx.update_link(link.clone()).await?;
                 }
-                Ok((LinkEntry::new(&link, locked.definition), ended))
+                Ok((link.entry(locked.definition), ended))
             })
         })
         .await
@@ -133,7 +134,7 @@ impl App {
             Box::pin(async move {
                 let ended = end_logins(tx, &locked, RevokeReason::LinkDeleted, now).await?;
                 tx.delete_link(&locked.link).await?;
-                Ok((LinkEntry::new(&locked.link, locked.definition), ended))
+                Ok((locked.link.entry(locked.definition), ended))
             })
         });
         deleted.await.map(|(_, ended)| ended)
@@ -233,7 +234,7 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
         version: 1,
     };
     tx.insert_link(link.clone()).await?;
-    Ok(LinkEntry::new(&link, definition))
+    Ok(link.entry(definition))
 }
 
 /// What was proved before the transaction: the session has not ended (a new password ends those of a thief), and the

@@ -9,13 +9,14 @@ use super::audit::Event;
 use super::client::{Acting, ActingInput, ClientInput, may_relay};
 use super::login::credential;
 use super::page::{Page, PageRequest, Query};
-use super::session::AuthType;
-use super::session::verify::Verdict;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, LinkId, UserId};
-use crate::store::{LinkEntry, NamedDefinition};
+use crate::model::link::LinkEntry;
+use crate::model::session::AuthType;
+use crate::model::verdict::Verdict;
+use crate::store::NamedDefinition;
 
 mod change;
 

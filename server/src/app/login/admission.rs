@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use crate::app::audit::Event;
 use crate::app::client::{Client, clean_user_agent};
-use crate::app::session::{AuthType, RevokeReason, binding_number, in_networks};
-use crate::app::user::{ApprovalStatus, matching_totp_step, networks_of};
+use crate::app::user::matching_totp_step;
 use crate::clock::Time;
 use crate::config::{Policy, QuotaPolicy};
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::Result;
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::network::{in_networks, parse_list};
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::user::ApprovalStatus;
 use crate::store::{NewSession, SessionRow, Tx, UserRow};
 
 /// A login whose credential was good: where it comes from and where it goes.
@@ -123,7 +125,7 @@ impl Admission {
             app: self.app.to_string(),
             remote_addr: Some(self.remote_addr.to_string()),
             user_agent: self.user_agent.clone(),
-            address_binding: binding_number(self.policy.address_binding),
+            address_binding: self.policy.address_binding.number(),
             idle_micros: micros(self.policy.idle),
             created_at: now.micros(),
             last_active_at: now.micros(),
@@ -178,7 +180,7 @@ pub(in crate::app) fn may_log_in(user: &UserRow, policy: Policy, address: IpAddr
     if !policy.login {
         return Err(Reason::AppWithoutLogin);
     }
-    let networks = networks_of(user).map_err(|_| Reason::UnreadableNetworks)?;
+    let networks = parse_list(&user.allowed_networks).map_err(|_| Reason::UnreadableNetworks)?;
     if !in_networks(&networks, address) {
         return Err(Reason::AddressNotAllowed);
     }

@@ -11,12 +11,12 @@ use super::throttle::Attempt;
 use crate::app::App;
 use crate::app::definition::material::{LONGEST_SECRET, Material, stored_keys};
 use crate::app::definition::{algorithms_of, clock_skew_of};
-use crate::app::session::AuthType;
 use crate::app::user::password::Password;
 use crate::crypto::jwt::{Expected, TokenProblem, UnverifiedToken, VerifyWith};
 use crate::crypto::{PasswordHash, PasswordMatch};
 use crate::error::{Error, Result};
 use crate::model::audit::Reason;
+use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
 /// What somebody logs in with who has no password here.

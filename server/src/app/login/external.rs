@@ -16,8 +16,7 @@ use super::throttle::Attempt;
 use super::{CheckError, NewLogin};
 use crate::app::audit::Event;
 use crate::app::client::{Client, ClientInput};
-use crate::app::session::verify::{Active, Verdict, judge};
-use crate::app::session::{AuthType, RevokeReason, Session, extend, prefix_of};
+use crate::app::session::{Session, extend};
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::config::AddressBinding;
@@ -25,6 +24,9 @@ use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, LinkId, SessionId};
+use crate::model::network::prefix_of;
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::verdict::{Active, Verdict, evaluate};
 use crate::store::{
     CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
 };
@@ -316,7 +318,7 @@ impl LoginTransaction {
         for hash in tx.keyring().token_hashes(token.as_ref()) {
             let Some((token, _)) = tx.lock_session_by_token(&hash).await? else { continue };
             let Some(entry) = tx.session_entry(&token).await? else { continue };
-            return Ok(judge(&entry, now, &self.admission.policy, self.admission.remote_addr).is_ok());
+            return Ok(evaluate(&entry, now, &self.admission.policy, self.admission.remote_addr).is_ok());
         }
         Ok(false)
     }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use self::admission::{Admission, LoginMethod, SecondFactor, may_log_in, second_factor};
 use super::audit::Event;
 use super::client::{Client, ClientInput};
-use super::session::{AuthType, RevokeReason, Session};
+use super::session::Session;
 use super::user::password::{Password, check_new, warns};
 use super::user::{set_password, username_key};
 use super::{App, Context};
@@ -24,6 +24,7 @@ use crate::crypto::{PasswordHash, Token};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, UserId};
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{SessionRow, Tx, UserRow};
 
 /// A login with username and password.

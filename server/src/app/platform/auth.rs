@@ -10,11 +10,11 @@ use super::{Again, Platform, SealedCredential};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::session::{AuthType, RevokeReason};
 use crate::clock::Time;
 use crate::error::{Error, Fault, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::store::{HeldCredential, SessionEntry};
+use crate::model::session::{AuthType, RevokeReason, SessionEntry};
+use crate::store::HeldCredential;
 use crate::upstream::{Credential, Problem};
 
 /// What a service needs to call a platform in the name of a session.
@@ -76,7 +76,7 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_auth(&self, acting: &Acting<'_>, refused: bool) -> Result<PlatformAuth> {
         let event = Event::by(acting, Operation::PlatformAuth).target(acting.user());
-        if AuthType::from_number(acting.session.auth_type) != AuthType::Platform {
+        if acting.session.auth_type != AuthType::Platform {
             self.write_event(event.refused(Reason::NoPlatform)).await?;
             return Err(Error::PlatformSessionRequired);
         }

@@ -12,13 +12,13 @@ use zeroize::Zeroizing;
 
 use super::audit::Event;
 use super::client::ClientInput;
-use super::session::RevokeReason;
 use super::{App, Context};
 use crate::config::{self, ConfigError, CredentialMode, PlatformExpiry, Policy};
 use crate::crypto::Keyring;
 use crate::error::{Error, Fault, Result};
 use crate::model::audit::Operation;
 use crate::model::id::SessionId;
+use crate::model::session::RevokeReason;
 use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
 use crate::upstream::{Micetro, Problem};
 

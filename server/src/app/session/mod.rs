@@ -4,13 +4,10 @@ pub mod revoke;
 pub mod verify;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use self::verify::{Inactive, judge};
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
@@ -23,120 +20,9 @@ use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::session::{AuthType, RevokeReason, SessionState};
+use crate::model::verdict::{Inactive, evaluate};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
-
-/// How the user proved who they are. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthType {
-    Password = 1,
-    BasicAuth = 2,
-    Jwt = 3,
-    Platform = 4,
-}
-
-impl AuthType {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// As it is called in audit events and links.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::BasicAuth => "basic_auth",
-            Self::Jwt => "jwt",
-            Self::Platform => "platform",
-        }
-    }
-
-    /// A number from a newer version reads as a password.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            2 => Self::BasicAuth,
-            3 => Self::Jwt,
-            4 => Self::Platform,
-            _ => Self::Password,
-        }
-    }
-}
-
-/// Where a session is in its life. The numbers are those of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionState {
-    Active = 1,
-    Expired = 2,
-    Revoked = 3,
-}
-
-/// Why a session ended early. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevokeReason {
-    Unknown = 0,
-    Logout = 1,
-    Administrator = 2,
-    PasswordChanged = 3,
-    UserLocked = 4,
-    UserRejected = 5,
-    UserDeleted = 6,
-    Quota = 7,
-    TokenReused = 8,
-    TotpChanged = 9,
-    LinkInactive = 10,
-    LinkDeleted = 11,
-    DefinitionInactive = 12,
-    DefinitionDeleted = 13,
-    SecretRotated = 14,
-    PlatformRefused = 15,
-    PlatformRemoved = 16,
-}
-
-impl RevokeReason {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// A number from a newer version reads as unknown.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            1 => Self::Logout,
-            2 => Self::Administrator,
-            3 => Self::PasswordChanged,
-            4 => Self::UserLocked,
-            5 => Self::UserRejected,
-            6 => Self::UserDeleted,
-            7 => Self::Quota,
-            8 => Self::TokenReused,
-            9 => Self::TotpChanged,
-            10 => Self::LinkInactive,
-            11 => Self::LinkDeleted,
-            12 => Self::DefinitionInactive,
-            13 => Self::DefinitionDeleted,
-            14 => Self::SecretRotated,
-            15 => Self::PlatformRefused,
-            16 => Self::PlatformRemoved,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-pub(in crate::app) const fn binding_number(binding: AddressBinding) -> i16 {
-    match binding {
-        AddressBinding::Off => 0,
-        AddressBinding::Record => 1,
-        AddressBinding::Prefix => 2,
-        AddressBinding::Exact => 3,
-    }
-}
-
-/// A number from a newer version is taken as the strictest there is.
-pub(in crate::app) const fn binding_from_number(number: i16) -> AddressBinding {
-    match number {
-        0 => AddressBinding::Off,
-        1 => AddressBinding::Record,
-        2 => AddressBinding::Prefix,
-        _ => AddressBinding::Exact,
-    }
-}
 
 /// Everything about a session but its token.
 #[derive(Clone, Debug)]
@@ -181,7 +67,7 @@ impl Session {
             state,
             revoke_reason: row.revoke_reason.map(RevokeReason::from_number),
             app: row.app,
-            remote_addr: if row.address_binding == binding_number(AddressBinding::Off) {
+            remote_addr: if row.address_binding == AddressBinding::Off.number() {
                 String::new()
             } else {
                 row.remote_addr.unwrap_or_default()
@@ -209,22 +95,6 @@ impl Session {
 
 fn escape_control(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
-}
-
-/// No networks: anywhere.
-pub(in crate::app) fn in_networks(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
-}
-
-/// The /24 (IPv4) or /56 (IPv6) of an address.
-pub(in crate::app) fn prefix_of(address: IpAddr) -> IpNet {
-    let bits = if address.is_ipv4() { 24 } else { 56 };
-    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
-}
-
-/// The same /24 (IPv4) or /56 (IPv6).
-pub(in crate::app) fn same_prefix(one: IpAddr, other: IpAddr) -> bool {
-    prefix_of(one).contains(&other)
 }
 
 /// Which sessions to list.
@@ -369,7 +239,7 @@ impl App {
                 let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
                 let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
                 let now = tx.clock().now();
-                match judge(&entry, now, &policy, address) {
+                match evaluate(&entry, now, &policy, address) {
                     Ok(_) => {}
                     Err(Inactive::Rotated { .. }) => {
                         tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;

@@ -9,12 +9,12 @@ use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
 use crate::app::login::CheckError;
-use crate::app::session::RevokeReason;
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::UserId;
+use crate::model::session::RevokeReason;
 use crate::store::UserRow;
 
 impl App {

@@ -7,12 +7,12 @@ use super::{
 use crate::app::audit::Event;
 use crate::app::client::{Acting, ClientInput};
 use crate::app::page::{Page, PageRequest, Query};
-use crate::app::session::RevokeReason;
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::session::RevokeReason;
 use crate::store::{Tx, UserFilter, UserRow};
 
 impl App {

@@ -99,7 +99,7 @@ impl Admission {
                     .target(user)
                     .session(Id::from_uuid(oldest.session_id))
                     .named(Operation::SessionRevoke)
-                    .detail(serde_json::json!({ "cause": "quota" })),
+                    .detail(serde_json::json!({ "cause": Reason::Quota.name() })),
             );
         }
         Ok(None)

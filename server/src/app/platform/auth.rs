@@ -172,7 +172,7 @@ impl App {
     /// Ends the session whose credential is no good any more, unless another has taken its place.
     async fn end_refused(&self, acting: &Acting<'_>, held: &HeldCredential, code: Option<i64>) -> Result<Settled> {
         let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
-            "cause": "platform_refused",
+            "cause": Reason::PlatformRefused.name(),
             "platform": held.platform.platform,
             "upstream_code": code,
         }));

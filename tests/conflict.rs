@@ -162,7 +162,7 @@ async fn rotate_under_way<T: Send + 'static>(
     store: &Store,
     user: &UserRow,
     change: impl Fn(&Tx) -> std::pin::Pin<Box<dyn Future<Output = Result<T>> + Send + '_>> + Send + Sync + 'static,
-) -> Arc<lanyard_server::store::SessionEntry> {
+) -> Arc<lanyard_server::model::session::SessionEntry> {
     let session = add_session(store, user).await;
     let (rotated, may_commit) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (new, key_id) = store.keyring().hash_token(Token::generate(TokenKind::Ust).as_ref());

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use lanyard_server::app::client::{ActingInput, ClientInput};
 use lanyard_server::app::login::PasswordLogin;
-use lanyard_server::app::session::RevokeReason;
-use lanyard_server::app::session::verify::{Inactive, Verdict};
 use lanyard_server::app::user::UserChange;
 use lanyard_server::app::{App, Context};
 use lanyard_server::clock::{Clock, Time};
@@ -16,6 +14,8 @@ use lanyard_server::crypto::Token;
 use lanyard_server::error::Error;
 use lanyard_server::model::caller::{Apps, Caller, Flags, Grants};
 use lanyard_server::model::id::CallerId;
+use lanyard_server::model::session::RevokeReason;
+use lanyard_server::model::verdict::{Inactive, Verdict};
 use lanyard_tests::support::store::Ground;
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -11,6 +11,7 @@ use super::page::{Page, PageRequest, Query};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
 use crate::model::id::{Id, SessionId, UserId};
 use crate::store::{AttributeRow, Tx};
 
@@ -135,7 +136,7 @@ fn read(row: AttributeRow, keyring: &Keyring) -> Result<Attribute> {
 
 impl App {
     /// Whose attributes, if the acting user may; `None`: their own.
-    async fn owner(&self, acting: &Acting<'_>, operation: &'static str, owner: Option<Owner>) -> Result<Owner> {
+    async fn owner(&self, acting: &Acting<'_>, operation: Operation, owner: Option<Owner>) -> Result<Owner> {
         let owner = owner.unwrap_or(Owner::User(acting.user()));
         match owner {
             Owner::User(user) if user == acting.user() => {}
@@ -161,9 +162,9 @@ impl App {
         attributes: Vec<AttributeToSet>,
     ) -> Result<Vec<Attribute>> {
         check(&attributes)?;
-        let owner = self.owner(acting, "attribute.set", owner).await?;
+        let owner = self.owner(acting, Operation::AttributeSet, owner).await?;
         let names: Vec<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
-        let event = event(acting, "attribute.set", owner).detail(serde_json::json!({ "names": names }));
+        let event = event(acting, Operation::AttributeSet, owner).detail(serde_json::json!({ "names": names }));
         let attributes = std::sync::Arc::new(attributes);
         let rows = self.parts.store.write(move |tx| {
             let (event, attributes) = (event.clone(), std::sync::Arc::clone(&attributes));
@@ -194,7 +195,7 @@ impl App {
             return Err(Error::invalid("names", "has more than 64 entries"));
         }
         check_names(&names)?;
-        let owner = self.owner(acting, "attribute.list", owner).await?;
+        let owner = self.owner(acting, Operation::AttributeList, owner).await?;
         let now = self.parts.clock.now();
         let query = Query::new("attributes", acting.user(), &format!("{owner:?}{names:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
@@ -210,12 +211,12 @@ impl App {
         }
         match owner {
             Owner::User(user) if user != acting.user() => {
-                self.audit_read(acting, "attribute.list", Some(user), None).await?;
+                self.audit_read(acting, Operation::AttributeList, Some(user), None).await?;
             }
             Owner::Session(session) if session != acting.session.session_id => {
-                self.audit_read(acting, "attribute.list", None, Some(session)).await?;
+                self.audit_read(acting, Operation::AttributeList, None, Some(session)).await?;
             }
-            _ => self.audit_own_read(acting, "attribute.list", None).await?,
+            _ => self.audit_own_read(acting, Operation::AttributeList, None).await?,
         }
         let page = page.take(rows, |row| row.name.clone().into_bytes(), &self.parts.keyring, &query, now);
         let items = page.items.into_iter().map(|row| read(row, &self.parts.keyring)).collect::<Result<_>>()?;
@@ -234,8 +235,8 @@ impl App {
         check_names(&names)?;
         names.sort_unstable();
         names.dedup();
-        let owner = self.owner(acting, "attribute.delete", owner).await?;
-        let event = event(acting, "attribute.delete", owner).detail(serde_json::json!({ "names": names }));
+        let owner = self.owner(acting, Operation::AttributeDelete, owner).await?;
+        let event = event(acting, Operation::AttributeDelete, owner).detail(serde_json::json!({ "names": names }));
         self.parts
             .store
             .write(move |tx| {
@@ -261,7 +262,7 @@ impl App {
     }
 }
 
-fn event(acting: &Acting<'_>, operation: &'static str, owner: Owner) -> Event {
+fn event(acting: &Acting<'_>, operation: Operation, owner: Owner) -> Event {
     let event = Event::by(acting, operation);
     match owner {
         Owner::User(user) => event.target(user),
@@ -315,5 +316,5 @@ async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) ->
 fn finish(tx: &Tx, event: Event, owner: Owner, user: UserId) {
     let session = if let Owner::Session(session) = owner { Some(session) } else { None };
     tx.attributes_changed(Some(user), session);
-    tx.audit(event.target(user).done());
+    tx.audit(event.target(user));
 }

@@ -1,14 +1,16 @@
 //! Where the user is, and who acts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::session::verify::{CachedVerdict, Verdict};
+use super::session::verify::CachedVerdict;
 use super::{App, AppPolicy, Context};
 use crate::config::DEFAULT_APP;
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
-use crate::store::SessionEntry;
+use crate::model::network::parse_address;
+use crate::model::session::SessionEntry;
+use crate::model::verdict::Verdict;
 
 /// The longest name of an app, in bytes.
 const MAX_APP: usize = 64;
@@ -114,19 +116,6 @@ pub(super) fn may_relay(context: &Context, is_super_user: bool) -> Result<()> {
     Ok(())
 }
 
-/// An address with or without port, brackets or zone; IPv4 in IPv6 is IPv4.
-pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = text.parse().ok();
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let without_zone = || {
-        let (address, _zone) = text.split_once('%')?;
-        address.trim_start_matches('[').parse().ok()
-    };
-    bare.or_else(with_port).or_else(in_brackets).or_else(without_zone).map(|address: IpAddr| address.to_canonical())
-}
-
 /// What is kept of a user agent: its first bytes, without characters that could forge a log line.
 pub(super) fn clean_user_agent(text: &str) -> String {
     let cut = text.floor_char_boundary(MAX_USER_AGENT);
@@ -136,21 +125,6 @@ pub(super) fn clean_user_agent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_read_in_the_forms_that_services_have_them_in() {
-        let v4: IpAddr = "192.0.2.7".parse().unwrap();
-        let v6: IpAddr = "2001:db8::7".parse().unwrap();
-        for text in ["192.0.2.7", " 192.0.2.7 ", "192.0.2.7:443", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]:443"] {
-            assert_eq!(parse_address(text), Some(v4), "{text}");
-        }
-        for text in ["2001:db8::7", "[2001:db8::7]", "[2001:db8::7]:443", "2001:db8::7%eth0", "[2001:db8::7%2]:443"] {
-            assert_eq!(parse_address(text), Some(v6), "{text}");
-        }
-        for text in ["localhost", "192.0.2.7, 192.0.2.8", "999.0.0.1", "192.0.2.7/24", "%", "[]"] {
-            assert_eq!(parse_address(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_user_agent_is_cut_at_a_character_and_cannot_forge_a_line() {

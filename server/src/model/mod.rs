@@ -1,4 +1,11 @@
-//! Nouns and pure rules. It uses no other room.
+//! Nouns and pure rules. It uses no other room, only leaves.
 
+pub mod audit;
 pub mod caller;
+pub mod definition;
 pub mod id;
+pub mod link;
+pub mod network;
+pub mod session;
+pub mod user;
+pub mod verdict;

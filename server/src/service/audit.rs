@@ -6,7 +6,7 @@ use tonic::Request;
 
 use super::convert;
 use super::handler::{Handler, Reply};
-use crate::store::{AuditFilter, Outcome, StoredAuditEvent};
+use crate::model::audit::{AuditFilter, Outcome, StoredAuditEvent};
 
 #[tonic::async_trait]
 impl AuditService for Handler {

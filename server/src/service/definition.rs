@@ -11,8 +11,8 @@ use crate::app::definition::{
     Definition, DefinitionChange, DefinitionKind, DefinitionSecret, DefinitionToCreate, JwtDefinition, KindToCreate,
     ListDefinitions, Rotation,
 };
-use crate::app::session::AuthType;
 use crate::error::{Error, Result};
+use crate::model::session::AuthType;
 
 #[tonic::async_trait]
 impl DefinitionService for Handler {

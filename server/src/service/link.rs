@@ -9,11 +9,11 @@ use super::convert;
 use super::handler::{Handler, Reply};
 use crate::app::link::{DefinitionKey, LinkToCreate, OwnLinkToCreate};
 use crate::app::login::credential::ExternalCredential;
-use crate::app::session::AuthType;
 use crate::app::session::verify::CachedVerdict;
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
-use crate::store::LinkEntry;
+use crate::model::link::LinkEntry;
+use crate::model::session::AuthType;
 
 /// What Zato SSO answers in the fields that it keeps for the future.
 pub(crate) const RESERVED: &str = "reserved";
@@ -173,7 +173,7 @@ pub(crate) fn link(link: &LinkEntry) -> v1::LinkedAuth {
 }
 
 pub(crate) fn auth_type(link: &LinkEntry) -> &'static str {
-    AuthType::from_number(link.auth_type).name()
+    link.auth_type.name()
 }
 
 /// Without the username.

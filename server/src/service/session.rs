@@ -16,10 +16,12 @@ use crate::app::login::external::ExternalLogin;
 use crate::app::login::platform::PlatformLogin;
 use crate::app::platform::auth::PlatformAuth;
 use crate::app::session::revoke::RevokeTarget;
-use crate::app::session::verify::{Active, BatchItem, CachedVerdict, Inactive, Verdict};
-use crate::app::session::{AuthType, ListSessions, Session, SessionState};
+use crate::app::session::verify::{BatchItem, CachedVerdict};
+use crate::app::session::{ListSessions, Session};
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
+use crate::model::session::{AuthType, SessionState};
+use crate::model::verdict::{Active, Inactive, Verdict};
 
 #[tonic::async_trait]
 impl SessionService for Handler {
@@ -337,7 +339,7 @@ fn verified(active: &Active) -> v1::VerifiedSession {
         user_id: session.user_id.to_string(),
         username: String::from(&*session.username),
         roles: convert::roles(session.is_super_user),
-        auth_type: session.auth_type.into(),
+        auth_type: session.auth_type as i32,
         current_app: String::from(&*session.app),
         idle_expire_time: Some(convert::timestamp(active.limits.idle_expires_at)),
         absolute_expire_time: Some(convert::timestamp(active.limits.absolute_expires_at)),

@@ -6,8 +6,9 @@ use tonic::Request;
 
 use super::convert;
 use super::handler::{Handler, Reply};
-use crate::app::user::{ApprovalStatus, ListUsers, User, UserChange, UserKey};
+use crate::app::user::{ListUsers, User, UserChange, UserKey};
 use crate::error::{Error, Result};
+use crate::model::user::ApprovalStatus;
 
 #[tonic::async_trait]
 impl UserService for Handler {

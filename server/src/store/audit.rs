@@ -22,7 +22,8 @@ use super::{Store, Tx, change, entity, fault};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
-use crate::model::id::{Id, Kind, SessionId, UserId};
+use crate::model::audit::{AuditEvent, Outcome, Reason};
+use crate::model::id::{Id, Kind};
 
 mod search;
 mod verify;
@@ -37,83 +38,6 @@ const COLUMNS: usize = 15;
 const CANONICAL_SIZE: usize = 512;
 /// Rows of one statement. These sizes and no others, so that the statements are prepared once.
 const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
-
-/// What came of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Ok,
-    Refused,
-}
-
-impl Outcome {
-    const fn number(self) -> i16 {
-        match self {
-            Self::Ok => 1,
-            Self::Refused => 2,
-        }
-    }
-}
-
-/// One thing that somebody did or was refused, as it is to be written.
-#[derive(Clone, Debug)]
-pub struct AuditEvent {
-    pub time: Time,
-    pub correlation_id: String,
-    pub operation: &'static str,
-    pub outcome: Outcome,
-    /// Why it was refused; empty if it was done.
-    pub reason: &'static str,
-    pub caller: String,
-    pub subject: Option<UserId>,
-    pub target: Option<UserId>,
-    pub session: Option<SessionId>,
-    pub app: String,
-    pub remote_addr: String,
-    /// JSON, or empty. Never a secret.
-    pub detail: String,
-}
-
-/// An event as it is read.
-#[derive(Clone, Debug)]
-pub struct StoredAuditEvent {
-    pub position: AuditPosition,
-    pub chain_id: Uuid,
-    pub time: Time,
-    pub correlation_id: String,
-    pub operation: String,
-    pub outcome: Outcome,
-    pub reason: String,
-    pub caller: String,
-    pub subject: Option<UserId>,
-    pub target: Option<UserId>,
-    pub session: Option<SessionId>,
-    pub app: String,
-    pub remote_addr: String,
-    pub detail: String,
-}
-
-/// Where an event stands in the order of a list: by time, then chain, then sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AuditPosition {
-    pub time: Time,
-    pub chain_number: i64,
-    pub sequence: i64,
-}
-
-/// Which events; all that are set must match.
-#[derive(Clone, Debug, Default)]
-pub struct AuditFilter {
-    pub correlation_id: Option<String>,
-    /// As subject or as target.
-    pub user: Option<UserId>,
-    pub session: Option<SessionId>,
-    /// Ends with a dot: all that begin so.
-    pub operation: Option<String>,
-    pub outcome: Option<Outcome>,
-    pub caller: Option<String>,
-    pub start: Option<Time>,
-    pub end: Option<Time>,
-}
 
 /// The end of a chain that this server writes.
 struct Head {
@@ -267,18 +191,26 @@ impl Kind for ChainKind {
     const PREFIX: &'static str = "chn_";
 }
 
+const fn outcome_number(outcome: Outcome) -> i16 {
+    match outcome {
+        Outcome::Ok => 1,
+        Outcome::Refused => 2,
+    }
+}
+
 fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> Result<Vec<audit_event::Model>> {
     let mut rows = Vec::with_capacity(events.len());
     for event in events {
         head.length += 1;
+        let outcome = outcome_number(event.outcome());
         let mut row = audit_event::Model {
             chain_number: head.number,
             sequence: head.length,
             time: event.time.micros(),
             correlation_id: event.correlation_id,
-            operation: event.operation.to_owned(),
-            outcome: event.outcome.number(),
-            reason: event.reason.to_owned(),
+            operation: event.operation.name().to_owned(),
+            outcome,
+            reason: event.reason.map_or("", Reason::name).to_owned(),
             caller: event.caller,
             subject_user_id: event.subject.map(Id::uuid),
             target_user_id: event.target.map(Id::uuid),

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use super::link::LinkEntry;
-use super::session::SessionEntry;
 use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::model::id::UserId;
+use crate::model::link::LinkEntry;
+use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 
 /// What a transaction changed, in both caches.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::{RowCache, Touched};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::store::SessionEntry;
+use crate::model::session::SessionEntry;
 
 const A: TokenHash = TokenHash([1; 32]);
 const B: TokenHash = TokenHash([2; 32]);

@@ -17,6 +17,8 @@ use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::{Id, LinkId, UserId};
+use crate::model::link::LinkEntry;
+use crate::model::session::AuthType;
 
 /// Links that are read at once, at most: all that a user has, unless somebody makes a game of it.
 pub const MAX_LINKS_READ: u64 = 1_000;
@@ -24,35 +26,20 @@ pub const MAX_LINKS_READ: u64 = 1_000;
 /// A longer list is not kept in memory, which is bounded by the number of users.
 const MAX_LINKS_KEPT: usize = 64;
 
-/// A link with what its definition says: all that an answer needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkEntry {
-    pub link_id: LinkId,
-    pub user_id: UserId,
-    pub auth_id: i64,
-    pub auth_type: i16,
-    pub auth_username: Box<str>,
-    pub is_active: bool,
-    pub is_internal: bool,
-    pub created_at: Time,
-    pub last_used_at: Option<Time>,
-    pub version: i64,
-    pub is_definition_active: bool,
-}
-
-impl LinkEntry {
-    pub fn new(link: &LinkedAuthRow, definition: DefinitionRow) -> Self {
-        Self {
-            link_id: Id::from_uuid(link.link_id),
-            user_id: Id::from_uuid(link.user_id),
-            auth_id: link.auth_id,
-            auth_type: definition.auth_type,
+impl LinkedAuthRow {
+    /// The link with what its definition says.
+    pub fn entry(&self, definition: DefinitionRow) -> LinkEntry {
+        LinkEntry {
+            link_id: Id::from_uuid(self.link_id),
+            user_id: Id::from_uuid(self.user_id),
+            auth_id: self.auth_id,
+            auth_type: AuthType::from_number(definition.auth_type),
             auth_username: definition.username.into(),
-            is_active: link.is_active,
-            is_internal: link.is_internal,
-            created_at: Time::from_micros(link.created_at),
-            last_used_at: link.last_used_at.map(Time::from_micros),
-            version: link.version,
+            is_active: self.is_active,
+            is_internal: self.is_internal,
+            created_at: Time::from_micros(self.created_at),
+            last_used_at: self.last_used_at.map(Time::from_micros),
+            version: self.version,
             is_definition_active: definition.is_active,
         }
     }
@@ -98,7 +85,7 @@ impl From<EntryRow> for LinkEntry {
             link_id: Id::from_uuid(row.link_id),
             user_id: Id::from_uuid(row.user_id),
             auth_id: row.auth_id,
-            auth_type: row.auth_type,
+            auth_type: AuthType::from_number(row.auth_type),
             auth_username: row.username.into(),
             is_active: row.is_active,
             is_internal: row.is_internal,

@@ -11,13 +11,11 @@ use uuid::Uuid;
 
 use super::session::SessionFilter;
 use super::user::UserFilter;
-use super::{
-    Activity, AttributeRow, AuditEvent, AuditFilter, AuditPosition, Outcome, SessionRow, SessionTokenRow, Shared,
-    Store, StoreConfig, UserRow, cache, write,
-};
+use super::{Activity, AttributeRow, SessionRow, SessionTokenRow, Shared, Store, StoreConfig, UserRow, cache, write};
 use crate::clock::{Clock, Time};
 use crate::config::{Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
+use crate::model::audit::{AuditEvent, AuditFilter, AuditPosition, Operation, Outcome};
 use crate::model::id::{Id, SessionId, UserId};
 
 mod credentials;
@@ -270,14 +268,19 @@ fn attribute(owner_id: Uuid, name: &str) -> AttributeRow {
 }
 
 fn event(number: usize) -> AuditEvent {
-    let operations =
-        ["session.create", "session.create", "session.renew", "session.renew", "session.revoke", "audit.list"];
+    let operations = [
+        Operation::SessionCreate,
+        Operation::SessionCreate,
+        Operation::SessionRenew,
+        Operation::SessionRenew,
+        Operation::SessionRevoke,
+        Operation::AuditList,
+    ];
     AuditEvent {
         time: START + Duration::from_secs(number as u64),
         correlation_id: UserId::new(START).to_string(),
-        operation: if number % 100 == 99 { "user.lock" } else { operations[number % operations.len()] },
-        outcome: Outcome::Ok,
-        reason: "",
+        operation: if number % 100 == 99 { Operation::UserLock } else { operations[number % operations.len()] },
+        reason: None,
         caller: "shop".to_owned(),
         subject: Some(UserId::new(START)),
         target: Some(UserId::new(START)),
@@ -336,7 +339,7 @@ async fn audit_filters(ground: &Ground) {
         ("correlation ID", AuditFilter { correlation_id: Some(event.correlation_id.clone()), ..all() }),
         ("user", AuditFilter { user: event.subject, ..all() }),
         ("session", AuditFilter { session: event.session, ..all() }),
-        ("operation", AuditFilter { operation: Some("user.lock".to_owned()), ..all() }),
+        ("operation", AuditFilter { operation: Some(Operation::UserLock.name().to_owned()), ..all() }),
         ("operations of a noun", AuditFilter { operation: Some("user.".to_owned()), ..all() }),
         ("time", AuditFilter { start: Some(START), end: Some(START + Duration::from_secs(2)), ..all() }),
     ] {

@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{AuditEvent, Shared, Store};
+use super::{Shared, Store};
 use crate::error::{Error, Result};
+use crate::model::audit::AuditEvent;
 
 /// Events that may wait.
 const QUEUE: usize = 16_384;

@@ -1,11 +1,8 @@
 //! Sessions and their tokens.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use ipnet::IpNet;
 use sea_orm::sea_query::{ExprTrait, Query, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
@@ -15,75 +12,16 @@ use uuid::Uuid;
 
 use super::entity::{session, session_platform};
 use super::unique::unique;
-use super::{SessionRow, Store, fault, user};
+use super::{SessionRow, Store, fault};
 use crate::clock::Time;
+use crate::config::AddressBinding;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::network::parse_list;
+use crate::model::session::{AuthType, LatestTime, RevokeReason, SessionEntry};
 
 mod write;
-
-/// What verification needs of a session, by one of its tokens: this is what the cache holds, a million times.
-#[derive(Debug)]
-pub struct SessionEntry {
-    pub session_id: SessionId,
-    pub user_id: UserId,
-    pub username: Box<str>,
-    pub app: Arc<str>,
-    /// Where the user may come from; empty: anywhere.
-    pub allowed_networks: Box<[IpNet]>,
-    pub remote_addr: Option<IpAddr>,
-    pub created_at: Time,
-    pub absolute_expires_at: Time,
-    pub idle_micros: i64,
-    last_active_at: AtomicI64,
-    pub revoked_at: Option<Time>,
-    /// Until when this token works although it was replaced.
-    pub grace_until: Option<Time>,
-    /// How many newer tokens the session has.
-    pub generations_behind: u32,
-    pub revoke_reason: i16,
-    pub auth_type: i16,
-    pub address_binding: i16,
-    pub is_super_user: bool,
-}
-
-impl SessionEntry {
-    pub fn last_active_at(&self) -> Time {
-        Time::from_micros(self.last_active_at.load(Ordering::Relaxed))
-    }
-
-    /// Moves the last activity forward, never back.
-    pub fn touch(&self, now: Time) {
-        self.last_active_at.fetch_max(now.micros(), Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-impl SessionEntry {
-    /// A session that began and was last used in 1970, for tests to change.
-    pub(crate) fn example() -> Self {
-        Self {
-            session_id: Id::new(Time::default()),
-            user_id: Id::new(Time::default()),
-            username: "ann".into(),
-            app: "default".into(),
-            allowed_networks: Box::default(),
-            remote_addr: None,
-            created_at: Time::default(),
-            absolute_expires_at: Time::MAX,
-            idle_micros: i64::MAX,
-            last_active_at: AtomicI64::new(0),
-            revoked_at: None,
-            grace_until: None,
-            generations_behind: 0,
-            revoke_reason: 0,
-            auth_type: 1,
-            address_binding: 0,
-            is_super_user: false,
-        }
-    }
-}
 
 /// A session as it begins.
 pub struct NewSession {
@@ -191,18 +129,19 @@ impl EntryRow {
             user_id: Id::from_uuid(self.user_id),
             username: self.current_username.unwrap_or(self.username).into(),
             app: intern(&self.app),
-            allowed_networks: user::parse_networks(self.allowed_networks.as_deref().unwrap_or_default())?,
+            allowed_networks: parse_list(self.allowed_networks.as_deref().unwrap_or_default())
+                .map_err(|_| Error::internal("a stored network is unreadable"))?,
             remote_addr: self.remote_addr.and_then(|address| address.parse().ok()),
             created_at: Time::from_micros(self.created_at),
             absolute_expires_at: Time::from_micros(self.absolute_expires_at),
             idle_micros: self.idle_micros,
-            last_active_at: AtomicI64::new(last_active_at),
+            last_active: LatestTime::new(Time::from_micros(last_active_at)),
             revoked_at: self.revoked_at.map(Time::from_micros),
             grace_until: self.grace_until.map(Time::from_micros),
             generations_behind: u32::try_from(self.generation - self.token_generation).unwrap_or(0),
-            revoke_reason: self.revoke_reason.unwrap_or(0),
-            auth_type: self.auth_type,
-            address_binding: self.address_binding,
+            revoke_reason: RevokeReason::from_number(self.revoke_reason.unwrap_or(0)),
+            auth_type: AuthType::from_number(self.auth_type),
+            address_binding: AddressBinding::from_number(self.address_binding),
             is_super_user: self.is_super_user.unwrap_or(false),
         })
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use ipnet::IpNet;
 use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
@@ -52,12 +51,6 @@ fn containing(text: &str) -> LikeExpr {
     }
     pattern.push('%');
     LikeExpr::new(pattern).escape('\\')
-}
-
-/// Networks as they are stored, separated by commas.
-pub(super) fn parse_networks(text: &str) -> Result<Box<[IpNet]>> {
-    let networks = text.split(',').filter(|network| !network.is_empty());
-    networks.map(|network| network.parse().map_err(|_| Error::internal("a stored network is unreadable"))).collect()
 }
 
 impl<C: ConnectionTrait> Store<C> {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sea_orm::{DatabaseConnection, DbBackend, TransactionTrait};
 use tracing::Instrument;
 
-use super::audit::{AuditEvent, Chains};
+use super::audit::Chains;
 use super::cache::Changed;
 use super::entity::change;
 use super::sqlite::group_commit::{GroupCommit, WriterThread};
@@ -16,6 +16,7 @@ use super::transaction::{SqliteTransaction, Transaction};
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
+use crate::model::audit::AuditEvent;
 use crate::telemetry::metrics::database::Waiting;
 
 /// How often a transaction is tried before its caller hears of the conflict.

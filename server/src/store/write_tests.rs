@@ -12,8 +12,8 @@ use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
+use crate::model::audit::{AuditEvent, Operation};
 use crate::model::id::{Id, UserId};
-use crate::store::{AuditEvent, Outcome};
 
 async fn store(folder: &std::path::Path) -> Store {
     let mut config = Config::dev(folder);
@@ -52,9 +52,8 @@ fn event(number: usize) -> AuditEvent {
     AuditEvent {
         time: Time::default(),
         correlation_id: format!("cid{number}"),
-        operation: "user.create",
-        outcome: Outcome::Ok,
-        reason: "",
+        operation: Operation::UserCreate,
+        reason: None,
         caller: String::new(),
         subject: None,
         target: None,

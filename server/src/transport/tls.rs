@@ -100,17 +100,11 @@ pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     socket: TcpStream,
 ) -> Option<(TlsStream<TcpStream>, ClientCertificate)> {
-    let stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake failed");
-            return None;
-        }
-        Err(_) => {
-            tracing::debug!("a TLS handshake took too long");
-            return None;
-        }
+    let Ok(handshake) = timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await else {
+        tracing::debug!("a TLS handshake took too long");
+        return None;
     };
+    let stream = handshake.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()?;
     let chain = stream.get_ref().1.peer_certificates();
     let client = match chain.and_then(<[_]>::first) {
         Some(certificate) => ClientCertificate::read(certificate),

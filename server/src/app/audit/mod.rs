@@ -6,8 +6,8 @@ use super::page::{Page, PageRequest, Query};
 use crate::clock::{Clock, Time};
 use crate::config::AuditReads;
 use crate::error::{Error, Result};
+use crate::model::audit::{AuditEvent, AuditFilter, AuditPosition, Operation, Reason, StoredAuditEvent};
 use crate::model::id::{SessionId, UserId};
-use crate::store::{AuditEvent, AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
 
 /// How long a list of events waits for those of the reads before it.
 const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -20,14 +20,13 @@ pub(in crate::app) struct Event {
 
 impl Event {
     /// Nobody is logged in, or it is not known who.
-    pub(in crate::app) fn new(client: &Client<'_>, operation: &'static str) -> Self {
+    pub(in crate::app) fn new(client: &Client<'_>, operation: Operation) -> Self {
         Self {
             event: AuditEvent {
                 time: Time::default(),
                 correlation_id: client.context.correlation_id.to_string(),
                 operation,
-                outcome: Outcome::Ok,
-                reason: "",
+                reason: None,
                 caller: client.context.caller.name.clone(),
                 subject: None,
                 target: None,
@@ -40,7 +39,7 @@ impl Event {
     }
 
     /// The acting user does it, in their session.
-    pub(in crate::app) fn by(acting: &Acting<'_>, operation: &'static str) -> Self {
+    pub(in crate::app) fn by(acting: &Acting<'_>, operation: Operation) -> Self {
         Self::new(&acting.client, operation).subject(acting.user()).session(acting.session.session_id)
     }
 
@@ -67,18 +66,13 @@ impl Event {
     }
 
     /// The same for another operation that comes with it.
-    pub(in crate::app) fn named(mut self, operation: &'static str) -> Self {
+    pub(in crate::app) fn named(mut self, operation: Operation) -> Self {
         self.event.operation = operation;
         self
     }
 
-    pub(in crate::app) fn done(self) -> Self {
-        self
-    }
-
-    pub(in crate::app) fn refused(mut self, reason: &'static str) -> Self {
-        self.event.outcome = Outcome::Refused;
-        self.event.reason = reason;
+    pub(in crate::app) fn refused(mut self, reason: Reason) -> Self {
+        self.event.reason = Some(reason);
         self
     }
 
@@ -116,14 +110,14 @@ impl App {
     pub(in crate::app) async fn require_super_user(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         target: Option<UserId>,
         session: Option<SessionId>,
     ) -> Result<()> {
         if acting.is_super_user() {
             return Ok(());
         }
-        let mut event = Event::by(acting, operation).refused("super_user_required");
+        let mut event = Event::by(acting, operation).refused(Reason::SuperUserRequired);
         if let Some(target) = target {
             event = event.target(target);
         }
@@ -138,7 +132,7 @@ impl App {
     pub(in crate::app) async fn audit_read(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         target: Option<UserId>,
         session: Option<SessionId>,
     ) -> Result<()> {
@@ -157,20 +151,20 @@ impl App {
         if self.parts.audit_reads == AuditReads::None {
             return Ok(());
         }
-        self.parts.store.note_read(event.done().at(&self.parts.clock)).await
+        self.parts.store.note_read(event.at(&self.parts.clock)).await
     }
 
     /// A user read what is their own: its event if there is to be one.
-    pub(in crate::app) fn own_read(&self, acting: &Acting<'_>, operation: &'static str) -> Option<AuditEvent> {
+    pub(in crate::app) fn own_read(&self, acting: &Acting<'_>, operation: Operation) -> Option<AuditEvent> {
         (self.parts.audit_reads == AuditReads::All)
-            .then(|| Event::by(acting, operation).target(acting.user()).done().at(&self.parts.clock))
+            .then(|| Event::by(acting, operation).target(acting.user()).at(&self.parts.clock))
     }
 
     /// A user read what is their own.
     pub(in crate::app) async fn audit_own_read(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         session: Option<SessionId>,
     ) -> Result<()> {
         if self.parts.audit_reads != AuditReads::All {
@@ -187,7 +181,7 @@ impl App {
         filter: AuditFilter,
         page: PageRequest<'_>,
     ) -> Result<Page<StoredAuditEvent>> {
-        self.require_super_user(acting, "audit.list", filter.user, filter.session).await?;
+        self.require_super_user(acting, Operation::AuditList, filter.user, filter.session).await?;
         let now = self.parts.clock.now();
         let query = Query::new("audit", acting.user(), &format!("{filter:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
@@ -195,7 +189,7 @@ impl App {
         // What was read before is in the list.
         self.parts.store.flush_reads(FLUSH_LIMIT).await;
         let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
-        self.audit_read(acting, "audit.list", filter.user, filter.session).await?;
+        self.audit_read(acting, Operation::AuditList, filter.user, filter.session).await?;
         Ok(page.take(events, |event| write_position(&event.position), &self.parts.keyring, &query, now))
     }
 }

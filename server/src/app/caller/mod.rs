@@ -15,6 +15,7 @@ use crate::clock::Time;
 use crate::config::Config;
 use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
 use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grants};
 use crate::model::id::{CallerId, Id};
 use crate::store::{CallerRow, NewCaller};
@@ -196,7 +197,7 @@ impl App {
             revoked_at: None,
         };
         let event = self
-            .operator_event(context, "caller.create")?
+            .operator_event(context, Operation::CallerCreate)?
             .detail(serde_json::json!({ "caller": row.name, "grants": row.grants }));
         let id = Id::from_uuid(row.caller_id);
         let key = new.key_lifetime.map(|lifetime| (Token::generate(TokenKind::CallerKey), now + lifetime));
@@ -211,7 +212,7 @@ impl App {
                     if let Some(key) = hashed {
                         tx.insert_caller_key(id, key).await?;
                     }
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok(())
                 })
             })
@@ -233,7 +234,8 @@ impl App {
         let now = self.parts.clock.now();
         let token = Token::generate(TokenKind::CallerKey);
         let key = self.key_row(&token, now, now + lifetime);
-        let event = self.operator_event(context, "caller.rotate")?.detail(serde_json::json!({ "caller": name }));
+        let event =
+            self.operator_event(context, Operation::CallerRotate)?.detail(serde_json::json!({ "caller": name }));
         self.parts
             .store
             .write(move |tx| {
@@ -241,7 +243,7 @@ impl App {
                 Box::pin(async move {
                     tx.cut_caller_keys(caller, now + overlap).await?;
                     tx.insert_caller_key(caller, key).await?;
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok(())
                 })
             })
@@ -254,14 +256,15 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, context: &super::Context, name: &str) -> Result<()> {
         let caller = self.caller_named(name).await?;
-        let event = self.operator_event(context, "caller.revoke")?.detail(serde_json::json!({ "caller": name }));
+        let event =
+            self.operator_event(context, Operation::CallerRevoke)?.detail(serde_json::json!({ "caller": name }));
         self.parts
             .store
             .write(move |tx| {
                 let event = event.clone();
                 Box::pin(async move {
                     tx.revoke_caller(caller, tx.clock().now()).await?;
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok(())
                 })
             })
@@ -287,7 +290,7 @@ impl App {
         NewCaller { hash, key_id, created_at, expires_at }
     }
 
-    fn operator_event(&self, context: &super::Context, operation: &'static str) -> Result<Event> {
+    fn operator_event(&self, context: &super::Context, operation: Operation) -> Result<Event> {
         Ok(Event::new(&self.client(context, ClientInput::default())?, operation))
     }
 }

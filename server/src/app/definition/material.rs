@@ -4,12 +4,13 @@ use zeroize::Zeroizing;
 
 use super::DefinitionSecret;
 use crate::app::App;
-use crate::app::session::AuthType;
 use crate::app::user::password::Password;
 use crate::clock::Time;
 use crate::crypto::jwt::{Algorithm, AlgorithmFamily, PublicKeys, shortest_secret};
 use crate::crypto::{Keyring, PasswordHash};
 use crate::error::{Error, Result};
+use crate::model::definition::MaterialSource;
+use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
 const SHORTEST_SECRET: usize = 12;
@@ -21,12 +22,6 @@ const LONGEST_KEYS: usize = 64 * 1024;
 /// The columns that it is stored in, which a sealed secret is bound to.
 const CURRENT: &[u8] = b"material";
 const PREVIOUS: &[u8] = b"previous_material";
-
-// The numbers of `DefinitionRow::source`.
-const SOURCE_HASH: i16 = 1;
-const SOURCE_SHARED: i16 = 2;
-pub(super) const SOURCE_KEYS: i16 = 3;
-pub(super) const SOURCE_URL: i16 = 4;
 
 /// What a credential is checked against.
 pub(in crate::app) enum Material {
@@ -41,12 +36,12 @@ pub(in crate::app) enum Material {
 }
 
 impl Material {
-    const fn source(&self) -> i16 {
+    const fn source(&self) -> MaterialSource {
         match self {
-            Self::Hash(_) => SOURCE_HASH,
-            Self::Shared(_) => SOURCE_SHARED,
-            Self::Keys(_) => SOURCE_KEYS,
-            Self::Url(_) => SOURCE_URL,
+            Self::Hash(_) => MaterialSource::Hash,
+            Self::Shared(_) => MaterialSource::SharedSecret,
+            Self::Keys(_) => MaterialSource::KeySet,
+            Self::Url(_) => MaterialSource::KeySetUrl,
         }
     }
 
@@ -59,27 +54,28 @@ impl Material {
         }
     }
 
-    fn read(keyring: &Keyring, auth_id: i64, column: &[u8], source: i16, stored: &[u8]) -> Result<Self> {
+    fn read(keyring: &Keyring, auth_id: i64, column: &[u8], source: MaterialSource, stored: &[u8]) -> Result<Self> {
         let text = || String::from_utf8(stored.to_vec()).map_err(|_| Error::internal("a stored key is not UTF-8"));
         Ok(match source {
-            SOURCE_HASH => Self::Hash(PasswordHash(text()?)),
-            SOURCE_SHARED => {
+            MaterialSource::Hash => Self::Hash(PasswordHash(text()?)),
+            MaterialSource::SharedSecret => {
                 let secret = keyring.open(&place(&auth_id.to_be_bytes(), column), stored).map_err(Error::internal)?;
                 Self::Shared(Zeroizing::new(secret))
             }
-            SOURCE_KEYS => Self::Keys(text()?),
-            SOURCE_URL => Self::Url(text()?),
-            _ => return Err(Error::internal("a definition has keys of an unknown kind")),
+            MaterialSource::KeySet => Self::Keys(text()?),
+            MaterialSource::KeySetUrl => Self::Url(text()?),
+            MaterialSource::Other(_) => return Err(Error::internal("a definition has keys of an unknown kind")),
         })
     }
 
     pub(super) fn current(keyring: &Keyring, row: &DefinitionRow) -> Result<Self> {
-        Self::read(keyring, row.auth_id, CURRENT, row.source, &row.material)
+        Self::read(keyring, row.auth_id, CURRENT, MaterialSource::from_number(row.source), &row.material)
     }
 
     /// What was there before the last rotation, if that still works.
     fn previous(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Option<Self>> {
-        let (Some(source), Some(stored), Some(_)) = (row.previous_source, &row.previous_material, overlap_of(row, now))
+        let (Some(source), Some(stored), Some(_)) =
+            (row.previous_source.map(MaterialSource::from_number), &row.previous_material, overlap_of(row, now))
         else {
             return Ok(None);
         };
@@ -94,14 +90,14 @@ impl Material {
 
     /// Puts it in its place in the row, whose number must be known.
     pub(in crate::app) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
-        row.source = self.source();
+        row.source = self.source().number();
         row.material = self.store(keyring, row.auth_id, CURRENT);
     }
 
     /// The same, and leaves what was there good for a while; what was there before it is gone.
     pub(super) fn replace(&self, keyring: &Keyring, row: &mut DefinitionRow, until: Option<Time>) -> Result<()> {
         let before = until.map(|until| Ok::<_, Error>((Self::current(keyring, row)?, until))).transpose()?;
-        row.previous_source = before.as_ref().map(|(material, _)| material.source());
+        row.previous_source = before.as_ref().map(|(material, _)| material.source().number());
         row.previous_material = before.as_ref().map(|(material, _)| material.store(keyring, row.auth_id, PREVIOUS));
         row.previous_until = before.map(|(_, until)| until.micros());
         self.put(keyring, row);

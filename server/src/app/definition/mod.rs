@@ -6,12 +6,13 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::audit::Event;
-use super::session::AuthType;
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::crypto::jwt::{self, Algorithm};
 use crate::error::{Error, Result};
+use crate::model::definition::MaterialSource;
 use crate::model::id::Id;
+use crate::model::session::AuthType;
 use crate::store::{DefinitionRow, Tx};
 
 pub(in crate::app) mod material;
@@ -151,7 +152,9 @@ impl Definition {
         let kind = if row.auth_type == AuthType::Jwt.number() {
             let algorithms = algorithms_of(&row)?.into_iter().map(jwt::algorithm_name).collect();
             // Of what is stored only this may be shown.
-            let shown = |source| (row.source == source).then(|| String::from_utf8(row.material.clone()));
+            let shown = |source: MaterialSource| {
+                (row.source == source.number()).then(|| String::from_utf8(row.material.clone()))
+            };
             let shown = |source| shown(source).transpose().map(Option::unwrap_or_default).map_err(Error::internal);
             DefinitionKind::Jwt(JwtDefinition {
                 issuer: row.issuer.clone(),
@@ -159,8 +162,8 @@ impl Definition {
                 audience: row.audience.clone(),
                 algorithms,
                 clock_skew: clock_skew_of(&row),
-                public_keys: shown(material::SOURCE_KEYS)?,
-                jwks_url: shown(material::SOURCE_URL)?,
+                public_keys: shown(MaterialSource::KeySet)?,
+                jwks_url: shown(MaterialSource::KeySetUrl)?,
             })
         } else {
             DefinitionKind::BasicAuth { username: row.username.clone() }

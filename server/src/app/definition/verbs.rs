@@ -14,19 +14,20 @@ use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
 use crate::app::page::{Page, PageRequest, Query};
-use crate::app::session::{AuthType, RevokeReason};
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{DefinitionFilter, DefinitionRow};
 
 impl App {
     /// Adds a definition.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_definition(&self, acting: &Acting<'_>, new: DefinitionToCreate) -> Result<Definition> {
-        self.require_super_user(acting, "definition.create", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionCreate, None, None).await?;
         let row = new_row(&new, self.parts.clock.now())?;
         let material = self.material(AuthType::from_number(row.auth_type), new.secret).await?;
         material.check_algorithms(ALGORITHMS, &algorithms_of(&row)?)?;
-        let event = Event::by(acting, "definition.create");
+        let event = Event::by(acting, Operation::DefinitionCreate);
         let material = Arc::new(material);
         let stored = self.parts.store.write(move |tx| {
             let (row, material, event) = (row.clone(), Arc::clone(&material), event.clone());
@@ -37,7 +38,7 @@ impl App {
                 tx.set_material(&row).await?;
                 let detail =
                     json!({ "auth_id": row.auth_id, "auth_type": AuthType::from_number(row.auth_type).name() });
-                tx.audit(event.detail(detail).done());
+                tx.audit(event.detail(detail));
                 Ok(row)
             })
         });
@@ -46,9 +47,10 @@ impl App {
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_definition(&self, acting: &Acting<'_>, auth_id: i64) -> Result<Definition> {
-        self.require_super_user(acting, "definition.get", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionGet, None, None).await?;
         let row = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
-        self.audit_read_event(Event::by(acting, "definition.get").detail(json!({ "auth_id": auth_id }))).await?;
+        self.audit_read_event(Event::by(acting, Operation::DefinitionGet).detail(json!({ "auth_id": auth_id })))
+            .await?;
         Definition::from_row(row, self.parts.clock.now())
     }
 
@@ -60,14 +62,14 @@ impl App {
         list: ListDefinitions,
         page: PageRequest<'_>,
     ) -> Result<Page<Definition>> {
-        self.require_super_user(acting, "definition.list", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionList, None, None).await?;
         let now = self.parts.clock.now();
         let query = Query::new("definitions", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| Error::PageTokenInvalid));
         let filter = DefinitionFilter { auth_type: list.auth_type.map(AuthType::number), name: list.name };
         let rows = self.parts.store.definitions(&filter, after.transpose()?, page.limit() + 1).await?;
-        self.audit_read(acting, "definition.list", None, None).await?;
+        self.audit_read(acting, Operation::DefinitionList, None, None).await?;
         let page = page.take(rows, |row| row.auth_id.to_be_bytes().to_vec(), &self.parts.keyring, &query, now);
         let items = page.items.into_iter().map(|row| Definition::from_row(row, now)).collect::<Result<_>>()?;
         Ok(Page { items, next_page_token: page.next_page_token })
@@ -82,9 +84,9 @@ impl App {
         changes: Vec<DefinitionChange>,
         etag: String,
     ) -> Result<(Definition, u64)> {
-        self.require_super_user(acting, "definition.update", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionUpdate, None, None).await?;
         self.parts.store.flush_activity().await?;
-        let event = Event::by(acting, "definition.update");
+        let event = Event::by(acting, Operation::DefinitionUpdate);
         let (changes, etag) = (Arc::new(changes), Arc::new(etag));
         let done = self.parts.store.write(move |tx| {
             let (changes, etag, event) = (Arc::clone(&changes), Arc::clone(&etag), event.clone());
@@ -106,7 +108,7 @@ impl App {
                 }
                 let fields: Vec<&str> = changes.iter().map(DefinitionChange::name).collect();
                 let detail = json!({ "fields": fields, "revoked": ended });
-                tx.audit(about(tx, event, auth_id, detail).await?.done());
+                tx.audit(about(tx, event, auth_id, detail).await?);
                 Ok((row, ended))
             })
         });
@@ -117,9 +119,9 @@ impl App {
     /// Removes a definition with its link; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_definition(&self, acting: &Acting<'_>, auth_id: i64, etag: String) -> Result<u64> {
-        self.require_super_user(acting, "definition.delete", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionDelete, None, None).await?;
         self.parts.store.flush_activity().await?;
-        let event = Event::by(acting, "definition.delete");
+        let event = Event::by(acting, Operation::DefinitionDelete);
         self.parts
             .store
             .write(move |tx| {
@@ -131,7 +133,7 @@ impl App {
                     let ended = tx.revoke_sessions_of_definition(auth_id, reason, now).await?;
                     let event = about(tx, event, auth_id, json!({ "name": row.name, "revoked": ended })).await?;
                     tx.delete_definition(auth_id).await?;
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok(ended)
                 })
             })
@@ -146,7 +148,7 @@ impl App {
         auth_id: i64,
         rotation: Rotation,
     ) -> Result<(Definition, u64)> {
-        self.require_super_user(acting, "definition.rotate", None, None).await?;
+        self.require_super_user(acting, Operation::DefinitionRotate, None, None).await?;
         let Rotation { secret, overlap, revoke_sessions, etag } = rotation;
         check_overlap(overlap)?;
         let found = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
@@ -157,7 +159,7 @@ impl App {
             self.parts.store.flush_activity().await?;
         }
         let work = Arc::new(Replacement { auth_id, material, overlap, revoke_sessions, etag });
-        let event = Event::by(acting, "definition.rotate");
+        let event = Event::by(acting, Operation::DefinitionRotate);
         let done = self.parts.store.write(move |tx| {
             let (work, event) = (Arc::clone(&work), event.clone());
             Box::pin(async move { work.run(tx, event).await })
@@ -192,7 +194,7 @@ impl Replacement {
         touch(&mut row, now);
         tx.update_definition(row.clone()).await?;
         let detail = json!({ "overlap_seconds": self.overlap.as_secs(), "revoked": ended });
-        tx.audit(about(tx, event, self.auth_id, detail).await?.done());
+        tx.audit(about(tx, event, self.auth_id, detail).await?);
         Ok((row, ended))
     }
 }

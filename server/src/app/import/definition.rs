@@ -8,10 +8,10 @@ use super::{CHUNK, ImportOptions, JwtIssuer, Line, Noun, Step, is_not_false, rea
 use crate::app::App;
 use crate::app::definition::material::Material;
 use crate::app::definition::{DefinitionSecret, DefinitionToCreate, KindToCreate, algorithms_of, new_row};
-use crate::app::session::AuthType;
 use crate::clock::Time;
 use crate::crypto::PasswordHash;
 use crate::error::Result;
+use crate::model::session::AuthType;
 use crate::store::{DefinitionRow, ZatoDefinition, ZatoTables};
 
 /// Bytes of a name.

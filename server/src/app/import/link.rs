@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::model::id::{LinkId, UserId};
-use crate::store::{LinkEntry, LinkedAuthRow, ZatoLink};
+use crate::model::link::LinkEntry;
+use crate::store::{LinkedAuthRow, ZatoLink};
 
 /// Who has a definition.
 struct Owner {

@@ -8,6 +8,7 @@ use crate::app::audit::Event;
 use crate::app::client::ClientInput;
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
 use crate::model::id::Id;
 use crate::store::{DefinitionRow, LinkedAuthRow, UserRow};
 
@@ -19,19 +20,19 @@ impl App {
     /// as it is. After a fault, what was told is done, and another import goes on from there.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn import(&self, context: &Context, plan: ImportPlan, mut tell: impl FnMut(Line)) -> Result<()> {
-        let event = Event::new(&self.client(context, ClientInput::default())?, "import.user");
+        let event = Event::new(&self.client(context, ClientInput::default())?, Operation::ImportUser);
         let users = stream::iter(plan.users).map(|step| {
             let event = event.clone();
             carry_out(step, async |row, source| self.import_user(event, row, source).await)
         });
         tell_each(users, &mut tell).await?;
         let definitions = stream::iter(plan.definitions).map(|step| {
-            let event = event.clone().named("import.definition");
+            let event = event.clone().named(Operation::ImportDefinition);
             carry_out(step, async |row, source| self.import_definition(event, row, source).await)
         });
         tell_each(definitions, &mut tell).await?;
         let links = stream::iter(plan.links).map(|step| {
-            let event = event.clone().named("import.link");
+            let event = event.clone().named(Operation::ImportLink);
             carry_out(step, async |row, source| self.import_link(event, row, source).await)
         });
         tell_each(links, &mut tell).await
@@ -44,7 +45,7 @@ impl App {
             let (row, event) = (row.clone(), event.clone());
             Box::pin(async move {
                 tx.insert_user(row).await?;
-                tx.audit(event.done());
+                tx.audit(event);
                 Ok(())
             })
         });
@@ -57,7 +58,7 @@ impl App {
             let (row, event) = (row.clone(), event.clone());
             Box::pin(async move {
                 tx.insert_numbered_definition(row).await?;
-                tx.audit(event.done());
+                tx.audit(event);
                 Ok(())
             })
         });
@@ -74,7 +75,7 @@ impl App {
                 tx.lock_definition(row.auth_id).await?.ok_or(Error::DefinitionNotFound)?;
                 tx.lock_user(user_id).await?.ok_or(Error::UserNotFound)?;
                 tx.insert_link(row).await?;
-                tx.audit(event.done());
+                tx.audit(event);
                 Ok(())
             })
         });

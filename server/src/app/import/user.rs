@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::{CHUNK, ImportOptions, Line, Noun, Step, creation_time, is_true, reason};
 use crate::app::App;
-use crate::app::user::{ApprovalStatus, UserChange, new_row};
+use crate::app::user::{UserChange, new_row};
 use crate::clock::Time;
 use crate::error::Result;
 use crate::model::id::{Id, UserId};
+use crate::model::user::ApprovalStatus;
 use crate::store::{UserRow, ZatoUser};
 
 /// How Zato marks what it encrypted.

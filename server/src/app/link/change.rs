@@ -6,12 +6,15 @@ use super::{LinkToCreate, OwnLinkToCreate, detail, etag_matches, there};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::session::{AuthType, RevokeReason};
-use crate::app::user::ApprovalStatus;
+use crate::app::login::CheckError;
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
 use crate::model::id::{Id, LinkId, SessionId, UserId};
-use crate::store::{DefinitionRow, LinkEntry, LinkedAuthRow, Tx, UserRow};
+use crate::model::link::LinkEntry;
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::user::ApprovalStatus;
+use crate::store::{DefinitionRow, LinkedAuthRow, Tx, UserRow};
 
 /// How long after the login, by password, a user may link an account to themself.
 const FRESH: Duration = Duration::from_mins(5);
@@ -44,8 +47,8 @@ impl App {
     /// Links a definition to a user who is no super-user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_link(&self, acting: &Acting<'_>, new: LinkToCreate) -> Result<LinkEntry> {
-        self.require_super_user(acting, "link.create", Some(new.user), None).await?;
-        let event = Event::by(acting, "link.create").target(new.user);
+        self.require_super_user(acting, Operation::LinkCreate, Some(new.user), None).await?;
+        let event = Event::by(acting, Operation::LinkCreate).target(new.user);
         let number = self.number_of(&new.definition).await;
         let auth_id = self.note_refusal(event.clone(), number).await?;
         self.add_link(event, NewLink { auth_id, user: new.user, is_active: new.is_active, own: None }).await
@@ -58,13 +61,13 @@ impl App {
         if new.user.is_some_and(|given| given != user) {
             return Err(Error::invalid("user_id", "with `proof` it is the acting user: leave it empty"));
         }
-        let event = Event::by(acting, "link.create").target(user);
+        let event = Event::by(acting, Operation::LinkCreate).target(user);
         let may = self.may_link_own(acting);
         self.note_refusal(event.clone(), may).await?;
-        let checked = self.check_external(&new.proof, acting.client.remote_addr).await;
-        let proved = match self.note_refusal(event.clone(), checked).await? {
+        let proved = match self.check_external(&new.proof, acting.client.remote_addr).await {
             Ok(proved) => proved.definition,
-            Err(reason) => return self.login_failed(event, reason).await,
+            Err(CheckError::Refused(reason)) => return self.login_failed(event, reason).await,
+            Err(CheckError::Other(error)) => return self.note_refusal(event, Err(error)).await,
         };
         let own = Proved { session: acting.session.session_id, definition_version: proved.version };
         self.add_link(event, NewLink { auth_id: proved.auth_id, user, is_active: true, own: Some(own) }).await
@@ -75,7 +78,7 @@ impl App {
             return Err(if acting.is_super_user() { Error::UserNotEligible } else { Error::SuperUserRequired });
         }
         let session = &acting.session;
-        let by_password = session.auth_type == AuthType::Password.number();
+        let by_password = session.auth_type == AuthType::Password;
         if !by_password || self.parts.clock.now().since(session.created_at) > FRESH {
             return Err(Error::ReauthenticationRequired);
         }
@@ -91,7 +94,7 @@ impl App {
                 let link = add(tx, &new).await?;
                 about["link_id"] = link.link_id.to_string().into();
                 about["is_active"] = link.is_active.into();
-                tx.audit(event.detail(about).done());
+                tx.audit(event.detail(about));
                 Ok(link)
             })
         });
@@ -107,7 +110,7 @@ impl App {
         is_active: bool,
         etag: String,
     ) -> Result<(LinkEntry, u64)> {
-        self.change_link(acting, "link.update", link, etag, move |tx, locked, now| {
+        self.change_link(acting, Operation::LinkUpdate, link, etag, move |tx, locked, now| {
             Box::pin(async move {
                 let ended =
                     if is_active { 0 } else { end_logins(tx, &locked, RevokeReason::LinkInactive, now).await? };
@@ -118,7 +121,7 @@ impl App {
                     link.version += 1;
                     tx.update_link(link.clone()).await?;
                 }
-                Ok((LinkEntry::new(&link, locked.definition), ended))
+                Ok((link.entry(locked.definition), ended))
             })
         })
         .await
@@ -127,11 +130,11 @@ impl App {
     /// Removes a link; returns how many live sessions ended with it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_link(&self, acting: &Acting<'_>, link: LinkId, etag: String) -> Result<u64> {
-        let deleted = self.change_link(acting, "link.delete", link, etag, move |tx, locked, now| {
+        let deleted = self.change_link(acting, Operation::LinkDelete, link, etag, move |tx, locked, now| {
             Box::pin(async move {
                 let ended = end_logins(tx, &locked, RevokeReason::LinkDeleted, now).await?;
                 tx.delete_link(&locked.link).await?;
-                Ok((LinkEntry::new(&locked.link, locked.definition), ended))
+                Ok((locked.link.entry(locked.definition), ended))
             })
         });
         deleted.await.map(|(_, ended)| ended)
@@ -141,7 +144,7 @@ impl App {
     async fn change_link(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         link: LinkId,
         etag: String,
         change: impl Change,
@@ -165,7 +168,7 @@ impl App {
                 let mut about = detail(link.link_id, link.auth_id);
                 about["is_active"] = link.is_active.into();
                 about["revoked"] = ended.into();
-                tx.audit(event.detail(about).done());
+                tx.audit(event.detail(about));
                 Ok((link, ended))
             })
         });
@@ -231,7 +234,7 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
         version: 1,
     };
     tx.insert_link(link.clone()).await?;
-    Ok(LinkEntry::new(&link, definition))
+    Ok(link.entry(definition))
 }
 
 /// What was proved before the transaction: the session has not ended (a new password ends those of a thief), and the

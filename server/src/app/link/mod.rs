@@ -9,10 +9,12 @@ use super::audit::Event;
 use super::client::{Acting, ClientInput};
 use super::login::credential;
 use super::page::{Page, PageRequest, Query};
-use super::session::AuthType;
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, LinkId, UserId};
-use crate::store::{LinkEntry, NamedDefinition};
+use crate::model::link::LinkEntry;
+use crate::model::session::AuthType;
+use crate::store::NamedDefinition;
 
 mod change;
 
@@ -51,22 +53,22 @@ pub struct OwnLinkToCreate {
 }
 
 /// The reason of a refusal as the audit trail has it; `None`: a fault, which is about us.
-const fn refusal(error: &Error) -> Option<&'static str> {
+const fn refusal(error: &Error) -> Option<Reason> {
     Some(match error {
-        Error::SuperUserRequired => "super_user_required",
-        Error::UserNotFound => "user_not_found",
-        Error::DefinitionNotFound => "definition_not_found",
-        Error::LinkNotFound => "link_not_found",
-        Error::LinkUnavailable => "link_unavailable",
-        Error::UserNotEligible => "user_not_eligible",
-        Error::LastLoginMethod => "last_login_method",
-        Error::ReauthenticationRequired => "reauthentication_required",
-        Error::EtagMismatch => "etag_mismatch",
-        Error::InvalidField { .. } => "invalid_field",
-        Error::SessionInvalid => "session_ended_meanwhile",
-        Error::LoginFailed => "definition_changed_meanwhile",
-        Error::LoginThrottled { .. } => "throttled",
-        Error::KeysUnavailable { .. } => "keys_unavailable",
+        Error::SuperUserRequired => Reason::SuperUserRequired,
+        Error::UserNotFound => Reason::UserNotFound,
+        Error::DefinitionNotFound => Reason::DefinitionNotFound,
+        Error::LinkNotFound => Reason::LinkNotFound,
+        Error::LinkUnavailable => Reason::LinkUnavailable,
+        Error::UserNotEligible => Reason::UserNotEligible,
+        Error::LastLoginMethod => Reason::LastLoginMethod,
+        Error::ReauthenticationRequired => Reason::ReauthenticationRequired,
+        Error::EtagMismatch => Reason::EtagMismatch,
+        Error::InvalidField { .. } => Reason::InvalidField,
+        Error::SessionInvalid => Reason::SessionEndedMeanwhile,
+        Error::LoginFailed => Reason::DefinitionChangedMeanwhile,
+        Error::LoginThrottled { .. } => Reason::Throttled,
+        Error::KeysUnavailable { .. } => Reason::KeysUnavailable,
         _ => return None,
     })
 }
@@ -108,7 +110,8 @@ impl App {
         }
         let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
         let links = self.parts.store.cached_links(owner).filter(fits)?;
-        let is_noted = self.own_read(acting, "link.list").is_none_or(|event| self.parts.store.try_note_read(event));
+        let is_noted =
+            self.own_read(acting, Operation::LinkList).is_none_or(|event| self.parts.store.try_note_read(event));
         is_noted.then_some(links)
     }
 
@@ -123,7 +126,7 @@ impl App {
         let (target, is_own) = match ListedLinks::of(acting, user) {
             ListedLinks::Own(owner) => (owner, true),
             ListedLinks::OfAnother(target) => {
-                self.require_super_user(acting, "link.list", Some(target), None).await?;
+                self.require_super_user(acting, Operation::LinkList, Some(target), None).await?;
                 (target, false)
             }
         };
@@ -142,13 +145,13 @@ impl App {
             }
         };
         if is_own {
-            self.audit_own_read(acting, "link.list", None).await?;
+            self.audit_own_read(acting, Operation::LinkList, None).await?;
         } else {
             if links.is_empty() && self.parts.store.user(target).await?.is_none() {
-                let event = Event::by(acting, "link.list").target(target);
+                let event = Event::by(acting, Operation::LinkList).target(target);
                 return self.note_refusal(event, Err(Error::UserNotFound)).await;
             }
-            self.audit_read(acting, "link.list", Some(target), None).await?;
+            self.audit_read(acting, Operation::LinkList, Some(target), None).await?;
         }
         Ok(page.take(links, |link| link.link_id.uuid().as_bytes().to_vec(), &self.parts.keyring, &query, now))
     }
@@ -170,7 +173,7 @@ impl App {
         let links = self.parts.store.links_of_definitions(&known).await?;
         let links: HashMap<i64, LinkEntry> = links.into_iter().map(|link| (link.auth_id, link)).collect();
         let detail = serde_json::json!({ "definitions": definitions.len(), "links": links.len() });
-        self.audit_read_event(Event::new(&client, "link.lookup").detail(detail)).await?;
+        self.audit_read_event(Event::new(&client, Operation::LinkLookup).detail(detail)).await?;
         Ok(numbers.into_iter().map(|number| number.and_then(|number| links.get(&number).cloned())).collect())
     }
 

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use crate::app::audit::Event;
 use crate::app::client::{Client, clean_user_agent};
-use crate::app::session::{AuthType, RevokeReason, binding_number, in_networks};
-use crate::app::user::{ApprovalStatus, matching_totp_step, networks_of};
+use crate::app::user::matching_totp_step;
 use crate::clock::Time;
 use crate::config::{Policy, QuotaPolicy};
 use crate::crypto::{Keyring, Token, TokenKind};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::network::{in_networks, parse_list};
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::user::ApprovalStatus;
 use crate::store::{NewSession, SessionRow, Tx, UserRow};
 
 /// A login whose credential was good: where it comes from and where it goes.
@@ -25,13 +28,13 @@ pub(in crate::app) struct Admission {
 }
 
 /// What the user logged in with.
-pub(in crate::app) struct Means {
+pub(in crate::app) struct LoginMethod {
     pub auth_type: AuthType,
     /// The number and the username of the definition; none: a password.
     pub definition: Option<(i64, String)>,
 }
 
-impl Means {
+impl LoginMethod {
     pub(in crate::app) const fn password() -> Self {
         Self { auth_type: AuthType::Password, definition: None }
     }
@@ -54,7 +57,7 @@ impl Admission {
     }
 
     /// May the user log in to this app from here? If not, why, for the audit trail.
-    pub(in crate::app) fn admits(&self, user: &UserRow) -> std::result::Result<(), &'static str> {
+    pub(in crate::app) fn admits(&self, user: &UserRow) -> Result<(), Reason> {
         may_log_in(user, self.policy, self.remote_addr)
     }
 
@@ -95,9 +98,8 @@ impl Admission {
                     .clone()
                     .target(user)
                     .session(Id::from_uuid(oldest.session_id))
-                    .named("session.revoke")
-                    .detail(serde_json::json!({ "cause": "quota" }))
-                    .done(),
+                    .named(Operation::SessionRevoke)
+                    .detail(serde_json::json!({ "cause": Reason::Quota.name() })),
             );
         }
         Ok(None)
@@ -108,22 +110,22 @@ impl Admission {
         &self,
         tx: &Tx,
         user: &UserRow,
-        means: Means,
+        method: LoginMethod,
         now: Time,
     ) -> Result<(Token, SessionRow)> {
         let token = Token::generate(TokenKind::Ust);
         let (hash, key_id) = tx.keyring().hash_token(token.as_ref());
         let absolute = now + self.policy.absolute;
-        let (auth_id, auth_principal) = means.definition.unzip();
+        let (auth_id, auth_principal) = method.definition.unzip();
         let row = SessionRow {
             session_id: SessionId::new(now).uuid(),
             user_id: user.user_id,
             username: user.username.clone(),
-            auth_type: means.auth_type.number(),
+            auth_type: method.auth_type.number(),
             app: self.app.to_string(),
             remote_addr: Some(self.remote_addr.to_string()),
             user_agent: self.user_agent.clone(),
-            address_binding: binding_number(self.policy.address_binding),
+            address_binding: self.policy.address_binding.number(),
             idle_micros: micros(self.policy.idle),
             created_at: now.micros(),
             last_active_at: now.micros(),
@@ -140,21 +142,25 @@ impl Admission {
     }
 }
 
-/// The step of a good code; none where none is asked for.
-pub(in crate::app) fn second_factor(
-    keyring: &Keyring,
-    user: &UserRow,
-    code: &str,
-    now: Time,
-) -> Result<std::result::Result<Option<i64>, Error>> {
+/// What came of the second factor.
+#[derive(Clone, Copy)]
+pub(in crate::app) enum SecondFactor {
+    NotAsked,
+    /// The code is that of this time step.
+    Right(i64),
+    /// No code was sent.
+    Missing,
+    Wrong,
+}
+
+pub(in crate::app) fn second_factor(keyring: &Keyring, user: &UserRow, code: &str, now: Time) -> Result<SecondFactor> {
     if !user.is_totp_enabled {
-        return Ok(Ok(None));
+        return Ok(SecondFactor::NotAsked);
     }
     if code.is_empty() {
-        return Ok(Err(Error::TotpRequired));
+        return Ok(SecondFactor::Missing);
     }
-    let step = matching_totp_step(keyring, user, code, now)?;
-    Ok(step.map(Some).ok_or(Error::LoginFailed))
+    Ok(matching_totp_step(keyring, user, code, now)?.map_or(SecondFactor::Wrong, SecondFactor::Right))
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -162,25 +168,21 @@ fn micros(duration: Duration) -> i64 {
 }
 
 /// May the user log in to an app with this policy from this address? If not, why, for the audit trail.
-pub(in crate::app) fn may_log_in(
-    user: &UserRow,
-    policy: Policy,
-    address: IpAddr,
-) -> std::result::Result<(), &'static str> {
+pub(in crate::app) fn may_log_in(user: &UserRow, policy: Policy, address: IpAddr) -> Result<(), Reason> {
     if user.is_locked {
-        return Err("user_locked");
+        return Err(Reason::UserLocked);
     }
     match ApprovalStatus::from_number(user.approval_status) {
         ApprovalStatus::Approved => {}
-        ApprovalStatus::Pending => return Err("user_not_approved"),
-        ApprovalStatus::Rejected => return Err("user_rejected"),
+        ApprovalStatus::Pending => return Err(Reason::UserNotApproved),
+        ApprovalStatus::Rejected => return Err(Reason::UserRejected),
     }
     if !policy.login {
-        return Err("app_without_login");
+        return Err(Reason::AppWithoutLogin);
     }
-    let networks = networks_of(user).map_err(|_| "unreadable_networks")?;
+    let networks = parse_list(&user.allowed_networks).map_err(|_| Reason::UnreadableNetworks)?;
     if !in_networks(&networks, address) {
-        return Err("address_not_allowed");
+        return Err(Reason::AddressNotAllowed);
     }
     Ok(())
 }

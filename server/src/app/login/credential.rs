@@ -6,15 +6,17 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::CheckError;
 use super::throttle::Attempt;
 use crate::app::App;
 use crate::app::definition::material::{LONGEST_SECRET, Material, stored_keys};
 use crate::app::definition::{algorithms_of, clock_skew_of};
-use crate::app::session::AuthType;
 use crate::app::user::password::Password;
 use crate::crypto::jwt::{Expected, TokenProblem, UnverifiedToken, VerifyWith};
 use crate::crypto::{PasswordHash, PasswordMatch};
 use crate::error::{Error, Result};
+use crate::model::audit::Reason;
+use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
 /// What somebody logs in with who has no password here.
@@ -41,24 +43,22 @@ pub(in crate::app) struct ProvedExternal {
     pub token_hash: Option<[u8; 32]>,
 }
 
-/// The outcome of a check: the second is why not, for the audit trail.
-type Checked<T> = std::result::Result<T, &'static str>;
-
 impl App {
-    /// The active definition of which the credential is a good one; or why not, for the audit trail. Failures are counted
-    /// against the definition and the address; an unknown definition costs what a wrong secret costs.
+    /// The active definition of which the credential is a good one. Refusals are counted against the definition and the
+    /// address; an unknown definition costs what a wrong secret costs.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(in crate::app) async fn check_external(
         &self,
         credential: &ExternalCredential,
         remote_addr: IpAddr,
-    ) -> Result<Checked<ProvedExternal>> {
+    ) -> Result<ProvedExternal, CheckError> {
         match credential {
             ExternalCredential::BasicAuth { username, secret } => {
                 let attempt = self.external_attempt("throttle basic_auth", username.as_bytes(), remote_addr);
                 self.parts.throttle.check(attempt, self.parts.clock.now())?;
-                let checked = self.check_basic_auth(username, secret).await?;
-                Ok(self.count(attempt, checked).map(|definition| ProvedExternal { definition, token_hash: None }))
+                let checked = self.check_basic_auth(username, secret).await;
+                self.count(attempt, &checked);
+                Ok(ProvedExternal { definition: checked?, token_hash: None })
             }
             ExternalCredential::Jwt { token } => self.check_jwt(token, remote_addr).await,
         }
@@ -69,18 +69,18 @@ impl App {
         Attempt { name: self.parts.keyring.pseudonym(label, name), address }
     }
 
-    fn count<T>(&self, attempt: Attempt, checked: Checked<T>) -> Checked<T> {
+    fn count<T>(&self, attempt: Attempt, checked: &Result<T, CheckError>) {
         let now = self.parts.clock.now();
-        match &checked {
+        match checked {
             Ok(_) => self.parts.throttle.succeeded(attempt, now),
-            Err(_) => self.parts.throttle.failed(attempt, now),
+            Err(CheckError::Refused(_)) => self.parts.throttle.failed(attempt, now),
+            Err(CheckError::Other(_)) => {}
         }
-        checked
     }
 
-    async fn check_basic_auth(&self, username: &str, secret: &Password) -> Result<Checked<DefinitionRow>> {
+    async fn check_basic_auth(&self, username: &str, secret: &Password) -> Result<DefinitionRow, CheckError> {
         if secret.len() > LONGEST_SECRET {
-            return Ok(Err("secret_too_long"));
+            return Err(Reason::SecretTooLong.into());
         }
         let found = self.parts.store.definition_of_principal(AuthType::BasicAuth.number(), username, "").await?;
         let good = match &found {
@@ -88,19 +88,19 @@ impl App {
             None => Vec::new(),
         };
         let is_right = self.matches_one(secret, hashes(good)).await?;
-        let Some(row) = found else { return Ok(Err("unknown_definition")) };
+        let row = found.ok_or(Reason::UnknownDefinition)?;
         let rehashed = match is_right {
-            PasswordMatch::Wrong => return Ok(Err("wrong_secret")),
+            PasswordMatch::Wrong => return Err(Reason::WrongSecret.into()),
             PasswordMatch::Right => None,
             PasswordMatch::RightRehashed(hash) => Some(hash),
         };
         if !row.is_active {
-            return Ok(Err("definition_inactive"));
+            return Err(Reason::DefinitionInactive.into());
         }
         if let Some(hash) = rehashed {
             self.store_rehashed(&row, hash).await?;
         }
-        Ok(Ok(row))
+        Ok(row)
     }
 
     /// A wrong secret costs two hashes, however many there are to compare with: none (nobody has such a username), one, or
@@ -141,7 +141,7 @@ impl App {
             .await
     }
 
-    async fn check_jwt(&self, token: &str, remote_addr: IpAddr) -> Result<Checked<ProvedExternal>> {
+    async fn check_jwt(&self, token: &str, remote_addr: IpAddr) -> Result<ProvedExternal, CheckError> {
         let token_hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let unverified = UnverifiedToken::read(token);
         let attempt = match &unverified {
@@ -154,36 +154,27 @@ impl App {
         };
         self.parts.throttle.check(attempt, self.parts.clock.now())?;
         let checked = match unverified {
-            Ok(token) => self.check_token(&token).await?,
-            Err(problem) => Err(problem.name()),
+            Ok(token) => self.check_token(&token).await,
+            Err(problem) => Err(problem.into()),
         };
-        let proved = |definition| ProvedExternal { definition, token_hash: Some(token_hash) };
-        Ok(self.count(attempt, checked).map(proved))
+        self.count(attempt, &checked);
+        Ok(ProvedExternal { definition: checked?, token_hash: Some(token_hash) })
     }
 
-    async fn check_token(&self, token: &UnverifiedToken<'_>) -> Result<Checked<DefinitionRow>> {
+    async fn check_token(&self, token: &UnverifiedToken<'_>) -> Result<DefinitionRow, CheckError> {
         let store = &self.parts.store;
         let found = store.definition_of_principal(AuthType::Jwt.number(), token.subject(), token.issuer()).await?;
-        let Some(row) = found else { return Ok(Err("unknown_definition")) };
+        let row = found.ok_or(Reason::UnknownDefinition)?;
         if !row.is_active {
-            return Ok(Err("definition_inactive"));
+            return Err(Reason::DefinitionInactive.into());
         }
-        Ok(match self.verify_token(token, &row).await? {
-            Ok(()) => Ok(row),
-            Err(problem) => Err(problem.name()),
-        })
+        self.verify_token(token, &row).await?;
+        Ok(row)
     }
 
-    async fn verify_token(
-        &self,
-        token: &UnverifiedToken<'_>,
-        row: &DefinitionRow,
-    ) -> Result<std::result::Result<(), TokenProblem>> {
+    async fn verify_token(&self, token: &UnverifiedToken<'_>, row: &DefinitionRow) -> Result<(), CheckError> {
         let algorithms = algorithms_of(row)?;
-        let algorithm = match token.algorithm(&algorithms) {
-            Ok(algorithm) => algorithm,
-            Err(problem) => return Ok(Err(problem)),
-        };
+        let algorithm = token.algorithm(&algorithms)?;
         let expected = Expected {
             issuer: &row.issuer,
             subject: &row.username,
@@ -207,14 +198,17 @@ impl App {
                         }
                     }
                 }
-                Material::Hash(_) => return Err(Error::internal("a jwt definition has a hash of a secret")),
+                Material::Hash(_) => return Err(Error::internal("a jwt definition has a hash of a secret").into()),
             };
             if outcome.is_ok() {
-                return Ok(Ok(()));
+                return Ok(());
             }
         }
         // Nobody knows whether it is good.
-        unavailable.map_or(Ok(outcome), Err)
+        match unavailable {
+            Some(error) => Err(error.into()),
+            None => Ok(outcome?),
+        }
     }
 }
 

@@ -10,20 +10,23 @@ use std::time::Duration;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::NewLogin;
-use super::admission::{Admission, Means, second_factor};
+use super::admission::{Admission, LoginMethod, SecondFactor, second_factor};
 use super::credential::{ExternalCredential, ProvedExternal};
 use super::throttle::Attempt;
+use super::{CheckError, NewLogin};
 use crate::app::audit::Event;
 use crate::app::client::{Client, ClientInput};
-use crate::app::session::verify::judge;
-use crate::app::session::{AuthType, RevokeReason, Session, extend, prefix_of};
+use crate::app::session::{Session, extend};
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, LinkId, SessionId};
+use crate::model::network::prefix_of;
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::verdict::evaluate;
 use crate::store::{
     CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
 };
@@ -68,18 +71,19 @@ impl App {
         let client = self.client(context, client)?;
         let mut proved = self.prove(&client, &login.credential).await?;
         for _ in 0..ATTEMPTS {
-            let work = Arc::new(Work::new(&self.parts.keyring, &client, proved, login.totp_code.clone()));
-            if let Some(done) = self.live_session(&client, &work).await? {
+            let transaction =
+                Arc::new(LoginTransaction::new(&self.parts.keyring, &client, proved, login.totp_code.clone()));
+            if let Some(done) = self.live_session(&client, &transaction).await? {
                 return Ok(done);
             }
-            match self.begin_session(&work).await? {
-                Ending::Begun(token, row, user) => {
+            match self.begin_session(&transaction).await? {
+                LoginOutcome::Begun(token, row, user) => {
                     let session = Session::from_row(*row, user.is_super_user, self.parts.clock.now());
                     return Ok(NewLogin { ust: token, session, password_expires_soon: None });
                 }
-                Ending::Refused(refusal) => return Err(refusal),
-                Ending::Live => proved = work.proved_again(),
-                Ending::Changed => proved = self.prove(&client, &login.credential).await?,
+                LoginOutcome::Refused(refusal) => return Err(refusal),
+                LoginOutcome::Live => proved = transaction.proved_again(),
+                LoginOutcome::Changed => proved = self.prove(&client, &login.credential).await?,
             }
         }
         Err(Error::WriteConflict)
@@ -87,24 +91,24 @@ impl App {
 
     async fn prove(&self, client: &Client<'_>, credential: &ExternalCredential) -> Result<ProvedExternal> {
         let auth_type = credential.auth_type();
-        let event = Event::new(client, "session.create").detail(json!({ "auth_type": auth_type.name() }));
+        let event = Event::new(client, Operation::SessionCreate).detail(json!({ "auth_type": auth_type.name() }));
         match self.check_external(credential, client.remote_addr).await {
-            Ok(Ok(proved)) => Ok(proved),
-            Ok(Err(reason)) => self.login_failed(event, reason).await,
-            Err(error) => self.not_done(event, error).await,
+            Ok(proved) => Ok(proved),
+            Err(CheckError::Refused(reason)) => self.login_failed(event, reason).await,
+            Err(CheckError::Other(error)) => self.audit_refusal(event, error).await,
         }
     }
 
     /// The live session of the credential, if there is one, found without a lock. That it was found counts as activity.
-    async fn live_session(&self, client: &Client<'_>, work: &Work) -> Result<Option<NewLogin>> {
-        if !work.admission.policy.login {
+    async fn live_session(&self, client: &Client<'_>, transaction: &LoginTransaction) -> Result<Option<NewLogin>> {
+        if !transaction.admission.policy.login {
             return Ok(None);
         }
-        for found in self.parts.store.sessions_of_credential(&work.hashes).await? {
+        for found in self.parts.store.sessions_of_credential(&transaction.hashes).await? {
             let Some(link) = found.link.as_ref().filter(|link| may_use(link, &found.session)) else { continue };
             let token = open_token(&self.parts.keyring, &found.credential)?;
             let Some(active) = self.live_session_of(client, token.expose()).await? else { continue };
-            self.note_reuse(work, &found.session, link).await?;
+            self.note_reuse(transaction, &found.session, link).await?;
             let mut row = found.session;
             extend(&mut row, active.session.last_active_at());
             let session = Session::from_row(row, active.session.is_super_user, self.parts.clock.now());
@@ -113,11 +117,16 @@ impl App {
         Ok(None)
     }
 
-    async fn note_reuse(&self, work: &Work, session: &SessionRow, link: &LinkedAuthRow) -> Result<()> {
+    async fn note_reuse(
+        &self,
+        transaction: &LoginTransaction,
+        session: &SessionRow,
+        link: &LinkedAuthRow,
+    ) -> Result<()> {
         let now = self.parts.clock.now();
         let (user, session) = (Id::from_uuid(session.user_id), Id::from_uuid(session.session_id));
-        let event = work.admission.event.clone().target(user).subject(user).session(session);
-        let event = event.detail(work.detail(true)).done();
+        let event = transaction.admission.event.clone().target(user).subject(user).session(session);
+        let event = event.detail(transaction.detail(true));
         let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
         let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
         self.parts
@@ -134,30 +143,30 @@ impl App {
             .await
     }
 
-    async fn begin_session(&self, work: &Arc<Work>) -> Result<Ending> {
-        let attempt = self.totp_attempt(work);
-        if !work.totp_code.is_empty()
+    async fn begin_session(&self, transaction: &Arc<LoginTransaction>) -> Result<LoginOutcome> {
+        let attempt = self.totp_attempt(transaction);
+        if !transaction.totp_code.is_empty()
             && let Err(error) = self.parts.throttle.check(attempt, self.parts.clock.now())
         {
-            return self.not_done(work.event(), error).await;
+            return self.audit_refusal(transaction.event(), error).await;
         }
-        let running = Arc::clone(work);
+        let running = Arc::clone(transaction);
         let done = self.parts.store.write(move |tx| {
-            let work = Arc::clone(&running);
-            Box::pin(async move { work.run(tx).await })
+            let transaction = Arc::clone(&running);
+            Box::pin(async move { transaction.run(tx).await })
         });
-        let (ending, factor) = done.await?;
+        let (outcome, factor) = done.await?;
         match factor {
-            Factor::Right => self.parts.throttle.succeeded(attempt, self.parts.clock.now()),
-            Factor::Wrong => self.parts.throttle.failed(attempt, self.parts.clock.now()),
-            Factor::NotAsked => {}
+            SecondFactor::Right(_) => self.parts.throttle.succeeded(attempt, self.parts.clock.now()),
+            SecondFactor::Wrong => self.parts.throttle.failed(attempt, self.parts.clock.now()),
+            SecondFactor::NotAsked | SecondFactor::Missing => {}
         }
-        Ok(ending)
+        Ok(outcome)
     }
 
     /// Codes are guessed at by who has the token: their failures are counted apart from those of the token.
-    fn totp_attempt(&self, work: &Work) -> Attempt {
-        self.attempt(&format!("\0totp\0{}", work.proved.definition.auth_id), work.admission.remote_addr)
+    fn totp_attempt(&self, transaction: &LoginTransaction) -> Attempt {
+        self.attempt(&format!("\0totp\0{}", transaction.proved.definition.auth_id), transaction.admission.remote_addr)
     }
 }
 
@@ -167,7 +176,7 @@ fn may_use(link: &LinkedAuthRow, session: &SessionRow) -> bool {
 }
 
 /// What came of the transaction.
-enum Ending {
+enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>),
     /// Somebody else began the session of the credential meanwhile.
     Live,
@@ -177,15 +186,8 @@ enum Ending {
     Refused(Error),
 }
 
-/// What came of the second factor.
-enum Factor {
-    NotAsked,
-    Right,
-    Wrong,
-}
-
 /// The transaction of a login.
-struct Work {
+struct LoginTransaction {
     proved: ProvedExternal,
     admission: Admission,
     /// Which the credential may have, the one for a new session first.
@@ -193,9 +195,9 @@ struct Work {
     totp_code: Zeroizing<String>,
 }
 
-impl Work {
+impl LoginTransaction {
     fn new(keyring: &Keyring, client: &Client<'_>, proved: ProvedExternal, totp_code: Zeroizing<String>) -> Self {
-        let admission = Admission::new(client, Event::new(client, "session.create"));
+        let admission = Admission::new(client, Event::new(client, Operation::SessionCreate));
         let hashes = keyring.pseudonyms("session_credential", &credential(&proved, client));
         Self { proved, admission, hashes, totp_code }
     }
@@ -222,21 +224,22 @@ impl Work {
         self.admission.event.clone().detail(self.detail(false))
     }
 
-    async fn run(&self, tx: &Tx) -> Result<(Ending, Factor)> {
-        let refuse = |event: Event, reason: &'static str, error: Error| {
+    async fn run(&self, tx: &Tx) -> Result<(LoginOutcome, SecondFactor)> {
+        let refuse = |event: Event, reason: Reason, error: Error| {
             tx.audit(event.refused(reason));
-            Ending::Refused(error)
+            LoginOutcome::Refused(error)
         };
-        let (event, unproved) = (self.event(), Factor::NotAsked);
+        let (event, unproved) = (self.event(), SecondFactor::NotAsked);
         let Some(definition) = tx.lock_definition(self.proved.definition.auth_id).await? else {
-            return Ok((refuse(event, "definition_deleted_meanwhile", Error::LoginFailed), unproved));
+            return Ok((refuse(event, Reason::DefinitionDeletedMeanwhile, Error::LoginFailed), unproved));
         };
         if definition.version != self.proved.definition.version || !definition.is_active {
-            return Ok((Ending::Changed, unproved));
+            return Ok((LoginOutcome::Changed, unproved));
         }
-        let (link, user) = match self.linked_user(tx, &definition).await? {
+        let (link, user) = match self.linked_user(tx, &definition).await {
             Ok(found) => found,
-            Err(reason) => return Ok((refuse(event, reason, Error::LoginFailed), unproved)),
+            Err(CheckError::Other(error)) => return Err(error),
+            Err(CheckError::Refused(reason)) => return Ok((refuse(event, reason, Error::LoginFailed), unproved)),
         };
         let event = event.target(Id::from_uuid(user.user_id));
         if let Err(reason) = self.admission.admits(&user) {
@@ -244,40 +247,35 @@ impl Work {
         }
         let now = tx.clock().now();
         if self.has_live_session(tx, &link, now).await? {
-            return Ok((Ending::Live, unproved));
+            return Ok((LoginOutcome::Live, unproved));
         }
-        let step = match self.second_factor(tx, &user, now)? {
-            Ok(step) => step,
-            Err(Error::TotpRequired) => {
-                return Ok((refuse(event, "totp_required", Error::TotpRequired), unproved));
-            }
-            Err(error) => return Ok((refuse(event, "wrong_totp_code", error), Factor::Wrong)),
+        let factor = self.second_factor(tx, &user, now)?;
+        let step = match factor {
+            SecondFactor::NotAsked => None,
+            SecondFactor::Right(step) => Some(step),
+            SecondFactor::Missing => return Ok((refuse(event, Reason::TotpRequired, Error::TotpRequired), factor)),
+            SecondFactor::Wrong => return Ok((refuse(event, Reason::WrongTotpCode, Error::LoginFailed), factor)),
         };
-        let factor = if step.is_some() { Factor::Right } else { unproved };
         if let Some(limit) = self.admission.make_room(tx, Id::from_uuid(user.user_id), now).await? {
-            return Ok((refuse(event, "quota", Error::SessionQuotaReached { limit }), factor));
+            return Ok((refuse(event, Reason::Quota, Error::SessionQuotaReached { limit }), factor));
         }
         let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
-        tx.audit(event.subject(Id::from_uuid(user.user_id)).session(Id::from_uuid(row.session_id)).done());
+        tx.audit(event.subject(Id::from_uuid(user.user_id)).session(Id::from_uuid(row.session_id)));
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
-        Ok((Ending::Begun(token, Box::new(row), Box::new(user)), factor))
+        Ok((LoginOutcome::Begun(token, Box::new(row), Box::new(user)), factor))
     }
 
     /// The link of the definition, which is on, and its user, who is locked until the transaction ends.
-    async fn linked_user(
-        &self,
-        tx: &Tx,
-        definition: &DefinitionRow,
-    ) -> Result<std::result::Result<(LinkedAuthRow, UserRow), &'static str>> {
+    async fn linked_user(&self, tx: &Tx, definition: &DefinitionRow) -> Result<(LinkedAuthRow, UserRow), CheckError> {
         // It cannot change while its definition is locked, but it goes with its user.
-        let Some(link) = tx.link_of_definition(definition.auth_id).await? else { return Ok(Err("not_linked")) };
+        let link = tx.link_of_definition(definition.auth_id).await?.ok_or(Reason::NotLinked)?;
         if !link.is_active {
-            return Ok(Err("link_inactive"));
+            return Err(Reason::LinkInactive.into());
         }
-        let user = tx.lock_user(Id::from_uuid(link.user_id)).await?;
-        Ok(user.map(|user| (link, user)).ok_or("user_deleted_meanwhile"))
+        let user = tx.lock_user(Id::from_uuid(link.user_id)).await?.ok_or(Reason::UserDeletedMeanwhile)?;
+        Ok((link, user))
     }
 
     /// Looked at again now that no other login with the credential is under way. One that is not live here any more ends for
@@ -302,15 +300,15 @@ impl Work {
         for hash in tx.keyring().token_hashes(token.as_ref()) {
             let Some((token, _)) = tx.lock_session_by_token(&hash).await? else { continue };
             let Some(entry) = tx.session_entry(&token).await? else { continue };
-            return Ok(judge(&entry, now, &self.admission.policy, self.admission.remote_addr).is_ok());
+            return Ok(evaluate(&entry, now, &self.admission.policy, self.admission.remote_addr).is_ok());
         }
         Ok(false)
     }
 
-    /// The step of a good code; none where none is asked for.
-    fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<std::result::Result<Option<i64>, Error>> {
+    /// Only a JWT takes a second factor.
+    fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<SecondFactor> {
         if self.auth_type() != AuthType::Jwt {
-            return Ok(Ok(None));
+            return Ok(SecondFactor::NotAsked);
         }
         second_factor(tx.keyring(), user, &self.totp_code, now)
     }
@@ -324,8 +322,8 @@ impl Work {
         now: Time,
     ) -> Result<(Token, SessionRow)> {
         let definition = Some((definition.auth_id, definition.username));
-        let means = Means { auth_type: self.auth_type(), definition };
-        let (token, row) = self.admission.begin(tx, user, means, now).await?;
+        let method = LoginMethod { auth_type: self.auth_type(), definition };
+        let (token, row) = self.admission.begin(tx, user, method, now).await?;
         let hash = self.hashes.first().ok_or_else(|| Error::internal("a key ring without a seal key"))?;
         let credential = SessionCredentialRow {
             credential_hash: hash.to_vec(),

@@ -10,18 +10,21 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use self::admission::{Admission, Means, may_log_in, second_factor};
+use self::admission::{Admission, LoginMethod, SecondFactor, may_log_in, second_factor};
 use super::audit::Event;
 use super::client::{Client, ClientInput};
-use super::session::{AuthType, RevokeReason, Session};
+use super::session::Session;
 use super::user::password::{Password, check_new, warns};
 use super::user::{set_password, username_key};
 use super::{App, Context};
 use crate::clock::Time;
 use crate::config;
+use crate::crypto::jwt::TokenProblem;
 use crate::crypto::{PasswordHash, Token};
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, UserId};
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{SessionRow, Tx, UserRow};
 
 /// A login with username and password.
@@ -51,11 +54,50 @@ struct Proved {
     totp_step: Option<i64>,
 }
 
-/// Why a transaction did not log in.
-enum Refusal {
-    /// Audited; the caller hears `LOGIN_FAILED`.
-    Login,
-    Quota(u32),
+/// What came of the transaction.
+enum LoginOutcome {
+    Begun(Token, Box<SessionRow>, Box<UserRow>),
+    /// Audited.
+    Refused(Error),
+}
+
+/// Why a credential, or its user, was not accepted.
+pub(in crate::app) enum CheckError {
+    /// It is no good: the reason is for the audit trail, the caller hears `LOGIN_FAILED`.
+    Refused(Reason),
+    /// Whether it is good is not known.
+    Other(Error),
+}
+
+impl From<Reason> for CheckError {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<TokenProblem> for CheckError {
+    fn from(problem: TokenProblem) -> Self {
+        Self::Refused(problem.reason())
+    }
+}
+
+impl From<Error> for CheckError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// The reason of a refusal that has one of its own; `None`: a fault, which is about us.
+const fn refusal(error: &Error) -> Option<Reason> {
+    Some(match error {
+        Error::LoginThrottled { .. } => Reason::Throttled,
+        Error::TotpRequired => Reason::TotpRequired,
+        Error::PasswordChangeRequired => Reason::PasswordChangeRequired,
+        Error::PasswordRefused { .. } => Reason::NewPasswordRefused,
+        Error::PlatformRoleMissing => Reason::PlatformRoleMissing,
+        Error::PlatformAccessDenied { .. } => Reason::PlatformAccessDenied,
+        _ => return None,
+    })
 }
 
 impl App {
@@ -93,16 +135,16 @@ impl App {
         let key = username_key(&login.username);
         let attempt = self.attempt(&key, client.remote_addr);
         let user = self.parts.store.user_by_name(&key).await?;
-        let event = Event::new(&client, "session.create");
+        let event = Event::new(&client, Operation::SessionCreate);
         let event = match &user {
             Some(user) => event.target(Id::from_uuid(user.user_id)),
             None => event,
         };
         let checked = self.check_password(attempt, login.password.clone(), user.as_ref()).await;
         let rehashed = match checked {
-            Ok(Ok(rehashed)) => rehashed,
-            Ok(Err(reason)) => return self.login_failed(event, reason).await,
-            Err(error) => return self.not_done(event, error).await,
+            Ok(rehashed) => rehashed,
+            Err(CheckError::Refused(reason)) => return self.login_failed(event, reason).await,
+            Err(CheckError::Other(error)) => return self.audit_refusal(event, error).await,
         };
         let Some(user) = user else { return Err(Error::internal("the password of nobody was right")) };
         if let Err(reason) = may_log_in(&user, client.app.policy, client.remote_addr) {
@@ -111,16 +153,17 @@ impl App {
         }
         let now = self.parts.clock.now();
         let totp_step = match second_factor(&self.parts.keyring, &user, &login.totp_code, now)? {
-            Ok(step) => step,
-            Err(Error::TotpRequired) => return self.not_done(event, Error::TotpRequired).await,
-            Err(_) => {
+            SecondFactor::NotAsked => None,
+            SecondFactor::Right(step) => Some(step),
+            SecondFactor::Missing => return self.audit_refusal(event, Error::TotpRequired).await,
+            SecondFactor::Wrong => {
                 self.parts.throttle.failed(attempt, now);
-                return self.login_failed(event, "wrong_totp_code").await;
+                return self.login_failed(event, Reason::WrongTotpCode).await;
             }
         };
         let new_password = match self.new_password(&user, &login).await {
             Ok(new_password) => new_password,
-            Err(error) => return self.not_done(event, error).await,
+            Err(error) => return self.audit_refusal(event, error).await,
         };
         let proved = Proved { user, rehashed, new_password, totp_step };
         let done = self.log_in(&client, proved, event).await?;
@@ -128,22 +171,14 @@ impl App {
         Ok(done)
     }
 
-    /// A refusal with a reason of its own is written down too; a fault is not: it is about us.
-    pub(in crate::app) async fn not_done<T>(&self, event: Event, error: Error) -> Result<T> {
-        let reason = match error {
+    /// A refusal with a reason of its own is audited too; a fault is not.
+    pub(in crate::app) async fn audit_refusal<T>(&self, event: Event, error: Error) -> Result<T> {
+        match refusal(&error) {
             // These come in floods, which must not hold up those who write.
-            Error::LoginThrottled { .. } => {
-                self.queue_event(event.refused("throttled")).await?;
-                return Err(error);
-            }
-            Error::TotpRequired => "totp_required",
-            Error::PasswordChangeRequired => "password_change_required",
-            Error::PasswordRefused { .. } => "new_password_refused",
-            Error::PlatformRoleMissing => "platform_role_missing",
-            Error::PlatformAccessDenied { .. } => "platform_access_denied",
-            fault => return Err(fault),
-        };
-        self.write_event(event.refused(reason)).await?;
+            Some(Reason::Throttled) => self.queue_event(event.refused(Reason::Throttled)).await?,
+            Some(reason) => self.write_event(event.refused(reason)).await?,
+            None => {}
+        }
         Err(error)
     }
 
@@ -168,75 +203,67 @@ impl App {
 
     async fn log_in(&self, client: &Client<'_>, proved: Proved, event: Event) -> Result<NewLogin> {
         let admission = Admission::new(client, event);
-        let work = Arc::new(Work { proved, admission, rules: self.parts.password.clone() });
+        let transaction = Arc::new(LoginTransaction { proved, admission, rules: self.parts.password.clone() });
         let done = self.parts.store.write(move |tx| {
-            let work = Arc::clone(&work);
-            Box::pin(async move { work.run(tx).await })
+            let transaction = Arc::clone(&transaction);
+            Box::pin(async move { transaction.run(tx).await })
         });
         match done.await? {
-            Ok(done) => {
+            LoginOutcome::Begun(ust, row, user) => {
                 let now = self.parts.clock.now();
                 Ok(NewLogin {
-                    ust: done.token,
-                    session: Session::from_row(done.row, done.user.is_super_user, now),
-                    password_expires_soon: warns(&self.parts.password, done.user.password_expires_at, now),
+                    ust,
+                    session: Session::from_row(*row, user.is_super_user, now),
+                    password_expires_soon: warns(&self.parts.password, user.password_expires_at, now),
                 })
             }
-            Err(Refusal::Login) => Err(Error::LoginFailed),
-            Err(Refusal::Quota(limit)) => Err(Error::SessionQuotaReached { limit }),
+            LoginOutcome::Refused(refusal) => Err(refusal),
         }
     }
 }
 
 /// The transaction of a login.
-struct Work {
+struct LoginTransaction {
     proved: Proved,
     admission: Admission,
     rules: config::Password,
 }
 
-/// What the transaction leaves.
-struct Done {
-    token: Token,
-    row: SessionRow,
-    user: UserRow,
-}
-
-impl Work {
-    async fn run(&self, tx: &Tx) -> Result<std::result::Result<Done, Refusal>> {
+impl LoginTransaction {
+    async fn run(&self, tx: &Tx) -> Result<LoginOutcome> {
+        let refuse = |reason: Reason, error: Error| {
+            tx.audit(self.admission.event.clone().refused(reason));
+            Ok(LoginOutcome::Refused(error))
+        };
         let user_id: UserId = Id::from_uuid(self.proved.user.user_id);
         let now = tx.clock().now();
         let found = self.admission.lock_user(tx, user_id, now).await?;
         let holds = |(user, sessions)| self.still_holds(user).map(|user| (user, sessions));
-        let (mut user, sessions) = match found.ok_or("deleted_meanwhile").and_then(holds) {
+        let (mut user, sessions) = match found.ok_or(Reason::DeletedMeanwhile).and_then(holds) {
             Ok(found) => found,
-            Err(reason) => {
-                tx.audit(self.admission.event.clone().refused(reason));
-                return Ok(Err(Refusal::Login));
-            }
+            Err(reason) => return refuse(reason, Error::LoginFailed),
         };
         if let Some(limit) = self.admission.make_room_beside(tx, user_id, sessions, now).await? {
-            tx.audit(self.admission.event.clone().refused("quota"));
-            return Ok(Err(Refusal::Quota(limit)));
+            return refuse(Reason::Quota, Error::SessionQuotaReached { limit });
         }
         self.update_user(tx, &mut user, now).await?;
-        let (token, row) = self.admission.begin(tx, &user, Means::password(), now).await?;
+        let (token, row) = self.admission.begin(tx, &user, LoginMethod::password(), now).await?;
         let event = self.admission.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
-        tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })).done());
-        Ok(Ok(Done { token, row, user }))
+        tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })));
+        Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user)))
     }
 
     /// What was proved a moment ago, on the row as it is now that nobody else can change it.
-    fn still_holds(&self, user: UserRow) -> std::result::Result<UserRow, &'static str> {
+    fn still_holds(&self, user: UserRow) -> Result<UserRow, Reason> {
         self.admission.admits(&user)?;
         // Another login may have hashed the same password anew, which leaves the version as it is; a new password does not.
         let is_new_hash = user.password_hash != self.proved.user.password_hash;
         if is_new_hash && user.version != self.proved.user.version {
-            return Err("password_changed_meanwhile");
+            return Err(Reason::PasswordChangedMeanwhile);
         }
         match self.proved.totp_step {
-            Some(step) if step <= user.totp_last_step => Err("totp_code_used"),
-            None if user.is_totp_enabled => Err("totp_enabled_meanwhile"),
+            Some(step) if step <= user.totp_last_step => Err(Reason::TotpCodeUsed),
+            None if user.is_totp_enabled => Err(Reason::TotpEnabledMeanwhile),
             _ => Ok(user),
         }
     }
@@ -249,8 +276,8 @@ impl Work {
             set_password(user, hash, false, &self.rules, now);
             let user_id = Id::from_uuid(user.user_id);
             let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged.number(), now).await?;
-            let event = self.admission.event.clone().named("user.change_password").subject(user_id);
-            tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
+            let event = self.admission.event.clone().named(Operation::UserChangePassword).subject(user_id);
+            tx.audit(event.detail(serde_json::json!({ "revoked": ended })));
         } else if let Some(hash) = &self.proved.rehashed {
             user.password_hash = Some(hash.0.clone());
         }

@@ -11,21 +11,24 @@ use serde_json::json;
 use tracing::Instrument;
 use zeroize::Zeroizing;
 
-use super::NewLogin;
-use super::admission::{Admission, Means, second_factor};
+use super::admission::{Admission, LoginMethod, SecondFactor, second_factor};
 use super::throttle::Attempt;
+use super::{CheckError, NewLogin};
 use crate::app::audit::Event;
 use crate::app::client::{Client, ClientInput};
 use crate::app::platform::{Again, Platform, SealedCredential, SessionOnPlatform};
-use crate::app::session::{AuthType, Session};
+use crate::app::session::Session;
 use crate::app::user::password::Password;
-use crate::app::user::{ApprovalStatus, UserChange, new_row, username_key};
+use crate::app::user::{UserChange, new_row, username_key};
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::config::PlatformUsers;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::Id;
+use crate::model::session::AuthType;
+use crate::model::user::ApprovalStatus;
 use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
 use crate::upstream::{LoggedIn, Problem};
 
@@ -54,7 +57,7 @@ impl PlatformLogin {
 }
 
 /// What came of the transaction.
-enum Ending {
+enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>, SessionPlatformRow),
     /// Audited.
     Refused(Error),
@@ -85,45 +88,45 @@ impl App {
         check_unique_name(&login.unique_name)?;
         let attempt = self.platform_attempt(&platform, &login.username, &client);
         let detail = json!({ "auth_type": AuthType::Platform.name(), "platform": platform.name });
-        let event = Event::new(&client, "session.create").detail(detail.clone());
+        let event = Event::new(&client, Operation::SessionCreate).detail(detail.clone());
         if let Err(error) = self.parts.throttle.check(attempt, self.parts.clock.now()) {
-            return self.not_done(event, error).await;
+            return self.audit_refusal(event, error).await;
         }
         let login = Arc::new(login);
-        let found = match ask(&platform, &login).await? {
+        let found = match ask(&platform, &login).await {
             Ok(found) => found,
             Err(Problem::Refused { code }) => {
                 self.parts.throttle.failed(attempt, self.parts.clock.now());
                 let mut detail = detail;
                 detail["upstream_code"] = code.into();
-                return self.login_failed(event.detail(detail), "platform_refused").await;
+                return self.login_failed(event.detail(detail), Reason::PlatformRefused).await;
             }
-            Err(Problem::Fault(error)) => return self.not_done(event, error).await,
+            Err(Problem::Fault(error)) => return self.audit_refusal(event, error).await,
         };
         let Some(groups) = platform.groups(&found.roles) else {
-            return self.not_done(event, Error::PlatformRoleMissing).await;
+            return self.audit_refusal(event, Error::PlatformRoleMissing).await;
         };
         let admission = Admission::new(&client, event).with_policy(platform.shortened(client.app.policy));
-        self.begin(attempt, Work { platform, login, found, groups, admission }).await
+        self.begin(attempt, LoginTransaction { platform, login, found, groups, admission }).await
     }
 
-    async fn begin(&self, attempt: Attempt, work: Work) -> Result<NewLogin> {
-        let work = Arc::new(work);
-        let running = Arc::clone(&work);
+    async fn begin(&self, attempt: Attempt, transaction: LoginTransaction) -> Result<NewLogin> {
+        let transaction = Arc::new(transaction);
+        let running = Arc::clone(&transaction);
         let done = self.parts.store.write(move |tx| {
-            let work = Arc::clone(&running);
-            Box::pin(async move { work.run(tx).await })
+            let transaction = Arc::clone(&running);
+            Box::pin(async move { transaction.run(tx).await })
         });
-        let (ending, now) = (done.await?, self.parts.clock.now());
-        match ending {
-            Ending::Begun(token, row, user, platform) => {
-                work.found.credential.keep();
+        let (outcome, now) = (done.await?, self.parts.clock.now());
+        match outcome {
+            LoginOutcome::Begun(token, row, user, platform) => {
+                transaction.found.credential.keep();
                 self.parts.throttle.succeeded(attempt, now);
                 let session = Session::from_row(*row, user.is_super_user, now);
                 let session = Session { platform: Some(SessionOnPlatform::from(platform)), ..session };
                 Ok(NewLogin { ust: token, session, password_expires_soon: None })
             }
-            Ending::Refused(refusal) => {
+            LoginOutcome::Refused(refusal) => {
                 if matches!(refusal, Error::LoginFailed) {
                     self.parts.throttle.failed(attempt, now);
                 }
@@ -143,13 +146,14 @@ impl App {
 }
 
 /// Asks the platform, to the end: who gives up waiting must not leave a session behind there that nobody knows.
-async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<std::result::Result<LoggedIn, Problem>> {
+async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<LoggedIn, Problem> {
     if !login.is_plausible() {
-        return Ok(Err(Problem::Refused { code: None }));
+        return Err(Problem::Refused { code: None });
     }
     let (platform, login) = (Arc::clone(platform), Arc::clone(login));
     let asking = async move { platform.micetro.log_in(&login.username, &login.password).await };
-    tokio::spawn(asking.in_current_span().with_current_context()).await.map_err(Error::internal)
+    let asked = tokio::spawn(asking.in_current_span().with_current_context());
+    asked.await.unwrap_or_else(|error| Err(Problem::Fault(Error::internal(error))))
 }
 
 fn check_unique_name(name: &str) -> Result<()> {
@@ -163,7 +167,7 @@ fn check_unique_name(name: &str) -> Result<()> {
 }
 
 /// The transaction of a login.
-struct Work {
+struct LoginTransaction {
     platform: Arc<Platform>,
     login: Arc<PlatformLogin>,
     found: LoggedIn,
@@ -171,64 +175,66 @@ struct Work {
     admission: Admission,
 }
 
-impl Work {
-    async fn run(&self, tx: &Tx) -> Result<Ending> {
+impl LoginTransaction {
+    async fn run(&self, tx: &Tx) -> Result<LoginOutcome> {
         let (event, now) = (self.admission.event.clone(), tx.clock().now());
-        let refuse = |event: Event, reason: &'static str, error: Error| {
+        let refuse = |event: Event, reason: Reason, error: Error| {
             tx.audit(event.refused(reason));
-            Ok(Ending::Refused(error))
+            Ok(LoginOutcome::Refused(error))
         };
-        let user = match self.user(tx, now).await? {
+        let user = match self.user(tx, now).await {
             Ok(user) => user,
-            Err(reason) => return refuse(event, reason, Error::LoginFailed),
+            Err(CheckError::Other(error)) => return Err(error),
+            Err(CheckError::Refused(reason)) => return refuse(event, reason, Error::LoginFailed),
         };
         let user_id = Id::from_uuid(user.user_id);
         let event = event.target(user_id);
         if user.is_super_user && !self.platform.config.super_users {
-            return refuse(event, "super_user", Error::LoginFailed);
+            return refuse(event, Reason::SuperUser, Error::LoginFailed);
         }
         if let Err(reason) = self.admission.admits(&user) {
             return refuse(event, reason, Error::LoginFailed);
         }
         let step = match second_factor(tx.keyring(), &user, &self.login.totp_code, now)? {
-            Ok(step) => step,
-            Err(Error::TotpRequired) => return refuse(event, "totp_required", Error::TotpRequired),
-            Err(error) => return refuse(event, "wrong_totp_code", error),
+            SecondFactor::NotAsked => None,
+            SecondFactor::Right(step) => Some(step),
+            SecondFactor::Missing => return refuse(event, Reason::TotpRequired, Error::TotpRequired),
+            SecondFactor::Wrong => return refuse(event, Reason::WrongTotpCode, Error::LoginFailed),
         };
         if let Some(limit) = self.admission.make_room(tx, user_id, now).await? {
-            return refuse(event, "quota", Error::SessionQuotaReached { limit });
+            return refuse(event, Reason::Quota, Error::SessionQuotaReached { limit });
         }
-        let means = Means { auth_type: AuthType::Platform, definition: None };
-        let (token, row) = self.admission.begin(tx, &user, means, now).await?;
+        let method = LoginMethod { auth_type: AuthType::Platform, definition: None };
+        let (token, row) = self.admission.begin(tx, &user, method, now).await?;
         let platform = self.store_platform(tx, &row).await?;
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
-        tx.audit(event.subject(user_id).session(Id::from_uuid(row.session_id)).done());
-        Ok(Ending::Begun(token, Box::new(row), Box::new(user), platform))
+        tx.audit(event.subject(user_id).session(Id::from_uuid(row.session_id)));
+        Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user), platform))
     }
 
-    /// The user of the name that the platform knows them by, locked until the transaction ends; or why there is none.
-    async fn user(&self, tx: &Tx, now: Time) -> Result<std::result::Result<UserRow, &'static str>> {
+    /// The user of the name that the platform knows them by, locked until the transaction ends.
+    async fn user(&self, tx: &Tx, now: Time) -> Result<UserRow, CheckError> {
         let name = &self.found.username;
         if let Some(found) = tx.user_by_name(&username_key(name)).await? {
-            return Ok(tx.lock_user(Id::from_uuid(found.user_id)).await?.ok_or("user_deleted_meanwhile"));
+            return Ok(tx.lock_user(Id::from_uuid(found.user_id)).await?.ok_or(Reason::UserDeletedMeanwhile)?);
         }
         if self.platform.config.users == PlatformUsers::MustExist {
-            return Ok(Err("unknown_user"));
+            return Err(Reason::UnknownUser.into());
         }
         let Ok(row) = new_row(&[UserChange::Username(name.clone())], ApprovalStatus::Approved, now) else {
-            return Ok(Err("username_not_allowed"));
+            return Err(Reason::UsernameNotAllowed.into());
         };
         match tx.insert_user(row.clone()).await {
             Ok(()) => {}
             // Somebody else made them at the same moment: look again.
-            Err(Error::UsernameTaken) => return Err(Error::WriteConflict),
-            Err(error) => return Err(error),
+            Err(Error::UsernameTaken) => return Err(Error::WriteConflict.into()),
+            Err(error) => return Err(error.into()),
         }
-        let event = self.admission.event.clone().named("user.create").target(Id::from_uuid(row.user_id));
-        tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })).done());
-        Ok(Ok(row))
+        let event = self.admission.event.clone().named(Operation::UserCreate).target(Id::from_uuid(row.user_id));
+        tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })));
+        Ok(row)
     }
 
     async fn store_platform(&self, tx: &Tx, session: &SessionRow) -> Result<SessionPlatformRow> {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-use crate::app::session::prefix_of;
 use crate::clock::Time;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::model::network::prefix_of;
 
 /// Entries of each table; beyond it the oldest go.
 const CAPACITY: usize = 100_000;

@@ -10,10 +10,11 @@ use super::{Again, Platform, SealedCredential};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::session::{AuthType, RevokeReason};
 use crate::clock::Time;
 use crate::error::{Error, Fault, Result};
-use crate::store::{HeldCredential, SessionEntry};
+use crate::model::audit::{Operation, Reason};
+use crate::model::session::{AuthType, RevokeReason, SessionEntry};
+use crate::store::HeldCredential;
 use crate::upstream::{Credential, Problem};
 
 /// What a service needs to call a platform in the name of a session.
@@ -74,9 +75,9 @@ impl App {
     /// out did not do.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_auth(&self, acting: &Acting<'_>, refused: bool) -> Result<PlatformAuth> {
-        let event = Event::by(acting, "platform.auth").target(acting.user());
-        if AuthType::from_number(acting.session.auth_type) != AuthType::Platform {
-            self.write_event(event.refused("no_platform")).await?;
+        let event = Event::by(acting, Operation::PlatformAuth).target(acting.user());
+        if acting.session.auth_type != AuthType::Platform {
+            self.write_event(event.refused(Reason::NoPlatform)).await?;
             return Err(Error::PlatformSessionRequired);
         }
         let session = acting.session.session_id;
@@ -126,7 +127,7 @@ impl App {
             Box::pin(async move {
                 let live = tx.lock_session(session).await?.is_some_and(|row| row.revoked_at.is_none());
                 let held = tx.platform_credential(session).await?;
-                Ok(held.filter(|_| live).inspect(|_| tx.audit(event.done())))
+                Ok(held.filter(|_| live).inspect(|_| tx.audit(event)))
             })
         });
         taken.await?.ok_or(Error::SessionInvalid)
@@ -170,8 +171,8 @@ impl App {
 
     /// Ends the session whose credential is no good any more, unless another has taken its place.
     async fn end_refused(&self, acting: &Acting<'_>, held: &HeldCredential, code: Option<i64>) -> Result<Settled> {
-        let event = Event::by(acting, "session.revoke").target(acting.user()).detail(json!({
-            "cause": "platform_refused",
+        let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
+            "cause": Reason::PlatformRefused.name(),
             "platform": held.platform.platform,
             "upstream_code": code,
         }));
@@ -186,7 +187,7 @@ impl App {
                     None => return Ok(Settled::Ended),
                 }
                 tx.revoke_session(&row, RevokeReason::PlatformRefused.number(), tx.clock().now()).await?;
-                tx.audit(event.done());
+                tx.audit(event);
                 Ok(Settled::Ended)
             })
         });

@@ -12,12 +12,13 @@ use zeroize::Zeroizing;
 
 use super::audit::Event;
 use super::client::ClientInput;
-use super::session::RevokeReason;
 use super::{App, Context};
 use crate::config::{self, ConfigError, CredentialMode, PlatformExpiry, Policy};
 use crate::crypto::Keyring;
 use crate::error::{Error, Fault, Result};
+use crate::model::audit::Operation;
 use crate::model::id::SessionId;
+use crate::model::session::RevokeReason;
 use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
 use crate::upstream::{Micetro, Problem};
 
@@ -230,7 +231,7 @@ impl App {
                 continue;
             }
             let client = self.client(context, ClientInput::default())?;
-            let event = Event::new(&client, "session.revoke_many");
+            let event = Event::new(&client, Operation::SessionRevokeMany);
             let of = name.clone();
             let done = self.parts.store.write(move |tx| {
                 let (event, name, url) = (event.clone(), of.clone(), url.clone());
@@ -238,7 +239,7 @@ impl App {
                     let (reason, now) = (RevokeReason::PlatformRemoved.number(), tx.clock().now());
                     let ended = tx.revoke_sessions_of_platform(&name, Some(&url), None, reason, now).await?;
                     let detail = json!({ "platform": name, "cause": "platform_removed", "revoked": ended });
-                    tx.audit(event.detail(detail).done());
+                    tx.audit(event.detail(detail));
                     Ok(ended)
                 })
             });

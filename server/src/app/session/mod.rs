@@ -4,13 +4,10 @@ pub mod revoke;
 pub mod verify;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use self::verify::{Inactive, judge};
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
@@ -21,121 +18,11 @@ use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Token, TokenHash, TokenKind};
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::session::{AuthType, RevokeReason, SessionState};
+use crate::model::verdict::{Inactive, evaluate};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
-
-/// How the user proved who they are. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthType {
-    Password = 1,
-    BasicAuth = 2,
-    Jwt = 3,
-    Platform = 4,
-}
-
-impl AuthType {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// As it is called in audit events and links.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::BasicAuth => "basic_auth",
-            Self::Jwt => "jwt",
-            Self::Platform => "platform",
-        }
-    }
-
-    /// A number from a newer version reads as a password.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            2 => Self::BasicAuth,
-            3 => Self::Jwt,
-            4 => Self::Platform,
-            _ => Self::Password,
-        }
-    }
-}
-
-/// Where a session is in its life. The numbers are those of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionState {
-    Active = 1,
-    Expired = 2,
-    Revoked = 3,
-}
-
-/// Why a session ended early. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevokeReason {
-    Unknown = 0,
-    Logout = 1,
-    Administrator = 2,
-    PasswordChanged = 3,
-    UserLocked = 4,
-    UserRejected = 5,
-    UserDeleted = 6,
-    Quota = 7,
-    TokenReused = 8,
-    TotpChanged = 9,
-    LinkInactive = 10,
-    LinkDeleted = 11,
-    DefinitionInactive = 12,
-    DefinitionDeleted = 13,
-    SecretRotated = 14,
-    PlatformRefused = 15,
-    PlatformRemoved = 16,
-}
-
-impl RevokeReason {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// A number from a newer version reads as unknown.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            1 => Self::Logout,
-            2 => Self::Administrator,
-            3 => Self::PasswordChanged,
-            4 => Self::UserLocked,
-            5 => Self::UserRejected,
-            6 => Self::UserDeleted,
-            7 => Self::Quota,
-            8 => Self::TokenReused,
-            9 => Self::TotpChanged,
-            10 => Self::LinkInactive,
-            11 => Self::LinkDeleted,
-            12 => Self::DefinitionInactive,
-            13 => Self::DefinitionDeleted,
-            14 => Self::SecretRotated,
-            15 => Self::PlatformRefused,
-            16 => Self::PlatformRemoved,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-pub(in crate::app) const fn binding_number(binding: AddressBinding) -> i16 {
-    match binding {
-        AddressBinding::Off => 0,
-        AddressBinding::Record => 1,
-        AddressBinding::Prefix => 2,
-        AddressBinding::Exact => 3,
-    }
-}
-
-/// A number from a newer version is taken as the strictest there is.
-pub(in crate::app) const fn binding_from_number(number: i16) -> AddressBinding {
-    match number {
-        0 => AddressBinding::Off,
-        1 => AddressBinding::Record,
-        2 => AddressBinding::Prefix,
-        _ => AddressBinding::Exact,
-    }
-}
 
 /// Everything about a session but its token.
 #[derive(Clone, Debug)]
@@ -180,7 +67,7 @@ impl Session {
             state,
             revoke_reason: row.revoke_reason.map(RevokeReason::from_number),
             app: row.app,
-            remote_addr: if row.address_binding == binding_number(AddressBinding::Off) {
+            remote_addr: if row.address_binding == AddressBinding::Off.number() {
                 String::new()
             } else {
                 row.remote_addr.unwrap_or_default()
@@ -210,22 +97,6 @@ fn escape_control(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
-/// No networks: anywhere.
-pub(in crate::app) fn in_networks(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
-}
-
-/// The /24 (IPv4) or /56 (IPv6) of an address.
-pub(in crate::app) fn prefix_of(address: IpAddr) -> IpNet {
-    let bits = if address.is_ipv4() { 24 } else { 56 };
-    IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
-}
-
-/// The same /24 (IPv4) or /56 (IPv6).
-pub(in crate::app) fn same_prefix(one: IpAddr, other: IpAddr) -> bool {
-    prefix_of(one).contains(&other)
-}
-
 /// Which sessions to list.
 #[derive(Clone, Debug, Default)]
 pub struct ListSessions {
@@ -253,15 +124,15 @@ impl App {
         let own = acting.session.session_id;
         let wanted = session.unwrap_or(own);
         if wanted != own {
-            self.require_super_user(acting, "session.get", None, Some(wanted)).await?;
+            self.require_super_user(acting, Operation::SessionGet, None, Some(wanted)).await?;
         }
         self.parts.store.flush_activity().await?;
         let row = self.parts.store.session(wanted).await?.ok_or(Error::SessionNotFound)?;
         let user = Id::from_uuid(row.user_id);
         if user == acting.user() {
-            self.audit_own_read(acting, "session.get", Some(wanted)).await?;
+            self.audit_own_read(acting, Operation::SessionGet, Some(wanted)).await?;
         } else {
-            self.audit_read(acting, "session.get", Some(user), Some(wanted)).await?;
+            self.audit_read(acting, Operation::SessionGet, Some(user), Some(wanted)).await?;
         }
         self.show_session(row).await
     }
@@ -281,7 +152,7 @@ impl App {
         let others = list.all_users || user != acting.user();
         if others {
             let target = (!list.all_users).then_some(user);
-            self.require_super_user(acting, "session.list", target, None).await?;
+            self.require_super_user(acting, Operation::SessionList, target, None).await?;
         }
         let query = Query::new("sessions", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
@@ -309,9 +180,9 @@ impl App {
             if rows.is_empty() && !list.all_users && self.parts.store.user(user).await?.is_none() {
                 return Err(Error::UserNotFound);
             }
-            self.audit_read(acting, "session.list", (!list.all_users).then_some(user), None).await?;
+            self.audit_read(acting, Operation::SessionList, (!list.all_users).then_some(user), None).await?;
         } else {
-            self.audit_own_read(acting, "session.list", None).await?;
+            self.audit_own_read(acting, Operation::SessionList, None).await?;
         }
         let page = page.take(rows, |row| row.session_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
         let owners: std::collections::BTreeSet<UserId> =
@@ -358,24 +229,23 @@ impl App {
         let client = self.client(context, input.client)?;
         let hashes: Vec<TokenHash> = self.token_hashes(input.ust).ok_or(Error::SessionInvalid)?.collect();
         let (policy, address, grace) = (client.app.policy, client.remote_addr, self.parts.session.rotation_grace);
-        let event = Event::new(&client, "session.renew");
+        let event = Event::new(&client, Operation::SessionRenew);
         let context = context.clone();
         let renewed = self.parts.store.write(move |tx| {
             let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
             Box::pin(async move {
-                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(Err(Inactive::Unknown)) };
+                let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(RenewOutcome::Inactive) };
                 let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
                 let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
                 let now = tx.clock().now();
-                match judge(&entry, now, &policy, address) {
+                match evaluate(&entry, now, &policy, address) {
                     Ok(_) => {}
-                    Err(inactive) => {
-                        if matches!(inactive, Inactive::Rotated { .. }) {
-                            tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
-                            tx.audit(event.refused("token_reused"));
-                        }
-                        return Ok(Err(inactive));
+                    Err(Inactive::Rotated { .. }) => {
+                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
+                        tx.audit(event.refused(Reason::TokenReused));
+                        return Ok(RenewOutcome::Reused);
                     }
+                    Err(_) => return Ok(RenewOutcome::Inactive),
                 }
                 may_relay(&context, entry.is_super_user)?;
                 extend(&mut row, now);
@@ -385,19 +255,30 @@ impl App {
                     None => None,
                 };
                 tx.renew_session(&row).await?;
-                tx.audit(event.detail(serde_json::json!({ "rotated": token.successor.is_none() && rotate })).done());
-                Ok(Ok((row, entry.is_super_user, now, replaced)))
+                tx.audit(event.detail(serde_json::json!({ "rotated": token.successor.is_none() && rotate })));
+                let session = Session::from_row(row, entry.is_super_user, now);
+                Ok(RenewOutcome::Renewed(Box::new(Renewed { session, replaced })))
             })
         });
-        let (row, is_super_user, now, replaced) = renewed.await?.map_err(|inactive| {
-            if matches!(inactive, Inactive::Rotated { .. }) {
-                self.parts.login_metrics.count_token_reuse();
+        match renewed.await? {
+            RenewOutcome::Renewed(renewed) => {
+                Ok(Renewed { session: self.with_platform(renewed.session).await?, ..*renewed })
             }
-            Error::SessionInvalid
-        })?;
-        let session = self.with_platform(Session::from_row(row, is_super_user, now)).await?;
-        Ok(Renewed { session, replaced })
+            RenewOutcome::Reused => {
+                self.parts.login_metrics.count_token_reuse();
+                Err(Error::SessionInvalid)
+            }
+            RenewOutcome::Inactive => Err(Error::SessionInvalid),
+        }
     }
+}
+
+/// What came of the transaction of a renewal.
+enum RenewOutcome {
+    Renewed(Box<Renewed>),
+    /// A token that had been replaced was used: the session has ended.
+    Reused,
+    Inactive,
 }
 
 async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, SessionRow)>> {

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::{Acting, Client};
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::{Id, SessionId, UserId};
 
 /// Which sessions to end.
@@ -25,17 +26,18 @@ impl App {
     pub async fn revoke_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<bool> {
         let target = session.unwrap_or(acting.session.session_id);
         let (user, is_super_user) = (acting.user(), acting.is_super_user());
-        let event = Event::by(acting, "session.revoke").session(target);
+        let event = Event::by(acting, Operation::SessionRevoke).session(target);
         self.parts
             .store
             .write(move |tx| {
                 let event = event.clone();
+                // `None`: it is another's, which a regular user is not told.
                 Box::pin(async move {
                     let row = tx.lock_session(target).await?.ok_or(Error::SessionNotFound)?;
                     let owner: UserId = Id::from_uuid(row.user_id);
                     if owner != user && !is_super_user {
-                        tx.audit(event.target(owner).refused("not_own_session"));
-                        return Ok(Err(Error::SessionNotFound));
+                        tx.audit(event.target(owner).refused(Reason::NotOwnSession));
+                        return Ok(None);
                     }
                     let now = tx.clock().now();
                     let was_live = row.revoked_at.is_none() && row.expires_at > now.micros();
@@ -44,12 +46,13 @@ impl App {
                         tx.revoke_session(&row, reason.number(), now).await?;
                     }
                     if was_live {
-                        tx.audit(event.target(owner).done());
+                        tx.audit(event.target(owner));
                     }
-                    Ok(Ok(was_live))
+                    Ok(Some(was_live))
                 })
             })
             .await?
+            .ok_or(Error::SessionNotFound)
     }
 
     /// Ends many at once. Returns how many were live.
@@ -64,13 +67,13 @@ impl App {
         let own = target == RevokeTarget::User(acting.user());
         let user = if let RevokeTarget::User(user) = target { Some(user) } else { None };
         if !own {
-            self.require_super_user(acting, "session.revoke_many", user, None).await?;
+            self.require_super_user(acting, Operation::SessionRevokeMany, user, None).await?;
         }
         // What is in memory decides which were live.
         self.parts.store.flush_activity().await?;
         let except = keep_current.then_some(acting.session.session_id);
         let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator }.number();
-        let mut event = Event::by(acting, "session.revoke_many");
+        let mut event = Event::by(acting, Operation::SessionRevokeMany);
         if let Some(user) = user {
             event = event.target(user);
         }
@@ -103,7 +106,7 @@ impl App {
                         RevokeTarget::Platform(platform) => detail["platform"] = platform.as_str().into(),
                         RevokeTarget::User(_) | RevokeTarget::Everyone => {}
                     }
-                    tx.audit(event.detail(detail).done());
+                    tx.audit(event.detail(detail));
                     Ok(ended)
                 })
             })
@@ -112,7 +115,7 @@ impl App {
 
     /// Ends a session because a token from before its last rotation was used.
     pub(in crate::app) async fn end_for_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
-        let event = Event::new(client, "session.verify").session(session);
+        let event = Event::new(client, Operation::SessionVerify).session(session);
         let ended = self
             .parts
             .store
@@ -123,7 +126,7 @@ impl App {
                     let ends = row.revoked_at.is_none();
                     if ends {
                         tx.revoke_session(&row, RevokeReason::TokenReused.number(), tx.clock().now()).await?;
-                        tx.audit(event.target(Id::from_uuid(row.user_id)).refused("token_reused"));
+                        tx.audit(event.target(Id::from_uuid(row.user_id)).refused(Reason::TokenReused));
                     }
                     Ok(ends)
                 })

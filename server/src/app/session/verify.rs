@@ -1,17 +1,13 @@
-//! Verification: a token in, a verdict out. The verdict is pure; the row comes from memory if it can.
-
-use std::net::IpAddr;
+//! Verification: a token in, a verdict out. The rule is in `model::verdict`; the row comes from memory if it can.
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{RevokeReason, in_networks, same_prefix};
 use crate::app::client::{Client, ClientInput};
 use crate::app::{App, Context};
 use crate::clock::Time;
-use crate::config::{AddressBinding, Policy};
 use crate::crypto::{TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
-use crate::store::SessionEntry;
+use crate::model::session::{RevokeReason, SessionEntry};
+use crate::model::verdict::{Active, Inactive, Limits, Verdict, evaluate, idle_limit};
 
 /// The most tokens of one batch.
 pub const MAX_BATCH: usize = 500;
@@ -27,100 +23,6 @@ fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
         return Err(Error::invalid("sessions", format!("must have 1 to {MAX_BATCH} entries")));
     }
     Ok(())
-}
-
-/// Why a token is not good. The numbers are those of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inactive {
-    Malformed,
-    Unknown,
-    IdleExpired,
-    AbsoluteExpired,
-    Revoked(RevokeReason),
-    /// Replaced; `generations_behind` newer tokens exist.
-    Rotated {
-        generations_behind: u32,
-    },
-    AddressMismatch,
-    AddressNotAllowed,
-}
-
-/// A good token.
-#[derive(Clone, Debug)]
-pub struct Active {
-    pub session: Arc<SessionEntry>,
-    /// When the session ends if nothing happens, and in any case, in the app of the request.
-    pub limits: Limits,
-    /// How long the verdict may be used again; zero: not at all.
-    pub cache_for: Duration,
-}
-
-/// Is the token good?
-#[derive(Clone, Debug)]
-#[must_use]
-pub enum Verdict {
-    Active(Active),
-    Inactive(Inactive),
-}
-
-/// When a session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub idle_expires_at: Time,
-    pub absolute_expires_at: Time,
-}
-
-impl Limits {
-    /// In an app with this policy, which can only shorten what the session has.
-    fn of(session: &SessionEntry, policy: &Policy) -> Self {
-        let absolute_expires_at = session.absolute_expires_at.min(session.created_at + policy.absolute);
-        let idle_expires_at = session.last_active_at() + idle(session, policy);
-        Self { idle_expires_at: idle_expires_at.min(absolute_expires_at), absolute_expires_at }
-    }
-}
-
-/// How long the session may be idle in an app with this policy.
-fn idle(session: &SessionEntry, policy: &Policy) -> Duration {
-    Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0)).min(policy.idle)
-}
-
-/// The rule: is the session good through this token, now, in an app with this policy, from this address?
-pub(in crate::app) fn judge(
-    session: &SessionEntry,
-    now: Time,
-    policy: &Policy,
-    address: IpAddr,
-) -> std::result::Result<Limits, Inactive> {
-    if session.revoked_at.is_some() {
-        return Err(Inactive::Revoked(RevokeReason::from_number(session.revoke_reason)));
-    }
-    let limits = Limits::of(session, policy);
-    if now >= limits.absolute_expires_at {
-        return Err(Inactive::AbsoluteExpired);
-    }
-    if now >= limits.idle_expires_at {
-        return Err(Inactive::IdleExpired);
-    }
-    let in_grace = session.generations_behind == 1 && session.grace_until.is_some_and(|until| now < until);
-    if session.generations_behind > 0 && !in_grace {
-        return Err(Inactive::Rotated { generations_behind: session.generations_behind });
-    }
-    if !in_networks(&session.allowed_networks, address) {
-        return Err(Inactive::AddressNotAllowed);
-    }
-    if !is_bound_to(session, address) {
-        return Err(Inactive::AddressMismatch);
-    }
-    Ok(limits)
-}
-
-fn is_bound_to(session: &SessionEntry, address: IpAddr) -> bool {
-    let Some(login) = session.remote_addr else { return true };
-    match super::binding_from_number(session.address_binding) {
-        AddressBinding::Off | AddressBinding::Record => true,
-        AddressBinding::Prefix => same_prefix(login, address),
-        AddressBinding::Exact => login == address,
-    }
 }
 
 /// What memory says of a token.
@@ -297,11 +199,11 @@ impl App {
     /// The verdict by what the row says. Activity is noted, unless this is a peek.
     fn evaluate_session(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         let policy = &client.app.policy;
-        let mut limits = match judge(&session, now, policy, client.remote_addr) {
+        let mut limits = match evaluate(&session, now, policy, client.remote_addr) {
             Ok(limits) => limits,
             Err(inactive) => return Verdict::Inactive(inactive),
         };
-        let granularity = self.parts.session.activity_granularity.min(idle(&session, policy) / FINEST_PART);
+        let granularity = self.parts.session.activity_granularity.min(idle_limit(&session, policy) / FINEST_PART);
         if !peek && now.since(session.last_active_at()) >= granularity {
             session.touch(now);
             self.parts.store.activity().note(session.session_id, now);
@@ -311,7 +213,3 @@ impl App {
         Verdict::Active(Active { session, limits, cache_for })
     }
 }
-
-#[cfg(test)]
-#[path = "verify_tests.rs"]
-mod tests;

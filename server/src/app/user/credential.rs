@@ -8,18 +8,20 @@ use super::totp;
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
-use crate::app::session::RevokeReason;
+use crate::app::login::CheckError;
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
+use crate::model::audit::{Operation, Reason};
 use crate::model::id::UserId;
+use crate::model::session::RevokeReason;
 use crate::store::UserRow;
 
 impl App {
     /// Replaces the own password; returns how many other sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(&self, acting: &Acting<'_>, old: Password, new: Password) -> Result<u64> {
-        let row = self.prove_password(acting, "user.change_password", old.clone()).await?;
+        let row = self.prove_password(acting, Operation::UserChangePassword, old.clone()).await?;
         check_new(&self.parts.password, "new_password", &new, &row.username)?;
         if old == new {
             return Err(Error::PasswordRefused {
@@ -27,7 +29,8 @@ impl App {
                 problem: "must not be the old password".to_owned(),
             });
         }
-        self.replace_password(acting, "user.change_password", acting.user(), new, false, Some(row.password_hash)).await
+        self.replace_password(acting, Operation::UserChangePassword, acting.user(), new, false, Some(row.password_hash))
+            .await
     }
 
     /// Gives a user a new password; returns how many sessions ended.
@@ -39,10 +42,10 @@ impl App {
         new: Password,
         must_change: bool,
     ) -> Result<u64> {
-        self.require_super_user(acting, "user.set_password", Some(user), None).await?;
+        self.require_super_user(acting, Operation::UserSetPassword, Some(user), None).await?;
         let row = self.parts.store.user(user).await?.ok_or(Error::UserNotFound)?;
         check_new(&self.parts.password, "new_password", &new, &row.username)?;
-        self.replace_password(acting, "user.set_password", user, new, must_change, None).await
+        self.replace_password(acting, Operation::UserSetPassword, user, new, must_change, None).await
     }
 
     /// A new TOTP secret, in base32 and as an otpauth:// address. It counts once it is confirmed.
@@ -52,11 +55,11 @@ impl App {
         acting: &Acting<'_>,
         password: Password,
     ) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
-        let row = self.prove_password(acting, "user.enroll_totp", password).await?;
+        let row = self.prove_password(acting, Operation::UserEnrollTotp, password).await?;
         let secret = totp::new_secret();
         let shown = totp::show(&secret, &row.username)?;
         let sealed = self.parts.keyring.seal(&totp_place(&row), &secret);
-        let event = Event::by(acting, "user.enroll_totp").target(acting.user());
+        let event = Event::by(acting, Operation::UserEnrollTotp).target(acting.user());
         self.change_user(acting.user(), event, move |row, _| {
             if row.is_totp_enabled {
                 return Err(Error::TotpAlreadyEnabled);
@@ -81,11 +84,11 @@ impl App {
         if row.totp_secret.is_none() {
             return Err(Error::TotpNotEnrolled);
         }
-        let event = Event::by(acting, "user.confirm_totp").target(acting.user());
+        let event = Event::by(acting, Operation::UserConfirmTotp).target(acting.user());
         let step = matching_totp_step(&self.parts.keyring, &row, &code, now)?;
         let Some(step) = step else {
             self.parts.throttle.failed(attempt, now);
-            return self.login_failed(event, "wrong_totp_code").await;
+            return self.login_failed(event, Reason::WrongTotpCode).await;
         };
         let secret = row.totp_secret;
         self.change_factor(acting, acting.user(), event, move |row| {
@@ -107,11 +110,11 @@ impl App {
     pub async fn disable_totp(&self, acting: &Acting<'_>, user: Option<UserId>, password: Password) -> Result<u64> {
         let target = user.unwrap_or(acting.user());
         if target == acting.user() {
-            self.prove_password(acting, "user.disable_totp", password).await?;
+            self.prove_password(acting, Operation::UserDisableTotp, password).await?;
         } else {
-            self.require_super_user(acting, "user.disable_totp", Some(target), None).await?;
+            self.require_super_user(acting, Operation::UserDisableTotp, Some(target), None).await?;
         }
-        let event = Event::by(acting, "user.disable_totp").target(target);
+        let event = Event::by(acting, Operation::UserDisableTotp).target(target);
         self.change_factor(acting, target, event, |row| {
             if row.totp_secret.is_none() {
                 return Err(Error::TotpNotEnrolled);
@@ -124,17 +127,15 @@ impl App {
     }
 
     /// The acting user's password, asked again.
-    async fn prove_password(
-        &self,
-        acting: &Acting<'_>,
-        operation: &'static str,
-        password: Password,
-    ) -> Result<UserRow> {
+    async fn prove_password(&self, acting: &Acting<'_>, operation: Operation, password: Password) -> Result<UserRow> {
         let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
         let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
-        match self.check_password(attempt, password, Some(&row)).await? {
+        match self.check_password(attempt, password, Some(&row)).await {
             Ok(_) => Ok(row),
-            Err(reason) => self.login_failed(Event::by(acting, operation).target(acting.user()), reason).await,
+            Err(CheckError::Other(error)) => Err(error),
+            Err(CheckError::Refused(reason)) => {
+                self.login_failed(Event::by(acting, operation).target(acting.user()), reason).await
+            }
         }
     }
 
@@ -143,7 +144,7 @@ impl App {
     async fn replace_password(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         user: UserId,
         new: Password,
         must_change: bool,

@@ -6,6 +6,8 @@ use crate::config;
 use crate::crypto::PasswordHash;
 use crate::error::{Error, Result};
 use crate::model::id::{Id, UserId};
+use crate::model::network;
+use crate::model::user::ApprovalStatus;
 use crate::store::UserRow;
 use ipnet::IpNet;
 
@@ -20,29 +22,6 @@ const MAX_USERNAME: usize = 128;
 const MAX_NAME: usize = 256;
 const MAX_SEARCH: usize = 128;
 const MAX_NETWORKS: usize = 64;
-
-/// Whether somebody has let the user in. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApprovalStatus {
-    Pending = 1,
-    Approved = 2,
-    Rejected = 3,
-}
-
-impl ApprovalStatus {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// What is not known does not let anybody in.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            1 => Self::Pending,
-            2 => Self::Approved,
-            _ => Self::Rejected,
-        }
-    }
-}
 
 /// A person known to the SSO, without any secret.
 #[expect(clippy::struct_excessive_bools, reason = "as the contract has it")]
@@ -79,12 +58,7 @@ impl From<UserRow> for User {
             has_password: row.password_hash.is_some(),
             password_must_change: row.password_must_change,
             password_expires_at: row.password_expires_at.map(Time::from_micros),
-            allowed_networks: row
-                .allowed_networks
-                .split(',')
-                .filter(|network| !network.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            allowed_networks: network::list_entries(&row.allowed_networks).map(str::to_owned).collect(),
             created_at: Time::from_micros(row.created_at),
             updated_at: Time::from_micros(row.updated_at),
             etag: row.version.to_string(),
@@ -188,20 +162,11 @@ fn check_networks(networks: &[String]) -> Result<String> {
     if networks.len() > MAX_NETWORKS {
         return Err(Error::invalid("user.allowed_networks", "has more than 64 entries"));
     }
-    let mut read = Vec::with_capacity(networks.len());
-    for text in networks {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-        let network = network.ok_or_else(|| {
-            Error::invalid("user.allowed_networks", "has an entry that is no network (CIDR) and no address")
-        })?;
-        read.push(network.trunc().to_string());
-    }
-    Ok(read.join(","))
-}
-
-pub(in crate::app) fn networks_of(row: &UserRow) -> Result<Vec<IpNet>> {
-    let networks = row.allowed_networks.split(',').filter(|network| !network.is_empty());
-    networks.map(|network| network.parse().map_err(|_| Error::internal("a stored network is unreadable"))).collect()
+    let networks: Option<Vec<IpNet>> = networks.iter().map(|text| network::parse_network(text)).collect();
+    let networks = networks.ok_or_else(|| {
+        Error::invalid("user.allowed_networks", "has an entry that is no network (CIDR) and no address")
+    })?;
+    Ok(network::print_list(&networks))
 }
 
 pub(in crate::app) fn set_password(

@@ -6,11 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::app::audit::Event;
+use crate::app::login::CheckError;
 use crate::app::login::throttle::Attempt;
 use crate::clock::Time;
 use crate::config;
 use crate::crypto::{PasswordHash, PasswordMatch};
 use crate::error::{Error, Result};
+use crate::model::audit::Reason;
 use crate::store::UserRow;
 
 /// A password as it came.
@@ -62,30 +64,30 @@ impl App {
         attempt: Attempt,
         password: Password,
         user: Option<&UserRow>,
-    ) -> Result<std::result::Result<Rehashed, &'static str>> {
+    ) -> Result<Rehashed, CheckError> {
         self.parts.throttle.check(attempt, self.parts.clock.now())?;
         if password.len() > self.parts.password.max_length {
             self.parts.throttle.failed(attempt, self.parts.clock.now());
-            return Ok(Err("password_too_long"));
+            return Err(Reason::PasswordTooLong.into());
         }
         let stored = user.and_then(|user| user.password_hash.clone()).map(PasswordHash);
         let has_password = stored.is_some();
         match self.parts.hasher.check(password, stored).await? {
-            PasswordMatch::Right => Ok(Ok(None)),
-            PasswordMatch::RightRehashed(hash) => Ok(Ok(Some(hash))),
+            PasswordMatch::Right => Ok(None),
+            PasswordMatch::RightRehashed(hash) => Ok(Some(hash)),
             PasswordMatch::Wrong => {
                 self.parts.throttle.failed(attempt, self.parts.clock.now());
-                Ok(Err(match (user, has_password) {
-                    (None, _) => "unknown_user",
-                    (Some(_), false) => "no_password",
-                    (Some(_), true) => "wrong_password",
+                Err(CheckError::Refused(match (user, has_password) {
+                    (None, _) => Reason::UnknownUser,
+                    (Some(_), false) => Reason::NoPassword,
+                    (Some(_), true) => Reason::WrongPassword,
                 }))
             }
         }
     }
 
     /// Writes down why a login or a proof of the password was refused, and gives the one answer that all causes have.
-    pub(in crate::app) async fn login_failed<T>(&self, event: Event, reason: &'static str) -> Result<T> {
+    pub(in crate::app) async fn login_failed<T>(&self, event: Event, reason: Reason) -> Result<T> {
         self.write_event(event.refused(reason)).await?;
         Err(Error::LoginFailed)
     }

@@ -7,11 +7,12 @@ use super::{
 use crate::app::audit::Event;
 use crate::app::client::{Acting, ClientInput};
 use crate::app::page::{Page, PageRequest, Query};
-use crate::app::session::RevokeReason;
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::model::audit::Operation;
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::session::RevokeReason;
 use crate::store::{Tx, UserFilter, UserRow};
 
 impl App {
@@ -24,8 +25,8 @@ impl App {
         password: Password,
         status: ApprovalStatus,
     ) -> Result<User> {
-        self.require_super_user(acting, "user.create", None, None).await?;
-        self.add_user(Event::by(acting, "user.create"), changes, password, status).await
+        self.require_super_user(acting, Operation::UserCreate, None, None).await?;
+        self.add_user(Event::by(acting, Operation::UserCreate), changes, password, status).await
     }
 
     /// Adds a user on an operator's word: the first super-user has nobody who could.
@@ -37,7 +38,7 @@ impl App {
         password: Password,
     ) -> Result<User> {
         let client = self.client(context, ClientInput::default())?;
-        self.add_user(Event::new(&client, "user.create"), changes, password, ApprovalStatus::Approved).await
+        self.add_user(Event::new(&client, Operation::UserCreate), changes, password, ApprovalStatus::Approved).await
     }
 
     async fn add_user(
@@ -66,7 +67,7 @@ impl App {
                 let (row, event) = (row.clone(), event.clone());
                 Box::pin(async move {
                     tx.insert_user(row).await?;
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok(())
                 })
             })
@@ -77,27 +78,27 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_user(&self, acting: &Acting<'_>, key: UserKey) -> Result<User> {
         let target = if let UserKey::Id(user) = key { Some(user) } else { None };
-        self.require_super_user(acting, "user.get", target, None).await?;
+        self.require_super_user(acting, Operation::UserGet, target, None).await?;
         let row = match &key {
             UserKey::Id(user) => self.parts.store.user(*user).await?,
             UserKey::Name(name) => self.parts.store.user_by_name(&username_key(name)).await?,
         };
         let user: User = row.ok_or(Error::UserNotFound)?.into();
-        self.audit_read(acting, "user.get", Some(user.user_id), None).await?;
+        self.audit_read(acting, Operation::UserGet, Some(user.user_id), None).await?;
         Ok(user)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn current_user(&self, acting: &Acting<'_>) -> Result<User> {
         let row = self.parts.store.user(acting.user()).await?;
-        self.audit_own_read(acting, "user.get", None).await?;
+        self.audit_own_read(acting, Operation::UserGet, None).await?;
         row.map(User::from).ok_or(Error::SessionInvalid)
     }
 
     /// One page of users, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_users(&self, acting: &Acting<'_>, list: ListUsers, page: PageRequest<'_>) -> Result<Page<User>> {
-        self.require_super_user(acting, "user.list", None, None).await?;
+        self.require_super_user(acting, Operation::UserList, None, None).await?;
         if list.search.len() > MAX_SEARCH {
             return Err(Error::invalid("search", "is longer than 128 bytes"));
         }
@@ -114,7 +115,7 @@ impl App {
             is_super_user: list.is_super_user,
         };
         let rows = self.parts.store.users(&filter, after, page.limit() + 1).await?;
-        self.audit_read(acting, "user.list", None, None).await?;
+        self.audit_read(acting, Operation::UserList, None, None).await?;
         let page = page.take(rows, |row| row.user_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
         Ok(Page { items: page.items.into_iter().map(User::from).collect(), next_page_token: page.next_page_token })
     }
@@ -130,14 +131,15 @@ impl App {
     ) -> Result<User> {
         let target = user.unwrap_or(acting.user());
         if target != acting.user() || !changes.iter().all(UserChange::is_own_affair) {
-            self.require_super_user(acting, "user.update", Some(target), None).await?;
+            self.require_super_user(acting, Operation::UserUpdate, Some(target), None).await?;
         }
         let gives_up_role = changes.iter().any(|change| matches!(change, UserChange::IsSuperUser(false)));
         if target == acting.user() && gives_up_role {
             return Err(Error::NotOnYourself { what: "give up the super-user role" });
         }
         let fields: Vec<&str> = changes.iter().map(UserChange::name).collect();
-        let event = Event::by(acting, "user.update").target(target).detail(serde_json::json!({ "fields": fields }));
+        let event =
+            Event::by(acting, Operation::UserUpdate).target(target).detail(serde_json::json!({ "fields": fields }));
         self.change_user(target, event, move |row, _| {
             if !etag.is_empty() && etag != row.version.to_string() {
                 return Err(Error::EtagMismatch);
@@ -150,33 +152,34 @@ impl App {
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
-        self.require_super_user_on_another(acting, "user.lock", user, "lock").await?;
-        self.keep_out(acting, "user.lock", user, RevokeReason::UserLocked, |row| row.is_locked = true).await
+        self.require_super_user_on_another(acting, Operation::UserLock, user, "lock").await?;
+        self.keep_out(acting, Operation::UserLock, user, RevokeReason::UserLocked, |row| row.is_locked = true).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unlock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
-        self.let_in(acting, "user.unlock", user, |row| row.is_locked = false).await
+        self.let_in(acting, Operation::UserUnlock, user, |row| row.is_locked = false).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn approve_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
-        self.let_in(acting, "user.approve", user, |row| row.approval_status = ApprovalStatus::Approved.number()).await
+        self.let_in(acting, Operation::UserApprove, user, |row| row.approval_status = ApprovalStatus::Approved.number())
+            .await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reject_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
-        self.require_super_user_on_another(acting, "user.reject", user, "reject").await?;
+        self.require_super_user_on_another(acting, Operation::UserReject, user, "reject").await?;
         let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected.number();
-        self.keep_out(acting, "user.reject", user, RevokeReason::UserRejected, reject).await
+        self.keep_out(acting, Operation::UserReject, user, RevokeReason::UserRejected, reject).await
     }
 
     /// Removes a user; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, acting: &Acting<'_>, user: UserId) -> Result<u64> {
-        self.require_super_user_on_another(acting, "user.delete", user, "delete").await?;
+        self.require_super_user_on_another(acting, Operation::UserDelete, user, "delete").await?;
         self.parts.store.flush_activity().await?;
-        let event = Event::by(acting, "user.delete").target(user);
+        let event = Event::by(acting, Operation::UserDelete).target(user);
         self.parts
             .store
             .write(move |tx| {
@@ -186,7 +189,7 @@ impl App {
                     let now = tx.clock().now();
                     let ended = tx.revoke_sessions_of_user(user, None, RevokeReason::UserDeleted.number(), now).await?;
                     tx.delete_user(user).await?;
-                    tx.audit(event.detail(serde_json::json!({ "revoked": ended })).done());
+                    tx.audit(event.detail(serde_json::json!({ "revoked": ended })));
                     Ok(ended)
                 })
             })
@@ -196,7 +199,7 @@ impl App {
     async fn require_super_user_on_another(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         user: UserId,
         what: &'static str,
     ) -> Result<()> {
@@ -207,7 +210,7 @@ impl App {
     async fn keep_out(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         user: UserId,
         reason: RevokeReason,
         change: impl Fn(&mut UserRow) + Send + Sync + 'static,
@@ -224,7 +227,7 @@ impl App {
     async fn let_in(
         &self,
         acting: &Acting<'_>,
-        operation: &'static str,
+        operation: Operation,
         user: UserId,
         change: impl Fn(&mut UserRow) + Send + Sync + 'static,
     ) -> Result<User> {
@@ -276,7 +279,7 @@ impl App {
                     }
                     let event =
                         if revoke.is_some() { event.detail(serde_json::json!({ "revoked": ended })) } else { event };
-                    tx.audit(event.done());
+                    tx.audit(event);
                     Ok((User::from(row), ended))
                 })
             })

@@ -202,11 +202,11 @@ async fn reach(telemetry: &Telemetry, kind: SignalKind) -> Result<String, String
     let host = uri.host().ok_or("names no host")?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let place = format!("{host}:{port}");
-    match timeout(CONNECT_LIMIT, TcpStream::connect(&place)).await {
-        Ok(Ok(stream)) => Ok(stream.peer_addr().map_or(place, |addr: SocketAddr| addr.to_string())),
-        Ok(Err(error)) => Err(format!("{place}: {error}")),
-        Err(_) => Err(format!("{place} does not answer")),
-    }
+    let Ok(connected) = timeout(CONNECT_LIMIT, TcpStream::connect(&place)).await else {
+        return Err(format!("{place} does not answer"));
+    };
+    let stream = connected.map_err(|error| format!("{place}: {error}"))?;
+    Ok(stream.peer_addr().map_or(place, |addr: SocketAddr| addr.to_string()))
 }
 
 #[cfg(test)]

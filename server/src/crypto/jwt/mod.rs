@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use crate::clock::Time;
+use crate::model::audit::Reason;
 
 pub use jsonwebtoken::{Algorithm, AlgorithmFamily};
 pub use keys::{KeysError, PublicKeys};
@@ -57,7 +58,7 @@ pub fn shortest_secret(algorithm: Algorithm) -> usize {
     }
 }
 
-/// Why a token is not good, for the audit trail.
+/// Why a token is not good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
     TooLong,
@@ -75,20 +76,21 @@ pub enum TokenProblem {
 }
 
 impl TokenProblem {
-    pub const fn name(self) -> &'static str {
+    /// As the audit trail has it.
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::TooLong => "token_too_long",
-            Self::Unreadable => "token_unreadable",
-            Self::CriticalHeader => "token_critical_header",
-            Self::AlgorithmNotAllowed => "algorithm_not_allowed",
-            Self::KeyUnknown => "unknown_key",
-            Self::WrongSignature => "wrong_signature",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::WrongSubject => "wrong_subject",
-            Self::WrongAudience => "wrong_audience",
-            Self::WithoutExpiry => "token_without_expiry",
-            Self::Expired => "token_expired",
-            Self::NotYetValid => "token_not_yet_valid",
+            Self::TooLong => Reason::TokenTooLong,
+            Self::Unreadable => Reason::TokenUnreadable,
+            Self::CriticalHeader => Reason::TokenCriticalHeader,
+            Self::AlgorithmNotAllowed => Reason::AlgorithmNotAllowed,
+            Self::KeyUnknown => Reason::UnknownKey,
+            Self::WrongSignature => Reason::WrongSignature,
+            Self::WrongIssuer => Reason::WrongIssuer,
+            Self::WrongSubject => Reason::WrongSubject,
+            Self::WrongAudience => Reason::WrongAudience,
+            Self::WithoutExpiry => Reason::TokenWithoutExpiry,
+            Self::Expired => Reason::TokenExpired,
+            Self::NotYetValid => Reason::TokenNotYetValid,
         }
     }
 }

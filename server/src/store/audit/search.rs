@@ -7,9 +7,10 @@
 use sea_orm::sea_query::{Cond, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
+use super::outcome_number;
 use crate::clock::Time;
 use crate::error::Result;
+use crate::model::audit::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
 use crate::model::id::Id;
 use crate::store::entity::{audit_chain, audit_event};
 use crate::store::{Store, fault};
@@ -122,7 +123,7 @@ fn condition(filter: &AuditFilter) -> Cond {
         .add_option(filter.correlation_id.as_ref().map(|id| Column::CorrelationId.eq(id.as_str())))
         .add_option(filter.session.map(|session| Column::SessionId.eq(session.uuid())))
         .add_option(filter.operation.as_ref().map(operation))
-        .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome.number())))
+        .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome_number(outcome))))
         .add_option(filter.caller.as_ref().map(|caller| Column::Caller.eq(caller.as_str())))
         .add_option(filter.start.map(|time| Column::Time.gte(time.micros())))
         .add_option(filter.end.map(|time| Column::Time.lt(time.micros())))
@@ -139,7 +140,7 @@ fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> Store
         time: Time::from_micros(event.time),
         correlation_id: event.correlation_id,
         operation: event.operation,
-        outcome: if event.outcome == Outcome::Ok.number() { Outcome::Ok } else { Outcome::Refused },
+        outcome: if event.outcome == outcome_number(Outcome::Ok) { Outcome::Ok } else { Outcome::Refused },
         reason: event.reason,
         caller: event.caller,
         subject: event.subject_user_id.map(Id::from_uuid),

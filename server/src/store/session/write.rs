@@ -7,11 +7,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{NewSession, SessionEntry, SessionFilter, token_hash, with_activity};
+use super::{NewSession, SessionFilter, token_hash, with_activity};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::model::id::{Id, SessionId, UserId};
+use crate::model::session::SessionEntry;
 use crate::store::change::ChangeKind;
 use crate::store::entity::{attribute, session, session_token, user};
 use crate::store::unique::unique;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::app::session::AuthType;
 use crate::error::{Error, Result};
+use crate::model::session::AuthType;
 
 /// What came of a login, as far as callers and dashboards may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,7 +40,7 @@ async fn a_caller_without_the_grant_is_refused_and_told_which() {
     let server = Server::start().await;
     let answered = server.connect().await.ask("ok", &[key("powerless")]).await;
     assert_eq!((answered.code(), answered.reason().as_str()), (Code::PermissionDenied, "CALLER_FORBIDDEN"));
-    assert!(answered.status().message().contains("session.verify"), "{:?}", answered.status());
+    assert!(answered.status().message().contains("session.read"), "{:?}", answered.status());
     let known = server.connect().await.call("/lanyard.v1.UserService/LockUser", &[key("known")], Bytes::new()).await;
     assert_eq!(known.reason(), "CALLER_FORBIDDEN", "before the request is read");
 }

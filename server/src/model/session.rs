@@ -1,0 +1,238 @@
+//! Sessions: what they are, and what verification needs of one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use ipnet::IpNet;
+
+use super::id::{SessionId, UserId};
+use crate::clock::Time;
+use crate::config::AddressBinding;
+
+/// How the user proved who they are. The numbers are those of the contract and of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuthType {
+    Password = 1,
+    BasicAuth = 2,
+    Jwt = 3,
+    Platform = 4,
+}
+
+impl AuthType {
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// As it is called in audit events and links.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::BasicAuth => "basic_auth",
+            Self::Jwt => "jwt",
+            Self::Platform => "platform",
+        }
+    }
+
+    /// A number from a newer version reads as a password.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            2 => Self::BasicAuth,
+            3 => Self::Jwt,
+            4 => Self::Platform,
+            _ => Self::Password,
+        }
+    }
+}
+
+/// Where a session is in its life. The numbers are those of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    Active = 1,
+    Expired = 2,
+    Revoked = 3,
+}
+
+/// Why a session ended early. The numbers are those of the contract and of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeReason {
+    Unknown = 0,
+    Logout = 1,
+    Administrator = 2,
+    PasswordChanged = 3,
+    UserLocked = 4,
+    UserRejected = 5,
+    UserDeleted = 6,
+    Quota = 7,
+    TokenReused = 8,
+    TotpChanged = 9,
+    LinkInactive = 10,
+    LinkDeleted = 11,
+    DefinitionInactive = 12,
+    DefinitionDeleted = 13,
+    SecretRotated = 14,
+    PlatformRefused = 15,
+    PlatformRemoved = 16,
+}
+
+impl RevokeReason {
+    pub const fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// A number from a newer version reads as unknown.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            1 => Self::Logout,
+            2 => Self::Administrator,
+            3 => Self::PasswordChanged,
+            4 => Self::UserLocked,
+            5 => Self::UserRejected,
+            6 => Self::UserDeleted,
+            7 => Self::Quota,
+            8 => Self::TokenReused,
+            9 => Self::TotpChanged,
+            10 => Self::LinkInactive,
+            11 => Self::LinkDeleted,
+            12 => Self::DefinitionInactive,
+            13 => Self::DefinitionDeleted,
+            14 => Self::SecretRotated,
+            15 => Self::PlatformRefused,
+            16 => Self::PlatformRemoved,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The numbers are those of the database.
+impl AddressBinding {
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Off => 0,
+            Self::Record => 1,
+            Self::Prefix => 2,
+            Self::Exact => 3,
+        }
+    }
+
+    /// A number from a newer version reads as the strictest there is.
+    pub const fn from_number(number: i16) -> Self {
+        match number {
+            0 => Self::Off,
+            1 => Self::Record,
+            2 => Self::Prefix,
+            _ => Self::Exact,
+        }
+    }
+}
+
+/// A time that several threads move forward, never back.
+#[derive(Debug)]
+pub struct LatestTime(AtomicI64);
+
+impl LatestTime {
+    pub const fn new(time: Time) -> Self {
+        Self(AtomicI64::new(time.micros()))
+    }
+
+    pub fn get(&self) -> Time {
+        Time::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    pub fn advance(&self, time: Time) {
+        self.0.fetch_max(time.micros(), Ordering::Relaxed);
+    }
+}
+
+/// What verification needs of a session, by one of its tokens. The cache holds a million of them.
+#[derive(Debug)]
+pub struct SessionEntry {
+    pub session_id: SessionId,
+    pub user_id: UserId,
+    pub username: Box<str>,
+    pub app: Arc<str>,
+    /// Where the user may come from; empty: anywhere.
+    pub allowed_networks: Box<[IpNet]>,
+    pub remote_addr: Option<IpAddr>,
+    pub created_at: Time,
+    pub absolute_expires_at: Time,
+    pub idle_micros: i64,
+    pub last_active: LatestTime,
+    pub revoked_at: Option<Time>,
+    /// Until when this token works although it was replaced.
+    pub grace_until: Option<Time>,
+    /// How many newer tokens the session has.
+    pub generations_behind: u32,
+    pub revoke_reason: RevokeReason,
+    pub auth_type: AuthType,
+    pub address_binding: AddressBinding,
+    pub is_super_user: bool,
+}
+
+impl SessionEntry {
+    pub fn last_active_at(&self) -> Time {
+        self.last_active.get()
+    }
+
+    /// Records activity at `now`.
+    pub fn touch(&self, now: Time) {
+        self.last_active.advance(now);
+    }
+}
+
+#[cfg(test)]
+impl SessionEntry {
+    /// A session that began and was last used in 1970, for tests to change.
+    pub(crate) fn example() -> Self {
+        Self {
+            session_id: SessionId::new(Time::default()),
+            user_id: UserId::new(Time::default()),
+            username: "ann".into(),
+            app: "default".into(),
+            allowed_networks: Box::default(),
+            remote_addr: None,
+            created_at: Time::default(),
+            absolute_expires_at: Time::MAX,
+            idle_micros: i64::MAX,
+            last_active: LatestTime::new(Time::default()),
+            revoked_at: None,
+            grace_until: None,
+            generations_behind: 0,
+            revoke_reason: RevokeReason::Unknown,
+            auth_type: AuthType::Password,
+            address_binding: AddressBinding::Off,
+            is_super_user: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_newer_versions_read_as_the_documented_fallback() {
+        assert_eq!(AuthType::from_number(77), AuthType::Password);
+        assert_eq!(RevokeReason::from_number(77), RevokeReason::Unknown);
+        assert_eq!(AddressBinding::from_number(77), AddressBinding::Exact);
+        assert_eq!(AddressBinding::from_number(-1), AddressBinding::Exact);
+    }
+
+    #[test]
+    fn every_number_reads_back_as_itself() {
+        for number in 1..=4 {
+            assert_eq!(AuthType::from_number(number).number(), number);
+        }
+        for number in 0..=16 {
+            assert_eq!(RevokeReason::from_number(number).number(), number);
+        }
+        for number in 0..=3 {
+            assert_eq!(AddressBinding::from_number(number).number(), number);
+        }
+    }
+
+    #[test]
+    fn an_entry_does_not_grow_unnoticed() {
+        assert!(size_of::<SessionEntry>() <= 176, "{}", size_of::<SessionEntry>());
+    }
+}

@@ -1,0 +1,103 @@
+//! The rule of verification: is a token good? It is pure.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::network::{in_networks, same_prefix};
+use super::session::{RevokeReason, SessionEntry};
+use crate::clock::Time;
+use crate::config::{AddressBinding, Policy};
+
+/// Why a token is not good. The numbers are those of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inactive {
+    Malformed,
+    Unknown,
+    IdleExpired,
+    AbsoluteExpired,
+    Revoked(RevokeReason),
+    /// Replaced; `generations_behind` newer tokens exist.
+    Rotated {
+        generations_behind: u32,
+    },
+    AddressMismatch,
+    AddressNotAllowed,
+}
+
+/// A good token.
+#[derive(Clone, Debug)]
+pub struct Active {
+    pub session: Arc<SessionEntry>,
+    /// When the session ends if nothing happens, and in any case, in the app of the request.
+    pub limits: Limits,
+    /// How long the verdict may be used again; zero: not at all.
+    pub cache_for: Duration,
+}
+
+/// Is the token good?
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Verdict {
+    Active(Active),
+    Inactive(Inactive),
+}
+
+/// When a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub idle_expires_at: Time,
+    pub absolute_expires_at: Time,
+}
+
+impl Limits {
+    /// In an app with this policy, which can only shorten what the session has.
+    pub fn of(session: &SessionEntry, policy: &Policy) -> Self {
+        let absolute_expires_at = session.absolute_expires_at.min(session.created_at + policy.absolute);
+        let idle_expires_at = session.last_active_at() + idle_limit(session, policy);
+        Self { idle_expires_at: idle_expires_at.min(absolute_expires_at), absolute_expires_at }
+    }
+}
+
+/// How long the session may be idle in an app with this policy.
+pub fn idle_limit(session: &SessionEntry, policy: &Policy) -> Duration {
+    Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0)).min(policy.idle)
+}
+
+/// Evaluates the rule: is the session good through this token, now, in an app with this policy, from this address?
+pub fn evaluate(session: &SessionEntry, now: Time, policy: &Policy, address: IpAddr) -> Result<Limits, Inactive> {
+    if session.revoked_at.is_some() {
+        return Err(Inactive::Revoked(session.revoke_reason));
+    }
+    let limits = Limits::of(session, policy);
+    if now >= limits.absolute_expires_at {
+        return Err(Inactive::AbsoluteExpired);
+    }
+    if now >= limits.idle_expires_at {
+        return Err(Inactive::IdleExpired);
+    }
+    let in_grace = session.generations_behind == 1 && session.grace_until.is_some_and(|until| now < until);
+    if session.generations_behind > 0 && !in_grace {
+        return Err(Inactive::Rotated { generations_behind: session.generations_behind });
+    }
+    if !in_networks(&session.allowed_networks, address) {
+        return Err(Inactive::AddressNotAllowed);
+    }
+    if !is_bound_to(session, address) {
+        return Err(Inactive::AddressMismatch);
+    }
+    Ok(limits)
+}
+
+fn is_bound_to(session: &SessionEntry, address: IpAddr) -> bool {
+    let Some(login) = session.remote_addr else { return true };
+    match session.address_binding {
+        AddressBinding::Off | AddressBinding::Record => true,
+        AddressBinding::Prefix => same_prefix(login, address),
+        AddressBinding::Exact => login == address,
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

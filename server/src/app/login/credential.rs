@@ -82,7 +82,7 @@ impl App {
         if secret.len() > LONGEST_SECRET {
             return Ok(Err("secret_too_long"));
         }
-        let found = self.parts.store.definition_of_principal(AuthType::BasicAuth.number(), username, "").await?;
+        let found = self.parts.store.definition_of_principal(AuthType::BasicAuth, username, "").await?;
         let good = match &found {
             Some(row) => Material::good(&self.parts.keyring, row, self.parts.clock.now())?,
             None => Vec::new(),
@@ -163,7 +163,7 @@ impl App {
 
     async fn check_token(&self, token: &UnverifiedToken<'_>) -> Result<Checked<DefinitionRow>> {
         let store = &self.parts.store;
-        let found = store.definition_of_principal(AuthType::Jwt.number(), token.subject(), token.issuer()).await?;
+        let found = store.definition_of_principal(AuthType::Jwt, token.subject(), token.issuer()).await?;
         let Some(row) = found else { return Ok(Err("unknown_definition")) };
         if !row.is_active {
             return Ok(Err("definition_inactive"));

@@ -22,7 +22,7 @@ use crate::clock::Time;
 use crate::config::AddressBinding;
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
-use crate::model::id::{Id, LinkId, SessionId};
+use crate::model::id::{LinkId, SessionId};
 use crate::model::network::prefix_of;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::verdict::{Active, Verdict, evaluate};
@@ -135,11 +135,11 @@ impl App {
 
     async fn note_reuse(&self, work: &Work, session: &SessionRow, link: &LinkedAuthRow) -> Result<()> {
         let now = self.parts.clock.now();
-        let (user, session) = (Id::from_uuid(session.user_id), Id::from_uuid(session.session_id));
+        let (user, session) = (session.user_id, session.session_id);
         let event = work.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(work.detail(true)).done();
-        let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
-        let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
+        let is_due = link.last_used_at.is_none_or(|used| now.since(used) >= USED_EVERY);
+        let link: Option<LinkId> = is_due.then(|| link.link_id);
         self.parts
             .store
             .write(move |tx| {
@@ -225,7 +225,7 @@ impl Work {
     }
 
     fn auth_type(&self) -> AuthType {
-        AuthType::from_number(self.proved.definition.auth_type)
+        self.proved.definition.auth_type
     }
 
     fn detail(&self, reused: bool) -> serde_json::Value {
@@ -258,7 +258,7 @@ impl Work {
             Ok(found) => found,
             Err(reason) => return Ok((refuse(event, reason, Error::LoginFailed), unproved)),
         };
-        let event = event.target(Id::from_uuid(user.user_id));
+        let event = event.target(user.user_id);
         if let Err(reason) = self.admission.admits(&user) {
             return Ok((refuse(event, reason, Error::LoginFailed), unproved));
         }
@@ -274,11 +274,11 @@ impl Work {
             Err(error) => return Ok((refuse(event, "wrong_totp_code", error), Factor::Wrong)),
         };
         let factor = if step.is_some() { Factor::Right } else { unproved };
-        if let Some(limit) = self.admission.make_room(tx, Id::from_uuid(user.user_id), now).await? {
+        if let Some(limit) = self.admission.make_room(tx, user.user_id, now).await? {
             return Ok((refuse(event, "quota", Error::SessionQuotaReached { limit }), factor));
         }
         let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
-        tx.audit(event.subject(Id::from_uuid(user.user_id)).session(Id::from_uuid(row.session_id)).done());
+        tx.audit(event.subject(user.user_id).session(row.session_id).done());
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
@@ -296,7 +296,7 @@ impl Work {
         if !link.is_active {
             return Ok(Err("link_inactive"));
         }
-        let user = tx.lock_user(Id::from_uuid(link.user_id)).await?;
+        let user = tx.lock_user(link.user_id).await?;
         Ok(user.map(|user| (link, user)).ok_or("user_deleted_meanwhile"))
     }
 
@@ -308,7 +308,7 @@ impl Work {
                 return Ok(true);
             }
             if found.session.revoked_at.is_none() {
-                tx.revoke_session(&found.session, RevokeReason::Quota.number(), now).await?;
+                tx.revoke_session(&found.session, RevokeReason::Quota, now).await?;
             }
         }
         Ok(false)
@@ -353,7 +353,7 @@ impl Work {
             token: seal_token(tx.keyring(), hash, &token),
         };
         tx.put_credential(&self.hashes, credential).await?;
-        tx.touch_link(Id::from_uuid(link.link_id), now).await?;
+        tx.touch_link(link.link_id, now).await?;
         Ok((token, row))
     }
 }
@@ -395,7 +395,7 @@ pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: 
     if session.auth_id.is_none() {
         return Ok(());
     }
-    let session: SessionId = Id::from_uuid(session.session_id);
+    let session: SessionId = session.session_id;
     let Some(row) = tx.credential_of_session(session).await? else { return Ok(()) };
     let sealed = seal_token(tx.keyring(), &row.credential_hash, new);
     tx.set_credential_token(&row, sealed).await

@@ -25,7 +25,6 @@ use crate::clock::Time;
 use crate::config::PlatformUsers;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
-use crate::model::id::Id;
 use crate::model::session::AuthType;
 use crate::model::user::ApprovalStatus;
 use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
@@ -184,7 +183,7 @@ impl Work {
             Ok(user) => user,
             Err(reason) => return refuse(event, reason, Error::LoginFailed),
         };
-        let user_id = Id::from_uuid(user.user_id);
+        let user_id = user.user_id;
         let event = event.target(user_id);
         if user.is_super_user && !self.platform.config.super_users {
             return refuse(event, "super_user", Error::LoginFailed);
@@ -206,7 +205,7 @@ impl Work {
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
-        tx.audit(event.subject(user_id).session(Id::from_uuid(row.session_id)).done());
+        tx.audit(event.subject(user_id).session(row.session_id).done());
         Ok(Ending::Begun(token, Box::new(row), Box::new(user), platform))
     }
 
@@ -214,7 +213,7 @@ impl Work {
     async fn user(&self, tx: &Tx, now: Time) -> Result<std::result::Result<UserRow, &'static str>> {
         let name = &self.found.username;
         if let Some(found) = tx.user_by_name(&username_key(name)).await? {
-            return Ok(tx.lock_user(Id::from_uuid(found.user_id)).await?.ok_or("user_deleted_meanwhile"));
+            return Ok(tx.lock_user(found.user_id).await?.ok_or("user_deleted_meanwhile"));
         }
         if self.platform.config.users == PlatformUsers::MustExist {
             return Ok(Err("unknown_user"));
@@ -228,7 +227,7 @@ impl Work {
             Err(Error::UsernameTaken) => return Err(Error::WriteConflict),
             Err(error) => return Err(error),
         }
-        let event = self.admission.event.clone().named("user.create").target(Id::from_uuid(row.user_id));
+        let event = self.admission.event.clone().named("user.create").target(row.user_id);
         tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })).done());
         Ok(Ok(row))
     }

@@ -3,8 +3,8 @@
 use lanyard_client::prost_types::FieldMask;
 use lanyard_client::v1::{ListSessionsRequest, SessionState, UpdateUserRequest, User};
 use lanyard_client::{Client, ErrorReason, InactiveReason, RevokeReason, Ust};
-use lanyard_server::config::{AddressBinding, QuotaPolicy};
 use lanyard_server::app::caller::CallerToCreate;
+use lanyard_server::config::{AddressBinding, QuotaPolicy};
 use lanyard_server::model::caller::Flags;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, at, events_of, is_active, not_revoked, revoked, why_inactive};

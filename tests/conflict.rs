@@ -393,7 +393,7 @@ fn a_database_that_is_not_there_is_unavailable() {
             config.database.acquire_timeout = Duration::from_millis(500);
             Store::connect(StoreConfig::of(&config), Arc::clone(&ground.keyring), ground.clock.clone()).await
         };
-        let nobody = lanyard_tests::support::free_address();
+        let nobody = lanyard_tests::support::refusing_address();
         let problem = connect(format!("postgres://lanyard:secret-word@{nobody}/lanyard")).await.unwrap_err();
         assert!(matches!(problem, Error::StoreUnavailable { .. }), "{problem:?}");
         assert!(!format!("{problem:?}").contains("secret-word"));

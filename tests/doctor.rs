@@ -10,8 +10,8 @@ use lanyard_server::config::{self, DatabaseUrl};
 use lanyard_server::crypto::{KeyPurpose, Keyring};
 use lanyard_tests::both_databases;
 use lanyard_tests::support::certificates::{Authority, Identity};
-use lanyard_tests::support::free_address;
 use lanyard_tests::support::installation::Installation;
+use lanyard_tests::support::refusing_address;
 use lanyard_tests::support::server::{Database, START, run};
 use lanyard_tests::support::store::Raw;
 use serde_json::Value;
@@ -300,7 +300,7 @@ fn certificates_that_have_expired_or_do_not_fit_are_told() {
 fn a_platform_and_a_telemetry_backend_that_do_not_answer_are_told() {
     run(async {
         let mut installation = Installation::prepare(Database::Sqlite, |_| {}).await;
-        let platform = config::Platform::at(&format!("http://{}", free_address()));
+        let platform = config::Platform::at(&format!("http://{}", refusing_address()));
         installation.prepared.config.platforms.insert("ipam".to_owned(), platform);
         installation.write_config();
         let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

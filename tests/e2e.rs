@@ -42,6 +42,7 @@ mod platform_auth;
 mod platform_login;
 mod platform_outage;
 mod platform_session;
+mod readme;
 mod refusals;
 mod renewal;
 mod rooms;

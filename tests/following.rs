@@ -1,6 +1,7 @@
 //! Several servers on one database: what one changes the others take out of memory, by the change feed, within a bound that they keep
 //! by themselves.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -15,7 +16,7 @@ use lanyard_tests::support::answers::is_active;
 use lanyard_tests::support::raw::get_page;
 use lanyard_tests::support::server::{Database, TestServer, run};
 use lanyard_tests::support::store::{Ground, Stored, add_session, add_user};
-use lanyard_tests::support::{eventually, free_address, store};
+use lanyard_tests::support::{eventually, store};
 
 const LAG: Duration = Duration::from_mins(1);
 
@@ -202,10 +203,10 @@ fn a_session_that_was_revoked_at_one_server_is_good_at_no_other_for_longer_than_
 #[test]
 fn how_old_what_a_server_knows_is_stands_on_its_page_of_metrics() {
     run(async {
-        let admin = free_address();
-        let server = TestServer::start_with(Database::Postgres, |config| config.admin.listen = Some(admin)).await;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = TestServer::start_with(Database::Postgres, |config| config.admin.listen = Some(any)).await;
         let told = async || {
-            let page = get_page(admin, "/metrics").await;
+            let page = get_page(server.admin(), "/metrics").await;
             let line =
                 page.lines().find_map(|line| line.strip_prefix("lanyard_revocation_lag_seconds ")?.parse::<f64>().ok());
             (line, page.contains("lanyard_max_revocation_lag_seconds 2.0"))

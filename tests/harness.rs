@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use lanyard_tests::support::certificates::Authority;
 use lanyard_tests::support::process::{Process, lanyard};
-use lanyard_tests::support::{eventually, eventually_some, free_address, repository_file, temporary_folder, within};
+use lanyard_tests::support::{
+    eventually, eventually_some, refusing_address, repository_file, temporary_folder, within,
+};
 use tokio::net::TcpListener;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
 
@@ -58,10 +60,11 @@ async fn patience_ends_when_the_condition_holds_and_not_before() {
 }
 
 #[test]
-fn places_to_work_in_exist_and_are_free() {
+fn places_to_work_in_exist_and_addresses_that_refuse_do() {
     assert!(repository_file("proto/lanyard/v1/session.proto").is_file());
     assert!(temporary_folder().path().is_dir());
-    assert!(std::net::TcpListener::bind(free_address()).is_ok());
+    let refused = std::net::TcpStream::connect(refusing_address()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 /// A server with a certificate of `authority`, which asks for one of the client; a health service stands for ours.

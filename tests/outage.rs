@@ -1,5 +1,6 @@
 //! PostgreSQL that goes away and comes back under load: UNAVAILABLE meanwhile, never a wrong verdict, and no restart.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,10 +11,10 @@ use lanyard_server::crypto::{Token, TokenKind};
 use lanyard_tests::support::answers::{is_active, revoked, why_inactive};
 use lanyard_tests::support::eventually;
 use lanyard_tests::support::installation::Installation;
+use lanyard_tests::support::postgres;
 use lanyard_tests::support::postgres::PrivateCluster;
 use lanyard_tests::support::raw::get_page;
 use lanyard_tests::support::server::{Database, Person, TestServer, run};
-use lanyard_tests::support::{free_address, postgres};
 use tokio::task::JoinSet;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -217,7 +218,7 @@ async fn server_on(database: &postgres::Database, cache: CacheMode, quota: u32) 
         config.cache.mode = cache;
         // Longer than any outage here.
         config.cache.max_revocation_lag = Duration::from_hours(1);
-        config.admin.listen = Some(free_address());
+        config.admin.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.session.quota = quota;
     })
     .await
@@ -253,8 +254,7 @@ async fn says_it_serves(server: &TestServer) {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.expect("an answer");
         assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
     }
-    let admin = server.config.admin.listen.expect("it is set");
-    assert!(get_page(admin, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get_page(server.admin(), "/healthz").await.starts_with("HTTP/1.1 200"));
 }
 
 /// A token that nobody has ever seen needs the database to be called unknown; junk needs nothing.

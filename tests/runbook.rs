@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 
 use lanyard_client::{Client, RetryPolicy, Ust};
 use lanyard_tests::both_databases;
+use lanyard_tests::support::installation::serves_at;
 use lanyard_tests::support::process::{Process, lanyard};
 use lanyard_tests::support::server::{Database, in_background};
-use lanyard_tests::support::{free_address, postgres, repository_file, temporary_folder};
+use lanyard_tests::support::{postgres, repository_file, temporary_folder};
 use serde_json::Value;
 
 both_databases!(an_installation_lives_by_the_commands_of_the_pages);
@@ -96,9 +97,8 @@ impl Operator {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let file = path("data/lanyard.db");
         let url = database.as_ref().map_or(format!("sqlite://{file}"), |database| database.url().to_owned());
-        let admin = free_address();
         let config = format!(
-            "server.listen = '127.0.0.1:0'\nserver.drain_delay = '0s'\nadmin.listen = '{admin}'\nkeys.file = '{}'\n\
+            "server.listen = '127.0.0.1:0'\nserver.drain_delay = '0s'\nadmin.listen = '127.0.0.1:0'\nkeys.file = '{}'\n\
              password.memory_kib = 64\nlog.format = 'json'\n",
             path("data/keys.json"),
         );
@@ -115,7 +115,6 @@ impl Operator {
             ("DATABASE_FILE", file),
             ("KEY_FILE", path("data/keys.json")),
             ("ROOT_PASSWORD", PASSWORD.to_owned()),
-            ("ADMIN_URL", format!("http://{admin}")),
         ]);
         let commands = blocks().into_iter().filter_map(|block| match block {
             Block::Run { name, commands } => Some((name, commands)),
@@ -163,11 +162,9 @@ impl Operator {
         let mut command = Command::new(lanyard());
         command.arg("serve").current_dir(self.folder.path()).env_clear().envs(&self.environment);
         let server = Process::start(&mut command);
-        let endpoint = server.wait_for_line("where it serves", |line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            (line["message"] == "serving").then(|| format!("http://{}", line["addr"].as_str().expect("an address")))
-        });
-        self.environment.insert("LANYARD_ENDPOINT", endpoint);
+        let (addr, admin) = server.wait_for_line("where it serves", serves_at);
+        self.environment.insert("LANYARD_ENDPOINT", format!("http://{addr}"));
+        self.environment.insert("ADMIN_URL", format!("http://{admin}"));
         self.server = Some(server);
     }
 

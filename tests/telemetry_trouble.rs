@@ -6,7 +6,7 @@ use lanyard_server::config::{Config, Sampler};
 use lanyard_tests::support::installation::{Installation, Program};
 use lanyard_tests::support::otlp::{Behaviour, Collector};
 use lanyard_tests::support::server::{Database, run};
-use lanyard_tests::support::{PATIENCE, eventually, free_address};
+use lanyard_tests::support::{PATIENCE, eventually, refusing_address};
 
 use crate::telemetry::{Caller, to};
 
@@ -76,7 +76,7 @@ fn a_receiver_that_is_not_there_costs_no_call() {
     run(async {
         let collector = Collector::grpc().await;
         let installation = installation(&collector, |config| {
-            config.telemetry.endpoint = Some(format!("http://{}", free_address()));
+            config.telemetry.endpoint = Some(format!("http://{}", refusing_address()));
         })
         .await;
         costs_nothing_but_telemetry(&installation, installation.start(), "not_sent").await;

@@ -19,9 +19,9 @@ from contextlib import closing
 from pathlib import Path
 
 import grpc
-from cluster import Cluster
+from cluster import Cluster, free_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from lanyard import Active, Client, ErrorReason, LanyardError, RetryPolicy, v1
+from lanyard import Active, Client, ErrorReason, LanyardError, RetryPolicy, Ust, v1
 
 HERE = Path(__file__).parent
 LANYARD = os.environ["LANYARD_BIN"]
@@ -29,12 +29,6 @@ ENVOY = Path(grpc.__file__).parents[1] / "envoy/_bin/envoy"
 PATIENCE = 30
 PASSWORD = "correct horse battery"
 WORKERS = 6
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
 
 
 def eventually(what: str, condition) -> None:
@@ -193,15 +187,22 @@ class World:
 
 
 class Load:
-    """Users who work until it ends; whatever fails is kept."""
+    """Users who work until it ends; whatever fails is kept.
+
+    They are logged in before it begins: a login is a write, and one that is under way when its server is killed fails rightly.
+    """
 
     def __init__(self, world: World, with_writes: bool) -> None:
         self.world, self.with_writes, self.calls, self.failures = world, with_writes, 0, []
         self.stop = threading.Event()
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(WORKERS)]
+        self.threads = []
 
     def __enter__(self) -> Load:
+        for _ in range(WORKERS):
+            client = self.world.client()
+            ust = client.log_in("root", PASSWORD).ust
+            self.threads.append(threading.Thread(target=self.work, args=(client, ust), daemon=True))
         for thread in self.threads:
             thread.start()
         self.more()
@@ -217,10 +218,9 @@ class Load:
         goal = self.calls + 100
         eventually("calls go on", lambda: self.calls >= goal or self.failures)
 
-    def work(self) -> None:
+    def work(self, client: Client, ust: Ust) -> None:
         try:
-            with self.world.client() as client:
-                ust = client.log_in("root", PASSWORD).ust
+            with client:
                 while not self.stop.is_set():
                     verdict = client.verify(ust)
                     assert isinstance(verdict, Active), verdict

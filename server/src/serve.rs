@@ -132,10 +132,11 @@ impl Server {
             let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());
             async move { app.keep_house(follower, house).await }
         });
+        let admin_addr = self.admin_addr();
         let admin =
             self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));
         health.set_serving(true).await;
-        tracing::info!(addr = %self.listener.addr(), "serving");
+        tracing::info!(addr = %self.listener.addr(), admin_addr = admin_addr.map(tracing::field::display), "serving");
         let ended = serve(self.listener, rpc_server, &self.config.server, &stop).await;
         house.cancel();
         if let Some(admin) = admin {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::process::{self, Process};
 use super::server::{Database, TestServer};
-use super::{eventually, free_address, postgres};
+use super::{eventually, postgres};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -88,11 +88,10 @@ impl Installation {
     pub fn start_with(&self, variables: &[(&str, &str)]) -> Program {
         use lanyard_client::secrecy::ExposeSecret;
 
-        let admin = free_address();
         let mut command = self.command(&["serve"]);
         command.envs(variables.iter().copied());
-        let process = Process::start(command.env("LANYARD__ADMIN__LISTEN", admin.to_string()));
-        let addr = process.wait_for_line("where it serves", serves_at);
+        let process = Process::start(command.env("LANYARD__ADMIN__LISTEN", "127.0.0.1:0"));
+        let (addr, admin) = process.wait_for_line("where it serves", serves_at);
         let scheme = if self.prepared.config.server.tls.cert.is_some() { "https" } else { "http" };
         Program {
             process,
@@ -104,12 +103,14 @@ impl Installation {
     }
 }
 
-fn serves_at(line: &str) -> Option<SocketAddr> {
+/// The addresses of the server and of its pages.
+pub fn serves_at(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     if line["message"] != "serving" {
         return None;
     }
-    line["addr"].as_str()?.parse().ok()
+    let address = |name: &str| line[name].as_str()?.parse().ok();
+    Some((address("addr")?, address("admin_addr")?))
 }
 
 impl Program {

@@ -21,11 +21,13 @@ pub mod signing;
 pub mod store;
 pub mod vendor;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use lanyard_test_postgres as postgres;
+use tokio::net::TcpSocket;
 
 /// How long a test waits for what must come. Only a test that fails waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,13 +64,18 @@ pub async fn within<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>
     }
 }
 
-/// An address on loopback on which nobody listens now. Prefer port 0 where the server tells what it got.
+/// An address on loopback that refuses connections, as long as the tests run: its port is taken, and nobody listens there. A
+/// server gets port 0 instead, and tells what it got: a port that was found free may be somebody's before it is used.
 ///
 /// # Panics
-/// If the machine has none.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address")
+/// If the machine has no free port.
+pub fn refusing_address() -> SocketAddr {
+    static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("loopback has a free port");
+    let addr = socket.local_addr().expect("a bound socket has an address");
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    addr
 }
 
 /// A folder that is removed when it is dropped.

@@ -75,6 +75,13 @@ impl Connection {
         }
     }
 
+    /// Breaks it off: the socket is closed, and nothing more is said.
+    pub async fn abort(self) {
+        self.driver.abort();
+        // Aborted, or over before that.
+        let _ = self.driver.await;
+    }
+
     /// How the connection ended.
     ///
     /// # Panics

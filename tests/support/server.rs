@@ -72,6 +72,7 @@ pub struct TestServer {
 struct Running {
     stop: Stop,
     addr: SocketAddr,
+    admin: Option<SocketAddr>,
     app: App,
     runtime: tokio::runtime::Handle,
     thread: JoinHandle<()>,
@@ -143,6 +144,14 @@ impl TestServer {
 
     pub fn addr(&self) -> SocketAddr {
         self.running().addr
+    }
+
+    /// Where `/metrics` and `/healthz` are.
+    ///
+    /// # Panics
+    /// If the configuration asks for none.
+    pub fn admin(&self) -> SocketAddr {
+        self.running().admin.expect("admin.listen is set")
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -329,21 +338,24 @@ impl Running {
             let stop = stop.clone();
             move || serve(config, clock, stop, bound)
         });
-        let Ok((addr, app, runtime)) = when_bound.await else {
+        let Ok((addr, admin, app, runtime)) = when_bound.await else {
             panic!("the server does not start: {:?}", thread.join().expect_err("it told why"))
         };
-        Self { stop, addr, app, runtime, thread }
+        Self { stop, addr, admin, app, runtime, thread }
     }
 }
 
+/// What is known once a server listens.
+type Bound = (SocketAddr, Option<SocketAddr>, App, tokio::runtime::Handle);
+
 /// The whole life of a server.
-fn serve(config: Config, clock: Clock, stop: Stop, bound: oneshot::Sender<(SocketAddr, App, tokio::runtime::Handle)>) {
+fn serve(config: Config, clock: Clock, stop: Stop, bound: oneshot::Sender<Bound>) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime starts");
     let handle = runtime.handle().clone();
     runtime.block_on(async move {
         let server = Server::bind(config, clock, Schema::Migrate).await.unwrap_or_else(|error| panic!("{error}"));
-        let _ = bound.send((server.addr(), server.app().clone(), handle));
+        let _ = bound.send((server.addr(), server.admin_addr(), server.app().clone(), handle));
         if let Err(error) = server.run(stop).await {
             panic!("the server ended: {error}");
         }

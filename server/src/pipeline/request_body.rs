@@ -2,6 +2,9 @@
 //!
 //! A hot call is read here and, if memory knows the answer, answered without the generated service. If it does not, or if
 //! anything about the bytes is unusual, the service gets them all as if nobody had looked.
+//!
+//! A body that fails is never handed on as an error. It fails only when its stream is closed (`RST_STREAM`, or the connection is
+//! gone), so nobody waits for an answer: hyper sees the same when it finds the call pending, and drops it as cancelled.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,26 +18,31 @@ pub(crate) const PREFIX: usize = 5;
 
 pub(crate) struct RequestBody {
     read: Bytes,
-    /// Why reading ahead ended early: for whoever reads on.
-    failed: Option<hyper::Error>,
     rest: Incoming,
 }
 
 impl RequestBody {
     pub(crate) fn new(rest: Incoming) -> Self {
-        Self { read: Bytes::new(), failed: None, rest }
+        Self { read: Bytes::new(), rest }
     }
 
-    /// Ready when the request has ended, or has failed, or is none that [`Self::message`] returns.
+    /// Ready when the request has ended, or is none that [`Self::message`] returns.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
-        while self.failed.is_none() && self.may_be_message(limit) && !self.rest.is_end_stream() {
-            match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
-                Some(Ok(frame)) => self.add(frame),
-                Some(Err(error)) => self.failed = Some(error),
+        while self.may_be_message(limit) && !self.rest.is_end_stream() {
+            match ready!(self.poll_rest(cx)) {
+                Some(frame) => self.add(frame),
                 None => break,
             }
         }
         Poll::Ready(())
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(frame)),
+            Some(Err(_)) => Poll::Pending,
+            None => Poll::Ready(None),
+        }
     }
 
     /// Requests have no trailers that mean anything.
@@ -59,7 +67,7 @@ impl RequestBody {
     pub(crate) fn message(&self, limit: usize) -> Option<&[u8]> {
         let (prefix, message) = self.read.split_first_chunk()?;
         let length = length(*prefix)?;
-        (length <= limit && length == message.len() && self.failed.is_none()).then_some(message)
+        (length <= limit && length == message.len()).then_some(message)
     }
 }
 
@@ -80,14 +88,11 @@ impl Body for RequestBody {
         if !inbound.read.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut inbound.read)))));
         }
-        if let Some(error) = inbound.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        Pin::new(&mut inbound.rest).poll_frame(cx)
+        inbound.poll_rest(cx).map(|frame| frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.failed.is_none() && self.rest.is_end_stream()
+        self.read.is_empty() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

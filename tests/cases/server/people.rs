@@ -12,9 +12,9 @@ use lanyard_server::config::{App as AppConfig, Config, QuotaPolicy};
 use lanyard_server::model::caller::{Apps, Grant};
 use lanyard_server::model::session::AuthType;
 use lanyard_tests::support::external::{Defined, Kinds};
-use lanyard_tests::support::free_address;
 use lanyard_tests::support::links::definition_row;
 use lanyard_tests::support::principal::{AUDIENCE, ISSUER, definition, url};
+use lanyard_tests::support::refusing_address;
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::signing::Signer;
 use serde_json::json;
@@ -131,7 +131,7 @@ async fn tokens(server: &TestServer, root: &Subject, variables: &mut Variables) 
     variables.set("good_jwt", good.token(&server.clock, 0));
 
     let subject = "unfetchable@issuer";
-    let nowhere = url(&format!("http://{}/keys", free_address()));
+    let nowhere = url(&format!("http://{}/keys", refusing_address()));
     let made = root.create_definition(definition(subject, &["ES256"]), nowhere).await.expect("the definition");
     root.create_linked_auth(&holder.user_id, ByNumber::AuthId(made.auth_id)).await.expect("the link");
     let now = server.clock.now().to_unix().0;

@@ -2,9 +2,9 @@
 
 use lanyard_server::clock::Clock;
 use lanyard_server::config::{Config, Platform};
-use lanyard_tests::support::free_address;
 use lanyard_tests::support::micetro::{ALICE, BOB, CAROL, FakeMicetro, Fault, Injection, Refusal, Setup};
 use lanyard_tests::support::platform::basic;
+use lanyard_tests::support::refusing_address;
 use lanyard_tests::support::server::TestServer;
 
 use crate::Variables;
@@ -27,7 +27,7 @@ impl Platforms {
     pub(crate) fn configure(&self, config: &mut Config) {
         let mut with_basic = Platform::at(&self.micetro.url());
         basic(&mut with_basic);
-        let mut away = Platform::at(&format!("http://{}", free_address()));
+        let mut away = Platform::at(&format!("http://{}", refusing_address()));
         away.max_attempts = 1;
         config.platforms.extend([
             ("micetro".to_owned(), Platform::at(&self.micetro.url())),

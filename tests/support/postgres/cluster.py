@@ -5,6 +5,7 @@ tests/support/postgres/cluster.py VARIABLE COMMAND...
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -12,6 +13,27 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+# Below the ports that the system gives to whoever connects: nobody takes one of these by chance, not even while the server that
+# listened there is started again.
+PORTS = range(20_000, 32_000)
+PORTS_TRIED = 20
+
+# Processes that run at the same time begin at different places.
+_next = itertools.count(os.getpid() * 37)
+
+
+def free_port() -> int:
+    """A port on which nobody listens now."""
+    for _ in PORTS:
+        port = PORTS[next(_next) % len(PORTS)]
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError(f"no free port in {PORTS}")
 
 
 class Cluster:
@@ -27,13 +49,21 @@ class Cluster:
         if os.geteuid() == 0:
             shutil.chown(self._folder, "postgres")
             self._account |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
         self._run("initdb", "-U", "lanyard", "-A", "trust", "--no-sync")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        self._run("pg_ctl", "start", "-w", "-l", self._folder / "log", "-o", options)
-        self.url = f"postgres://lanyard@127.0.0.1:{port}/postgres"
+        self.url = f"postgres://lanyard@127.0.0.1:{self._start()}/postgres"
+
+    def _start(self) -> int:
+        """The port. Whoever takes it before us costs one more try."""
+        for tries_left in reversed(range(PORTS_TRIED)):
+            port = free_port()
+            options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+            try:
+                self._run("pg_ctl", "start", "-w", "-l", self._folder / "log", "-o", options)
+                break
+            except AssertionError:
+                if tries_left == 0:
+                    raise
+        return port
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-m", "immediate")

@@ -220,14 +220,14 @@ async fn add_caller(store: &Store, name: &str, grants: Grants, max_in_flight: Op
     let now = store.clock().now();
     let id = CallerId::new(now);
     let row = CallerRow {
-        caller_id: id.uuid(),
+        caller_id: id,
         name: name.to_owned(),
         spiffe_id: spiffe_id.map(str::to_owned),
         grants: grants.to_string(),
         apps: Apps::All.to_string(),
         flags: Flags::default().to_string(),
         max_in_flight,
-        created_at: now.micros(),
+        created_at: now,
         revoked_at: None,
     };
     let key = KEYS.get(name).map(|(token, _)| {

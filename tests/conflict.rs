@@ -9,13 +9,15 @@ use std::time::Duration;
 use lanyard_server::app::App;
 use lanyard_server::app::Context;
 use lanyard_server::app::client::ClientInput;
-use lanyard_server::app::session::verify;
 use lanyard_server::config::{CacheMode, DatabaseUrl};
 use lanyard_server::correlation::CorrelationId;
 use lanyard_server::crypto::{Keyring, Token, TokenKind};
 use lanyard_server::error::{Error, Result};
+use lanyard_server::model::audit::Operation;
 use lanyard_server::model::caller::{Apps, Caller, Flags, Grants};
-use lanyard_server::model::id::{CallerId, Id, SessionId, UserId};
+use lanyard_server::model::id::{CallerId, SessionId, UserId};
+use lanyard_server::model::session::RevokeReason;
+use lanyard_server::model::verdict::{Inactive, Verdict};
 use lanyard_server::store::{SessionTokenRow, Store, StoreConfig, Tx, UserRow};
 use lanyard_tests::support::store::{
     Ground, Raw, add_session, add_user, all_at_once, event, run, session_row, user_row,
@@ -36,12 +38,12 @@ async fn count_up(tx: &Tx, user: UserId) -> Result<()> {
     let mut row = tx.user(user).await?.ok_or(Error::UserNotFound)?;
     row.version += 1;
     tx.update_user(row).await?;
-    tx.note_event(event("user.update", "cid", tx.clock().now()));
+    tx.note_event(event(Operation::UserUpdate, "cid", tx.clock().now()));
     Ok(())
 }
 
 async fn version(store: &Store, user: &UserRow) -> i64 {
-    store.user(Id::from_uuid(user.user_id)).await.unwrap().unwrap().version
+    store.user(user.user_id).await.unwrap().unwrap().version
 }
 
 #[test]
@@ -49,7 +51,7 @@ fn two_that_deadlock_both_succeed_and_each_happens_once() {
     on_postgres(|ground| async move {
         let store = ground.store().await;
         let users = [add_user(&store, "ann").await, add_user(&store, "bob").await];
-        let [ann, bob] = users.each_ref().map(|user| UserId::from_uuid(user.user_id));
+        let [ann, bob] = users.each_ref().map(|user| user.user_id);
         let (runs, both_hold_one) = (Arc::new(AtomicU32::new(0)), Arc::new(Barrier::new(2)));
         let work = [(ann, bob), (bob, ann)].map(|(first, second)| {
             let (store, runs, both_hold_one) = (store.clone(), Arc::clone(&runs), Arc::clone(&both_hold_one));
@@ -89,7 +91,7 @@ fn what_cannot_be_put_in_a_row_is_tried_again_and_happens_once_or_not_at_all() {
         ground.raw().await.execute(&serializable).await;
         let store = ground.connect().await;
         let ann = add_user(&store, "ann").await;
-        let user = Id::from_uuid(ann.user_id);
+        let user = ann.user_id;
         let runs = Arc::new(AtomicU32::new(0));
         let work = (0..12).map(|_| {
             let (store, runs) = (store.clone(), Arc::clone(&runs));
@@ -122,7 +124,7 @@ fn another_program_that_holds_sqlite_for_a_moment_is_waited_for() {
         ground.config.database.statement_timeout = Duration::from_millis(50);
         let store = ground.store().await;
         let ann = add_user(&store, "ann").await;
-        let user = Id::from_uuid(ann.user_id);
+        let user = ann.user_id;
         let raw = ground.raw().await;
         raw.execute("BEGIN IMMEDIATE").await;
         let work = tokio::spawn({
@@ -176,7 +178,7 @@ async fn rotate_under_way<T: Send + 'static>(
                     row.generation += 1;
                     let (session_id, generation) = (row.session_id, row.generation);
                     tx.replace_token(&token, tx.clock().now(), vec![]).await?;
-                    let (grace_until, successor, token_hash) = (None, None, new.0.to_vec());
+                    let (grace_until, successor, token_hash) = (None, None, new);
                     let key_id = i32::from(key_id);
                     let token = SessionTokenRow { token_hash, key_id, session_id, generation, grace_until, successor };
                     tx.insert_token(token).await?;
@@ -226,11 +228,11 @@ fn a_token_of_a_rotation_under_way_is_ended_with_the_others() {
         ground.config.cache.mode = CacheMode::On;
         let store = ground.store().await;
         let ann = add_user(&store, "ann").await;
-        let user: UserId = Id::from_uuid(ann.user_id);
+        let user: UserId = ann.user_id;
         let ended = rotate_under_way(&ground, &store, &ann, move |tx| {
             Box::pin(async move {
                 tx.lock_user(user).await?;
-                tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await
+                tx.revoke_sessions_of_user(user, None, RevokeReason::Administrator, tx.clock().now()).await
             })
         });
         assert!(ended.await.revoked_at.is_some());
@@ -247,7 +249,7 @@ fn a_token_of_a_rotation_under_way_shows_what_its_user_became() {
         let after = rotate_under_way(&ground, &store, &ann, move |tx| {
             let row = promoted.clone();
             Box::pin(async move {
-                tx.lock_user(Id::from_uuid(row.user_id)).await?;
+                tx.lock_user(row.user_id).await?;
                 tx.update_user(row).await
             })
         });
@@ -276,7 +278,7 @@ fn writers_do_not_wait_for_each_others_commits() {
             let (store, now) = (store.clone(), ground.clock.now());
             async move {
                 let work = store.write(move |tx| {
-                    tx.note_event(event("user.update", correlation_id, now));
+                    tx.note_event(event(Operation::UserUpdate, correlation_id, now));
                     Box::pin(async { Ok(()) })
                 });
                 work.await.unwrap();
@@ -313,7 +315,7 @@ fn replicas_that_open_chains_at_once_all_succeed_and_leave_no_gap() {
             let store = stores[number % 4].clone();
             async move {
                 let work = store.write(move |tx| {
-                    tx.note_event(event("user.update", format!("cid{number}"), now));
+                    tx.note_event(event(Operation::UserUpdate, format!("cid{number}"), now));
                     Box::pin(async { Ok(()) })
                 });
                 work.await.unwrap();
@@ -357,7 +359,7 @@ fn while_postgresql_is_away_there_is_no_verdict_and_afterwards_the_right_one() {
         let context = context(&ground);
         let verify =
             async |token: &Token| app.verify_session(&context, ClientInput::default(), token.expose(), true).await;
-        assert!(matches!(verify(&tokens[0]).await, Ok(verify::Verdict::Active(_))));
+        assert!(matches!(verify(&tokens[0]).await, Ok(Verdict::Active(_))));
 
         cluster.stop();
         for token in [&tokens[0], &unknown, &tokens[0]] {
@@ -376,8 +378,8 @@ fn while_postgresql_is_away_there_is_no_verdict_and_afterwards_the_right_one() {
 
         cluster.resume();
         eventually("the database answers again", async || verify(&tokens[0]).await.is_ok()).await;
-        assert!(matches!(verify(&tokens[0]).await, Ok(verify::Verdict::Active(_))));
-        assert!(matches!(verify(&unknown).await, Ok(verify::Verdict::Inactive(verify::Inactive::Unknown))));
+        assert!(matches!(verify(&tokens[0]).await, Ok(Verdict::Active(_))));
+        assert!(matches!(verify(&unknown).await, Ok(Verdict::Inactive(Inactive::Unknown))));
         add_user(&store, "bob").await;
         assert_eq!(store.verify_audit(&|_, _| {}).await.unwrap().1, []);
     });
@@ -407,7 +409,7 @@ fn a_statement_that_takes_too_long_is_given_up() {
         ground.config.database.statement_timeout = Duration::from_millis(200);
         let store = ground.store().await;
         let ann = add_user(&store, "ann").await;
-        let user = Id::from_uuid(ann.user_id);
+        let user = ann.user_id;
         let raw = ground.raw().await;
         raw.execute("BEGIN").await;
         raw.execute(r#"SELECT 1 FROM "user" FOR UPDATE"#).await;
@@ -457,7 +459,7 @@ fn a_standby_that_cannot_be_written_to_is_unavailable_and_can_be_read() {
         let name = ground.postgres.as_ref().unwrap().name().to_owned();
         ground.raw().await.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
         let standby = ground.connect().await;
-        let user = Id::from_uuid(ann.user_id);
+        let user = ann.user_id;
         assert!(standby.user(user).await.unwrap().is_some());
         let refused = standby.write(move |tx| Box::pin(async move { count_up(tx, user).await })).await;
         assert!(matches!(refused, Err(Error::StoreUnavailable { .. })), "{refused:?}");

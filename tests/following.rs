@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use lanyard_client::Verdict;
 use lanyard_server::crypto::TokenHash;
 use lanyard_server::error::Result;
-use lanyard_server::model::id::{Id, UserId};
+use lanyard_server::model::id::UserId;
+use lanyard_server::model::session::RevokeReason;
 use lanyard_server::store::{Follower, SessionRow, Store, Tx, UserRow};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::answers::is_active;
@@ -63,19 +64,23 @@ async fn what_another_server_changes_is_not_in_memory_after_the_next_look(ground
     let ann = add_user(&there, "ann").await;
     let bob = add_user(&there, "bob").await;
     let [session, other] = [add_session(&there, &ann).await, add_session(&there, &bob).await];
-    let user: UserId = Id::from_uuid(ann.user_id);
+    let user: UserId = ann.user_id;
     let mut follower = follow(&here).await;
 
     let row = session.row.clone();
     let changes: [(&str, Change); 5] = [
         ("renewed", |tx, session, _| Box::pin(async move { tx.renew_session(&session).await })),
         ("user changed", |tx, _, user| Box::pin(async move { tx.update_user(user).await })),
-        ("revoked", |tx, session, _| Box::pin(async move { tx.revoke_session(&session, 1, tx.clock().now()).await })),
-        ("all of the user revoked", |tx, _, user| {
-            let user = Id::from_uuid(user.user_id);
-            Box::pin(async move { tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await.map(drop) })
+        ("revoked", |tx, session, _| {
+            Box::pin(async move { tx.revoke_session(&session, RevokeReason::Logout, tx.clock().now()).await })
         }),
-        ("user deleted", |tx, _, user| Box::pin(async move { tx.delete_user(Id::from_uuid(user.user_id)).await })),
+        ("all of the user revoked", |tx, _, user| {
+            let user = user.user_id;
+            Box::pin(async move {
+                tx.revoke_sessions_of_user(user, None, RevokeReason::Administrator, tx.clock().now()).await.map(drop)
+            })
+        }),
+        ("user deleted", |tx, _, user| Box::pin(async move { tx.delete_user(user.user_id).await })),
     ];
     for (what, change) in changes {
         assert!(in_memory(&here, &session).await && in_memory(&here, &other).await, "{what}");
@@ -90,8 +95,11 @@ async fn what_another_server_changes_is_not_in_memory_after_the_next_look(ground
     let entry = here.session_by_token(&session.hash).await.unwrap().unwrap();
     assert!(entry.revoked_at.is_some(), "what is read now is how it is");
 
-    let everyone =
-        there.write(|tx| Box::pin(async move { tx.revoke_sessions_of_app(None, None, 2, tx.clock().now()).await }));
+    let everyone = there.write(|tx| {
+        Box::pin(
+            async move { tx.revoke_sessions_of_app(None, None, RevokeReason::Administrator, tx.clock().now()).await },
+        )
+    });
     let left = after((&here, &mut follower), &other.hash, async { assert_eq!(everyone.await.unwrap(), 1) }).await;
     assert_eq!(left, (true, false), "all sessions revoked");
 }
@@ -114,6 +122,7 @@ async fn memory_is_not_used_before_the_first_look(ground: Ground) {
 /// A row of the feed that speaks of a session.
 fn change_of(ground: &Ground, kind: i16, session: &Stored) -> String {
     let id = session.row.session_id;
+    let id = id.uuid();
     let id = if ground.is_postgres() { format!("'{id}'") } else { format!("x'{}'", id.simple()) };
     format!("INSERT INTO change (time, kind, session_id) VALUES (0, {kind}, {id})")
 }
@@ -147,7 +156,7 @@ fn a_change_that_is_committed_after_later_ones_is_not_overlooked() {
         let row = other.row.clone();
         let quick = store.write(move |tx| {
             let row = row.clone();
-            Box::pin(async move { tx.revoke_session(&row, 1, tx.clock().now()).await })
+            Box::pin(async move { tx.revoke_session(&row, RevokeReason::Logout, tx.clock().now()).await })
         });
         quick.await.unwrap();
         for _ in 0..3 {

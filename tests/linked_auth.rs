@@ -11,10 +11,11 @@ use lanyard_client::v1::{
 use lanyard_client::{Code, CorrelationId, ErrorReason};
 use lanyard_server::app::caller::CallerToCreate;
 use lanyard_server::model::caller::{Grant, Grants};
+use lanyard_server::model::session::AuthType;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, events_of};
 use lanyard_tests::support::eventually;
-use lanyard_tests::support::links::{BASIC_AUTH, JWT, definition_row, link};
+use lanyard_tests::support::links::{definition_row, link};
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::store::Raw;
 
@@ -290,9 +291,9 @@ async fn a_look_up_answers_in_order_by_number_and_by_name(database: Database) {
     let server = TestServer::start(database).await;
     let root = server.as_root().await;
     let bob = server.add_user("bob", false).await;
-    let now = server.clock.now().micros();
+    let now = server.clock.now();
     let (ann, ben) = (server.add_definition("ann").await, server.add_definition("ben").await);
-    let token = server.add_definition_row(definition_row(JWT, "ann", "https://issuer.example", now)).await;
+    let token = server.add_definition_row(definition_row(AuthType::Jwt, "ann", "https://issuer.example", now)).await;
     let free = server.add_definition("free").await;
     link(&root, &server.alice, ann).await;
     let bens = link(&root, &bob, ben).await;
@@ -349,11 +350,11 @@ async fn a_look_up_needs_a_grant_of_its_own_and_no_user(database: Database) {
 async fn what_cannot_be_looked_up_is_refused_by_its_field(database: Database) {
     let server = TestServer::start(database).await;
     let client = server.client();
-    let now = server.clock.now().micros();
+    let now = server.clock.now();
     for issuer in ["https://one.example", "https://two.example"] {
-        server.add_definition_row(definition_row(JWT, "ann", issuer, now)).await;
+        server.add_definition_row(definition_row(AuthType::Jwt, "ann", issuer, now)).await;
     }
-    server.add_definition_row(definition_row(BASIC_AUTH, "ann", "", now)).await;
+    server.add_definition_row(definition_row(AuthType::BasicAuth, "ann", "", now)).await;
     let many = |count: i64| (1..=count).map(Definition::AuthId).collect::<Vec<_>>();
     assert_eq!(client.lookup_linked_auth(many(500)).await.unwrap().len(), 500);
     for (asked, field) in [

@@ -9,9 +9,11 @@ use lanyard_client::v1::{
     User,
 };
 use lanyard_client::{Code, ErrorReason, Subject};
+use lanyard_server::clock::Time;
 use lanyard_server::model::id::{LinkId, UserId};
+use lanyard_server::model::session::AuthType;
 use lanyard_tests::support::answers::{Refused, events_of};
-use lanyard_tests::support::links::{JWT, definition_row};
+use lanyard_tests::support::links::definition_row;
 use lanyard_tests::support::server::{Database, Person, TestServer};
 use lanyard_tests::support::store::{Ground, add_user, all_at_once};
 use lanyard_tests::{both_databases, on_each_database};
@@ -62,13 +64,14 @@ async fn pending(server: &TestServer, root: &Subject) -> Person {
 async fn a_super_user_links_by_number_and_by_name(database: Database) {
     let server = TestServer::start(database).await;
     let (root, alice) = (server.as_root().await, server.as_alice().await);
-    let now = server.clock.now().micros();
+    let now = server.clock.now();
     let number = server.add_definition("by.number").await;
     let name = server.add_definition("by.name").await;
-    let token = server.add_definition_row(definition_row(JWT, "by.name", "https://issuer.example", now)).await;
+    let token =
+        server.add_definition_row(definition_row(AuthType::Jwt, "by.name", "https://issuer.example", now)).await;
     let internal = lanyard_server::store::DefinitionRow {
         is_internal: true,
-        ..definition_row(JWT, "internal", "https://issuer.example", now)
+        ..definition_row(AuthType::Jwt, "internal", "https://issuer.example", now)
     };
     let internal = server.add_definition_row(internal).await;
     let user_id = server.alice.user_id.as_str();
@@ -208,9 +211,9 @@ async fn nobody_links_anything_to_a_super_user(database: Database) {
 async fn a_link_that_cannot_be_is_refused_by_its_field(database: Database) {
     let server = TestServer::start(database).await;
     let root = server.as_root().await;
-    let now = server.clock.now().micros();
+    let now = server.clock.now();
     for issuer in ["https://one.example", "https://two.example"] {
-        server.add_definition_row(definition_row(JWT, "ann", issuer, now)).await;
+        server.add_definition_row(definition_row(AuthType::Jwt, "ann", issuer, now)).await;
     }
     let alice = server.alice.user_id.as_str();
     let proof = || Some(Proof::BasicAuth(BasicAuthCredential { username: "a".into(), secret: "b".into() }));
@@ -277,8 +280,8 @@ fn literal(ground: &Ground, id: uuid::Uuid) -> String {
 }
 
 /// What adds a link behind the store's back.
-fn insert(ground: &Ground, user: uuid::Uuid, auth_id: i64) -> String {
-    let (link, user) = (literal(ground, LinkId::new(ground.clock.now()).uuid()), literal(ground, user));
+fn insert(ground: &Ground, user: UserId, auth_id: i64) -> String {
+    let (link, user) = (literal(ground, LinkId::new(ground.clock.now()).uuid()), literal(ground, user.uuid()));
     format!(
         "INSERT INTO linked_auth (link_id, user_id, auth_id, is_active, is_internal, created_at, updated_at, version) \
          VALUES ({link}, {user}, {auth_id}, TRUE, FALSE, 0, 0, 1)"
@@ -286,7 +289,7 @@ fn insert(ground: &Ground, user: uuid::Uuid, auth_id: i64) -> String {
 }
 
 async fn definition_in(store: &lanyard_server::store::Store, username: &str) -> i64 {
-    let row = definition_row(JWT, username, "https://issuer.example", 0);
+    let row = definition_row(AuthType::Jwt, username, "https://issuer.example", Time::default());
     let added = store.write(move |tx| {
         let row = row.clone();
         Box::pin(async move { tx.insert_definition(row).await })
@@ -298,9 +301,7 @@ async fn zato_04_the_database_takes_no_link_to_a_user_or_a_definition_that_is_no
     let store = ground.store().await;
     let (ann, auth_id) = (add_user(&store, "ann").await, definition_in(&store, "ann").await);
     let raw = ground.raw().await;
-    for sql in
-        [insert(&ground, UserId::new(ground.clock.now()).uuid(), auth_id), insert(&ground, ann.user_id, auth_id + 1)]
-    {
+    for sql in [insert(&ground, UserId::new(ground.clock.now()), auth_id), insert(&ground, ann.user_id, auth_id + 1)] {
         let problem = raw.refused(&sql).await.to_lowercase();
         assert!(problem.contains("foreign key"), "{problem}");
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use lanyard_server::app::App;
 use lanyard_server::clock::Time;
 use lanyard_server::error::Error;
-use lanyard_server::model::id::{Id, UserId};
+use lanyard_server::model::audit::Operation;
+use lanyard_server::model::id::UserId;
+use lanyard_server::model::session::RevokeReason;
 use lanyard_server::store::{AttributeRow, SessionFilter, Store, UserFilter};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::eventually;
@@ -50,7 +52,7 @@ async fn a_panic_takes_back_its_transaction_and_no_more(ground: Ground) {
     let (panicked, ann, too) = tokio::join!(panicking, add_user(&store, "ann"), before_it_begins);
     assert!(matches!(panicked, Err(Error::Internal { .. })), "{panicked:?}");
     assert!(matches!(too, Err(Error::Internal { .. })), "{too:?}");
-    assert!(store.user(Id::from_uuid(ann.user_id)).await.unwrap().is_some());
+    assert!(store.user(ann.user_id).await.unwrap().is_some());
     assert!(store.user_by_name("bob").await.unwrap().is_none());
     add_user(&store, "bob").await;
 }
@@ -64,7 +66,7 @@ async fn refused_work_takes_only_itself_back(ground: Ground) {
                 let row = row.clone();
                 Box::pin(async move {
                     tx.insert_user(row).await?;
-                    tx.note_event(event("user.create", format!("cid{number}"), tx.clock().now()));
+                    tx.note_event(event(Operation::UserCreate, format!("cid{number}"), tx.clock().now()));
                     if number % 3 == 0 { Err(Error::UserNotFound) } else { Ok(number) }
                 })
             });
@@ -128,7 +130,7 @@ async fn work_that_keeps_losing_is_told_so(ground: Ground) {
 async fn what_was_changed_is_seen_by_the_next_look(ground: Ground) {
     let store = ground.store().await;
     let ann = add_user(&store, "ann").await;
-    let user: UserId = Id::from_uuid(ann.user_id);
+    let user: UserId = ann.user_id;
     let sessions = [add_session(&store, &ann).await, add_session(&store, &ann).await];
     let look = async || {
         let found = [&sessions[0], &sessions[1]].map(|session| store.session_by_token(&session.hash));
@@ -144,12 +146,12 @@ async fn what_was_changed_is_seen_by_the_next_look(ground: Ground) {
     let changed = store.write(move |tx| {
         let row = promoted.clone();
         Box::pin(async move {
-            tx.lock_user(Id::from_uuid(row.user_id)).await?;
+            tx.lock_user(row.user_id).await?;
             tx.update_user(row).await
         })
     });
     changed.await.unwrap();
-    let bob: UserId = Id::from_uuid(add_user(&store, "bob").await.user_id);
+    let bob = add_user(&store, "bob").await.user_id;
     assert_eq!(store.super_users_among([user, bob]).await.unwrap(), [user].into());
     assert!(store.super_users_among([]).await.unwrap().is_empty());
     for entry in look().await {
@@ -160,17 +162,24 @@ async fn what_was_changed_is_seen_by_the_next_look(ground: Ground) {
     let row = first.row.clone();
     let revoked = store.write(move |tx| {
         let row = row.clone();
-        Box::pin(async move { tx.revoke_session(&row, 1, tx.clock().now()).await })
+        Box::pin(async move { tx.revoke_session(&row, RevokeReason::Logout, tx.clock().now()).await })
     });
     revoked.await.unwrap();
     let [one, other] = look().await;
     assert!(one.revoked_at.is_some() && other.revoked_at.is_none());
 
-    let revoked = store
-        .write(move |tx| Box::pin(async move { tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await }));
+    let revoked = store.write(move |tx| {
+        Box::pin(
+            async move { tx.revoke_sessions_of_user(user, None, RevokeReason::Administrator, tx.clock().now()).await },
+        )
+    });
     assert_eq!(revoked.await.unwrap(), 1, "one was live");
     let [one, other] = look().await;
-    assert_eq!((one.revoke_reason, other.revoke_reason), (1, 2), "the first reason stays");
+    assert_eq!(
+        (one.revoke_reason, other.revoke_reason),
+        (RevokeReason::Logout, RevokeReason::Administrator),
+        "the first reason stays"
+    );
 
     let deleted = store.write(move |tx| Box::pin(async move { tx.delete_user(user).await }));
     deleted.await.unwrap();
@@ -179,8 +188,11 @@ async fn what_was_changed_is_seen_by_the_next_look(ground: Ground) {
     let eve = add_user(&store, "eve").await;
     let session = add_session(&store, &eve).await;
     assert!(store.session_by_token(&session.hash).await.unwrap().unwrap().revoked_at.is_none());
-    let everyone =
-        store.write(|tx| Box::pin(async move { tx.revoke_sessions_of_app(None, None, 2, tx.clock().now()).await }));
+    let everyone = store.write(|tx| {
+        Box::pin(
+            async move { tx.revoke_sessions_of_app(None, None, RevokeReason::Administrator, tx.clock().now()).await },
+        )
+    });
     assert_eq!(everyone.await.unwrap(), 1);
     assert!(store.session_by_token(&session.hash).await.unwrap().unwrap().revoked_at.is_some());
 }
@@ -192,7 +204,7 @@ async fn each_change_is_told_to_the_feed(ground: Ground) {
     let ann = add_user(&store, "ann").await;
     let session = add_session(&store, &ann).await;
     let other = add_session(&store, &ann).await;
-    let user: UserId = Id::from_uuid(ann.user_id);
+    let user: UserId = ann.user_id;
     let id = session.id();
     let work = store.write(move |tx| {
         let (ann, session, other) = (ann.clone(), session.row.clone(), other.row.clone());
@@ -200,8 +212,8 @@ async fn each_change_is_told_to_the_feed(ground: Ground) {
             tx.update_user(ann).await?;
             tx.renew_session(&session).await?;
             tx.attributes_changed(None, Some(id));
-            tx.revoke_session(&other, 1, tx.clock().now()).await?;
-            tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await?;
+            tx.revoke_session(&other, RevokeReason::Logout, tx.clock().now()).await?;
+            tx.revoke_sessions_of_user(user, None, RevokeReason::Administrator, tx.clock().now()).await?;
             tx.delete_user(user).await
         })
     });
@@ -213,7 +225,7 @@ async fn each_change_is_told_to_the_feed(ground: Ground) {
 
     let refused = store.write::<()>(move |tx| {
         Box::pin(async move {
-            tx.revoke_sessions_of_user(user, None, 2, tx.clock().now()).await?;
+            tx.revoke_sessions_of_user(user, None, RevokeReason::Administrator, tx.clock().now()).await?;
             Err(Error::UserNotFound)
         })
     });
@@ -235,13 +247,13 @@ async fn purging_takes_what_is_old_enough_and_its_attributes(ground: Ground) {
     let now = ground.clock.now();
     let work = store.write(move |tx| {
         let row = row.clone();
-        Box::pin(async move { tx.revoke_session(&row, 1, now).await })
+        Box::pin(async move { tx.revoke_session(&row, RevokeReason::Logout, now).await })
     });
     work.await.unwrap();
-    for owner in [idle.row.session_id, revoked.row.session_id, ann.user_id] {
+    for owner in [idle.row.session_id.uuid(), revoked.row.session_id.uuid(), ann.user_id.uuid()] {
         put_attribute(&store, owner, "color", None).await;
     }
-    put_attribute(&store, ann.user_id, "gone", Some(now + IDLE)).await;
+    put_attribute(&store, ann.user_id.uuid(), "gone", Some(now + IDLE)).await;
     ground.clock.advance(IDLE);
     let purge = async |retention: Duration| {
         let now = ground.clock.now();
@@ -264,13 +276,13 @@ async fn purging_takes_what_is_old_enough_and_its_attributes(ground: Ground) {
 }
 
 async fn put_attribute(store: &Store, owner_id: uuid::Uuid, name: &str, expires_at: Option<Time>) {
-    let now = store.clock().now().micros();
+    let now = store.clock().now();
     let row = AttributeRow {
         owner_id,
         name: name.to_owned(),
         value: b"blue".to_vec(),
         is_sealed: false,
-        expires_at: expires_at.map(Time::micros),
+        expires_at: expires_at,
         created_at: now,
         updated_at: now,
         version: 1,
@@ -340,7 +352,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
         let store = store.clone();
         async move {
             for number in 0..1_700 {
-                store.note_read(event("link.list", format!("read-{reader}-{number}"), now)).await.unwrap();
+                store.note_read(event(Operation::LinkList, format!("read-{reader}-{number}"), now)).await.unwrap();
             }
         }
     });
@@ -352,7 +364,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
 async fn closing_writes_the_events_of_reads_that_wait(ground: Ground) {
     let store = ground.store().await;
     for number in 0..100 {
-        assert!(store.try_note_read(event("link.list", format!("read-{number}"), ground.clock.now())));
+        assert!(store.try_note_read(event(Operation::LinkList, format!("read-{number}"), ground.clock.now())));
     }
     store.close().await.unwrap();
     assert_eq!(ground.raw().await.count("audit_event").await, 100);
@@ -403,13 +415,13 @@ async fn activity_is_written_in_batches_and_only_forwards(ground: Ground) {
     let rows = store.sessions(&SessionFilter::default(), None, 1_000).await.unwrap();
     assert_eq!(rows.len(), 450);
     for row in &rows {
-        store.activity().note(Id::from_uuid(row.session_id), start + IDLE / 2);
-        store.activity().note(Id::from_uuid(row.session_id), start);
+        store.activity().note(row.session_id, start + IDLE / 2);
+        store.activity().note(row.session_id, start);
     }
     let revoked = rows[7].clone();
     let work = store.write(move |tx| {
         let row = revoked.clone();
-        Box::pin(async move { tx.revoke_session(&row, 1, tx.clock().now()).await })
+        Box::pin(async move { tx.revoke_session(&row, RevokeReason::Logout, tx.clock().now()).await })
     });
     work.await.unwrap();
     // Two at once write the same and do not get in each other's way.
@@ -423,9 +435,9 @@ async fn activity_is_written_in_batches_and_only_forwards(ground: Ground) {
         } else {
             (start + IDLE / 2, start + IDLE / 2 + IDLE)
         };
-        assert_eq!((row.last_active_at, row.expires_at), (active.micros(), expires.micros()));
+        assert_eq!((row.last_active_at, row.expires_at), (active, expires));
     }
-    let late = Id::from_uuid(rows[0].session_id);
+    let late = rows[0].session_id;
     store.activity().note(late, start + ABSOLUTE);
     store.flush_activity().await.unwrap();
     let row = store.session(late).await.unwrap().unwrap();

@@ -77,6 +77,45 @@ impl fmt::Display for Time {
     }
 }
 
+/// A length of time in whole microseconds: the precision of both databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Micros(i64);
+
+impl Micros {
+    pub const MAX: Self = Self(i64::MAX);
+
+    pub const fn new(count: i64) -> Self {
+        Self(count)
+    }
+
+    pub const fn count(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<Duration> for Micros {
+    /// Saturates.
+    fn from(duration: Duration) -> Self {
+        Self(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Micros> for Duration {
+    /// Nothing if it is negative.
+    fn from(micros: Micros) -> Self {
+        Self::from_micros(u64::try_from(micros.0).unwrap_or(0))
+    }
+}
+
+impl Add<Micros> for Time {
+    type Output = Self;
+
+    /// Saturates.
+    fn add(self, micros: Micros) -> Self {
+        Self(self.0.saturating_add(micros.0))
+    }
+}
+
 /// Where "now" comes from: the machine, or a test that moves it.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {

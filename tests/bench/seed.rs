@@ -4,23 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_proto::v1::{ApprovalStatus, AuthType};
-use lanyard_server::clock::{Clock, Time};
-use lanyard_server::config::{Config, DatabaseUrl};
+use lanyard_server::clock::{Clock, Micros, Time};
+use lanyard_server::config::{AddressBinding, Config, DatabaseUrl};
 use lanyard_server::crypto::Keyring;
+use lanyard_server::model::definition::MaterialSource;
+use lanyard_server::model::id::{SessionId, UserId};
+use lanyard_server::model::session::AuthType;
+use lanyard_server::model::user::ApprovalStatus;
 use lanyard_server::store::{DefinitionRow, SessionRow, Store, StoreConfig, UserRow};
-use uuid::Uuid;
 
 use crate::Result;
 
 /// As long as the absolute limit of a new installation, so that none ends while a long run goes on.
 pub(crate) const IDLE: Duration = Duration::from_hours(12);
-/// The client's address is kept and shown, as in a new installation.
-const ADDRESS_IS_RECORDED: i16 = 1;
 /// What the names of all users begin with.
 const USERNAME: &str = "holder-";
-/// The source of a definition whose material is a hash.
-const ARGON2ID: i16 = 1;
 /// A hash of the usual cost, which no secret has: nobody logs in with these definitions.
 const NOBODYS_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -62,7 +60,7 @@ async fn connect(database_url: &str, keys: &Path) -> Result<(Store, Time)> {
 /// The user that all are made after; the store gives each an ID and a number after the name.
 fn user(now: Time) -> UserRow {
     UserRow {
-        user_id: Uuid::nil(),
+        user_id: UserId::nil(),
         username: USERNAME.to_owned(),
         username_key: String::new(),
         display_name: String::new(),
@@ -70,7 +68,7 @@ fn user(now: Time) -> UserRow {
         search_text: String::new(),
         is_super_user: false,
         is_locked: false,
-        approval_status: ApprovalStatus::Approved as i16,
+        approval_status: ApprovalStatus::Approved,
         password_hash: None,
         password_must_change: false,
         password_expires_at: None,
@@ -78,26 +76,26 @@ fn user(now: Time) -> UserRow {
         is_totp_enabled: false,
         totp_last_step: 0,
         allowed_networks: String::new(),
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         version: 1,
     }
 }
 
 fn session(now: Time) -> SessionRow {
-    let end = (now + IDLE).micros();
+    let end = now + IDLE;
     SessionRow {
-        session_id: Uuid::nil(),
-        user_id: Uuid::nil(),
+        session_id: SessionId::nil(),
+        user_id: UserId::nil(),
         username: String::new(),
-        auth_type: AuthType::Password as i16,
+        auth_type: AuthType::Password,
         app: "default".to_owned(),
         remote_addr: Some("192.0.2.10".to_owned()),
         user_agent: String::new(),
-        address_binding: ADDRESS_IS_RECORDED,
-        idle_micros: i64::try_from(IDLE.as_micros()).unwrap_or(i64::MAX),
-        created_at: now.micros(),
-        last_active_at: now.micros(),
+        address_binding: AddressBinding::Record,
+        idle_micros: IDLE.into(),
+        created_at: now,
+        last_active_at: now,
         expires_at: end,
         absolute_expires_at: end,
         revoked_at: None,
@@ -112,22 +110,22 @@ fn session(now: Time) -> SessionRow {
 fn definition(now: Time) -> DefinitionRow {
     DefinitionRow {
         auth_id: 0,
-        auth_type: AuthType::BasicAuth as i16,
+        auth_type: AuthType::BasicAuth,
         name: "definition-".to_owned(),
         username: "account-".to_owned(),
         issuer: String::new(),
         audience: String::new(),
         algorithms: String::new(),
-        clock_skew_micros: 0,
-        source: ARGON2ID,
+        clock_skew_micros: Micros::default(),
+        source: MaterialSource::Hash,
         material: NOBODYS_HASH.into(),
         previous_source: None,
         previous_material: None,
         previous_until: None,
         is_active: true,
         is_internal: false,
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         version: 1,
     }
 }

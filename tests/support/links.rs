@@ -3,19 +3,17 @@
 use lanyard_client::v1::LinkedAuth;
 use lanyard_client::v1::definition_ref::Definition;
 use lanyard_client::{Subject, Ust};
+use lanyard_server::clock::{Micros, Time};
 use lanyard_server::crypto::{Token, TokenKind};
+use lanyard_server::model::definition::MaterialSource;
+use lanyard_server::model::session::AuthType;
 use lanyard_server::store::{DefinitionRow, NewSession, SessionRow};
 
 use super::server::{Person, TestServer};
 use super::store::session_row;
 
-/// As stored: `AuthType`.
-pub const BASIC_AUTH: i16 = 2;
-/// As stored: `AuthType`.
-pub const JWT: i16 = 3;
-
 /// A definition with a username, of which nobody knows a credential.
-pub fn definition_row(auth_type: i16, username: &str, issuer: &str, now: i64) -> DefinitionRow {
+pub fn definition_row(auth_type: AuthType, username: &str, issuer: &str, now: Time) -> DefinitionRow {
     DefinitionRow {
         auth_id: 0,
         auth_type,
@@ -24,8 +22,8 @@ pub fn definition_row(auth_type: i16, username: &str, issuer: &str, now: i64) ->
         issuer: issuer.to_owned(),
         audience: String::new(),
         algorithms: String::new(),
-        clock_skew_micros: 0,
-        source: 1,
+        clock_skew_micros: Micros::default(),
+        source: MaterialSource::Hash,
         material: Vec::new(),
         previous_source: None,
         previous_material: None,
@@ -49,7 +47,7 @@ pub async fn link(root: &Subject, person: &Person, auth_id: i64) -> LinkedAuth {
 impl TestServer {
     /// Adds a basic-auth definition of which nobody knows the secret, and returns its number.
     pub async fn add_definition(&self, username: &str) -> i64 {
-        self.add_definition_row(definition_row(BASIC_AUTH, username, "", self.clock.now().micros())).await
+        self.add_definition_row(definition_row(AuthType::BasicAuth, username, "", self.clock.now())).await
     }
 
     /// Adds a definition and returns its number.
@@ -97,7 +95,7 @@ impl TestServer {
     /// # Panics
     /// If it cannot begin.
     pub async fn session_through(&self, person: &Person, auth_id: i64) -> Ust {
-        self.add_session(person, move |row| (row.auth_type, row.auth_id) = (BASIC_AUTH, Some(auth_id))).await
+        self.add_session(person, move |row| (row.auth_type, row.auth_id) = (AuthType::BasicAuth, Some(auth_id))).await
     }
 
     /// A session of a user that begins now, or as `change` says.

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_server::clock::{Clock, Time};
-use lanyard_server::config::{Config, DatabaseUrl};
+use lanyard_server::config::{AddressBinding, Config, DatabaseUrl};
 use lanyard_server::crypto::{Keyring, Token, TokenHash, TokenKind};
-use lanyard_server::model::id::{Id, SessionId, UserId};
-use lanyard_server::store::{AuditEvent, NewSession, Outcome, SessionRow, Store, StoreConfig, UserRow};
+use lanyard_server::model::audit::{AuditEvent, Operation};
+use lanyard_server::model::id::{SessionId, UserId};
+use lanyard_server::model::session::AuthType;
+use lanyard_server::model::user::ApprovalStatus;
+use lanyard_server::store::{NewSession, SessionRow, Store, StoreConfig, UserRow};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TryGetable};
 
 use super::{postgres, temporary_folder};
@@ -209,7 +212,7 @@ impl Raw {
 /// A user whose password nobody knows.
 pub fn user_row(name: &str, now: Time) -> UserRow {
     UserRow {
-        user_id: UserId::new(now).uuid(),
+        user_id: UserId::new(now),
         username: name.to_owned(),
         username_key: name.to_lowercase(),
         display_name: String::new(),
@@ -217,7 +220,7 @@ pub fn user_row(name: &str, now: Time) -> UserRow {
         search_text: name.to_lowercase(),
         is_super_user: false,
         is_locked: false,
-        approval_status: 2,
+        approval_status: ApprovalStatus::Approved,
         password_hash: None,
         password_must_change: false,
         password_expires_at: None,
@@ -225,8 +228,8 @@ pub fn user_row(name: &str, now: Time) -> UserRow {
         is_totp_enabled: false,
         totp_last_step: 0,
         allowed_networks: String::new(),
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         version: 1,
     }
 }
@@ -234,19 +237,19 @@ pub fn user_row(name: &str, now: Time) -> UserRow {
 /// A session that begins now.
 pub fn session_row(user: &UserRow, now: Time) -> SessionRow {
     SessionRow {
-        session_id: SessionId::new(now).uuid(),
+        session_id: SessionId::new(now),
         user_id: user.user_id,
         username: user.username.clone(),
-        auth_type: 1,
+        auth_type: AuthType::Password,
         app: "default".to_owned(),
         remote_addr: Some("192.0.2.7".to_owned()),
         user_agent: String::new(),
-        address_binding: 1,
-        idle_micros: i64::try_from(IDLE.as_micros()).expect("it is short"),
-        created_at: now.micros(),
-        last_active_at: now.micros(),
-        expires_at: (now + IDLE).micros(),
-        absolute_expires_at: (now + ABSOLUTE).micros(),
+        address_binding: AddressBinding::Record,
+        idle_micros: IDLE.into(),
+        created_at: now,
+        last_active_at: now,
+        expires_at: now + IDLE,
+        absolute_expires_at: now + ABSOLUTE,
         revoked_at: None,
         revoke_reason: None,
         generation: 0,
@@ -264,7 +267,7 @@ pub struct Stored {
 
 impl Stored {
     pub fn id(&self) -> SessionId {
-        Id::from_uuid(self.row.session_id)
+        self.row.session_id
     }
 }
 
@@ -300,13 +303,12 @@ pub async fn add_session(store: &Store, user: &UserRow) -> Stored {
 }
 
 /// An event of an operation, with a correlation ID by which it is found.
-pub fn event(operation: &'static str, correlation_id: impl Into<String>, now: Time) -> AuditEvent {
+pub fn event(operation: Operation, correlation_id: impl Into<String>, now: Time) -> AuditEvent {
     AuditEvent {
         time: now,
         correlation_id: correlation_id.into(),
         operation,
-        outcome: Outcome::Ok,
-        reason: "",
+        reason: None,
         caller: "shop".to_owned(),
         subject: Some(UserId::new(now)),
         target: Some(UserId::new(now)),

@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 use crate::store::{AttributeRow, Tx};
 
 /// Attributes of one user or session.
@@ -34,7 +34,8 @@ pub enum Owner {
 }
 
 impl Owner {
-    const fn uuid(self) -> Uuid {
+    /// The key of its rows.
+    const fn key(self) -> Uuid {
         match self {
             Self::User(user) => user.uuid(),
             Self::Session(session) => session.uuid(),
@@ -127,9 +128,9 @@ fn read(row: AttributeRow, keyring: &Keyring) -> Result<Attribute> {
         name: row.name,
         value: String::from_utf8(value).map_err(|_| Error::internal("a stored attribute is not UTF-8"))?,
         is_sealed: row.is_sealed,
-        expires_at: row.expires_at.map(Time::from_micros),
-        created_at: Time::from_micros(row.created_at),
-        updated_at: Time::from_micros(row.updated_at),
+        expires_at: row.expires_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
         etag: row.version.to_string(),
     })
 }
@@ -145,7 +146,7 @@ impl App {
             Owner::Session(session) => {
                 let row = self.parts.store.session(session).await?;
                 // Another's session and none at all are the same to a regular user.
-                if row.is_none_or(|row| row.user_id != acting.user().uuid()) {
+                if row.is_none_or(|row| row.user_id != acting.user()) {
                     self.require_super_user(acting, operation, None, Some(session)).await?;
                 }
             }
@@ -172,7 +173,7 @@ impl App {
                 let now = tx.clock().now();
                 let user = lock_owner(tx, owner, now).await?;
                 let rows = put(tx, owner, &attributes, now).await?;
-                if tx.attribute_count(owner.uuid(), now).await? > u64::from(MAX_ATTRIBUTES) {
+                if tx.attribute_count(owner.key(), now).await? > u64::from(MAX_ATTRIBUTES) {
                     return Err(Error::AttributeQuotaReached { limit: MAX_ATTRIBUTES });
                 }
                 finish(tx, event, owner, user);
@@ -200,7 +201,7 @@ impl App {
         let query = Query::new("attributes", acting.user(), &format!("{owner:?}{names:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| String::from_utf8(bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
-        let rows = self.parts.store.attributes(owner.uuid(), &names, after.as_deref(), now, page.limit() + 1).await?;
+        let rows = self.parts.store.attributes(owner.key(), &names, after.as_deref(), now, page.limit() + 1).await?;
         match owner {
             Owner::User(user) if rows.is_empty() => {
                 self.parts.store.user(user).await?.ok_or(Error::UserNotFound)?;
@@ -244,7 +245,7 @@ impl App {
                 Box::pin(async move {
                     let now = tx.clock().now();
                     let user = lock_owner(tx, owner, now).await?;
-                    let deleted = tx.delete_attributes(owner.uuid(), &names, now).await?;
+                    let deleted = tx.delete_attributes(owner.key(), &names, now).await?;
                     if deleted != names.len() as u64 {
                         return Err(Error::AttributeNotFound);
                     }
@@ -257,7 +258,7 @@ impl App {
 
     async fn must_be_live(&self, session: SessionId, now: Time) -> Result<()> {
         let row = self.parts.store.session(session).await?;
-        let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
+        let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now);
         live.map(drop).ok_or(Error::SessionNotFound)
     }
 }
@@ -276,22 +277,22 @@ async fn lock_owner(tx: &Tx, owner: Owner, now: Time) -> Result<UserId> {
         Owner::User(user) => tx.lock_user(user).await?.map(|_| user).ok_or(Error::UserNotFound),
         Owner::Session(session) => {
             let row = tx.lock_session(session).await?;
-            let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
-            live.map(|row| Id::from_uuid(row.user_id)).ok_or(Error::SessionNotFound)
+            let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now);
+            live.map(|row| row.user_id).ok_or(Error::SessionNotFound)
         }
     }
 }
 
 async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) -> Result<Vec<AttributeRow>> {
     let names: Vec<String> = attributes.iter().map(|attribute| attribute.name.clone()).collect();
-    let there = tx.attributes(owner.uuid(), &names, None, now, names.len() as u64).await?;
+    let there = tx.attributes(owner.key(), &names, None, now, names.len() as u64).await?;
     let mut rows = Vec::with_capacity(attributes.len());
     for attribute in attributes {
         let before = there.iter().find(|row| row.name == attribute.name);
         if !attribute.etag.is_empty() && before.is_none_or(|row| row.version.to_string() != attribute.etag) {
             return Err(Error::EtagMismatch);
         }
-        let owner_id = owner.uuid();
+        let owner_id = owner.key();
         let value = if attribute.seal {
             tx.keyring().seal(&place(&owner_id, &attribute.name), attribute.value.as_bytes())
         } else {
@@ -302,9 +303,9 @@ async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) ->
             name: attribute.name.clone(),
             value,
             is_sealed: attribute.seal,
-            expires_at: attribute.ttl.map(|ttl| (now + ttl).micros()),
-            created_at: before.map_or(now.micros(), |row| row.created_at),
-            updated_at: now.micros(),
+            expires_at: attribute.ttl.map(|ttl| now + ttl),
+            created_at: before.map_or(now, |row| row.created_at),
+            updated_at: now,
             version: before.map_or(1, |row| row.version + 1),
         };
         tx.put_attribute(row.clone()).await?;

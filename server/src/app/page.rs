@@ -27,7 +27,7 @@ pub struct Query {
 impl Query {
     /// `filter`: any text that is the same for the same query only.
     pub fn new(name: &'static str, asker: UserId, filter: &str) -> Self {
-        Self { name, asker: *asker.uuid().as_bytes(), filter: filter.as_bytes().to_vec() }
+        Self { name, asker: *asker.as_bytes(), filter: filter.as_bytes().to_vec() }
     }
 
     fn place(&self) -> [&[u8]; 4] {

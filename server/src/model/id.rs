@@ -65,6 +65,21 @@ impl<K> Id<K> {
         self.uuid
     }
 
+    /// The bytes by which places, page tokens and hashes name it.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.uuid.as_bytes()
+    }
+
+    /// Reads [`Self::as_bytes`] back.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, ParseIdError> {
+        Uuid::from_slice(bytes).map(Self::from_uuid).map_err(|_| ParseIdError)
+    }
+
+    /// The one before all others.
+    pub const fn nil() -> Self {
+        Self::from_uuid(Uuid::nil())
+    }
+
     /// Room for [`Self::write`].
     pub const fn buffer() -> [u8; LEN] {
         [0; LEN]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ipnet::IpNet;
 
 use super::id::{SessionId, UserId};
-use crate::clock::Time;
+use crate::clock::{Micros, Time};
 use crate::config::AddressBinding;
 
 /// How the user proved who they are. The numbers are those of the contract and of the database.
@@ -156,7 +156,7 @@ pub struct SessionEntry {
     pub remote_addr: Option<IpAddr>,
     pub created_at: Time,
     pub absolute_expires_at: Time,
-    pub idle_micros: i64,
+    pub idle_micros: Micros,
     pub last_active: LatestTime,
     pub revoked_at: Option<Time>,
     /// Until when this token works although it was replaced.
@@ -193,7 +193,7 @@ impl SessionEntry {
             remote_addr: None,
             created_at: Time::default(),
             absolute_expires_at: Time::MAX,
-            idle_micros: i64::MAX,
+            idle_micros: Micros::MAX,
             last_active: LatestTime::new(Time::default()),
             revoked_at: None,
             grace_until: None,

@@ -61,7 +61,7 @@ impl Limits {
 
 /// How long the session may be idle in an app with this policy.
 pub fn idle_limit(session: &SessionEntry, policy: &Policy) -> Duration {
-    Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0)).min(policy.idle)
+    Duration::from(session.idle_micros).min(policy.idle)
 }
 
 /// Evaluates the rule: is the session good through this token, now, in an app with this policy, from this address?

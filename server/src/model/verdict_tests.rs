@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Inactive, Limits, evaluate};
-use crate::clock::Time;
+use crate::clock::{Micros, Time};
 use crate::config::{AddressBinding, Policy, QuotaPolicy};
 use crate::model::session::{RevokeReason, SessionEntry};
 
@@ -45,7 +45,7 @@ impl Times {
         let mut session = SessionEntry::example();
         session.created_at = at(self.created);
         session.absolute_expires_at = at(self.created + self.absolute);
-        session.idle_micros = self.idle;
+        session.idle_micros = Micros::new(self.idle);
         session.touch(at(self.active));
         session
     }
@@ -215,7 +215,7 @@ proptest! {
         let mut session = SessionEntry::example();
         session.created_at = at(created);
         session.absolute_expires_at = at(absolute);
-        session.idle_micros = idle;
+        session.idle_micros = Micros::new(idle);
         session.grace_until = Some(at(grace));
         session.generations_behind = 1;
         session.touch(at(active));

@@ -95,7 +95,7 @@ impl Activity {
     /// In the order of the sessions' IDs, so that two who write wait for each other and do not deadlock.
     fn snapshot(&self) -> Vec<(SessionId, Time)> {
         let mut times: Vec<_> = self.noted.lock().pending.iter().map(|(session, time)| (*session, *time)).collect();
-        times.sort_unstable_by_key(|(session, _)| session.uuid());
+        times.sort_unstable_by_key(|(session, _)| *session);
         times
     }
 
@@ -151,7 +151,7 @@ fn update(backend: DbBackend, batch: &[(SessionId, Time)]) -> Statement {
          FROM (VALUES {}) AS v WHERE session_id = v.column1 AND last_active_at < v.column2 AND revoked_at IS NULL",
         rows.join(", ")
     );
-    let values = batch.iter().flat_map(|(session, time)| [Value::from(session.uuid()), Value::from(time.micros())]);
+    let values = batch.iter().flat_map(|(session, time)| [Value::from(*session), Value::from(*time)]);
     Statement::from_sql_and_values(backend, sql, values)
 }
 

@@ -20,7 +20,7 @@ pub type NewAttribute = AttributeRow;
 fn live_of(owner: Uuid, now: Time) -> Condition {
     use attribute::Column;
 
-    let live = Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.micros()));
+    let live = Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now));
     Condition::all().add(Column::OwnerId.eq(owner)).add(live)
 }
 

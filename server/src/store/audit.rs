@@ -164,7 +164,7 @@ impl Store<Transaction> {
                 number: Set(number),
                 chain_id: Set(chain_id),
                 key_id: Set(i32::from(key_id)),
-                created_at: Set(now.micros()),
+                created_at: Set(now),
                 first_mac: Set(first_mac.clone()),
                 length: Set(0),
                 last_mac: Set(first_mac),
@@ -206,15 +206,15 @@ fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> 
         let mut row = audit_event::Model {
             chain_number: head.number,
             sequence: head.length,
-            time: event.time.micros(),
+            time: event.time,
             correlation_id: event.correlation_id,
             operation: event.operation.name().to_owned(),
             outcome,
             reason: event.reason.map_or("", Reason::name).to_owned(),
             caller: event.caller,
-            subject_user_id: event.subject.map(Id::uuid),
-            target_user_id: event.target.map(Id::uuid),
-            session_id: event.session.map(Id::uuid),
+            subject_user_id: event.subject,
+            target_user_id: event.target,
+            session_id: event.session,
             app: event.app,
             remote_addr: event.remote_addr,
             detail: event.detail,
@@ -305,7 +305,11 @@ impl Canonical {
         self.with(&number.to_be_bytes())
     }
 
-    fn id(self, id: Option<Uuid>) -> Self {
+    fn time(self, time: Time) -> Self {
+        self.number(time.micros())
+    }
+
+    fn id<K>(self, id: Option<Id<K>>) -> Self {
         self.with(id.as_ref().map_or(&[][..], |id| id.as_bytes()))
     }
 
@@ -320,7 +324,7 @@ fn first_mac(keyring: &Keyring, key_id: u16, number: i64, id: Uuid, created: Tim
         .with(b"chain")
         .number(number)
         .with(id.as_bytes())
-        .number(created.micros())
+        .time(created)
         .with(previous)
         .mac(keyring, key_id)
 }
@@ -340,7 +344,7 @@ fn event_mac(keyring: &Keyring, key_id: u16, before: &[u8], row: &audit_event::M
         .with(before)
         .number(row.chain_number)
         .number(row.sequence)
-        .number(row.time)
+        .time(row.time)
         .with(row.correlation_id.as_bytes())
         .with(row.operation.as_bytes())
         .number(i64::from(row.outcome))

@@ -4,7 +4,6 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder,
 };
-use uuid::Uuid;
 
 use super::change::ChangeKind;
 use super::entity::{caller, caller_key};
@@ -13,7 +12,7 @@ use super::{CallerRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::model::id::{CallerId, Id};
+use crate::model::id::CallerId;
 
 /// A key's stored form, and until when the key is good.
 pub(super) type KeyHash = (TokenHash, Time);
@@ -31,10 +30,10 @@ impl<C: ConnectionTrait> Store<C> {
     /// The caller that has a key, and until when the key is good.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
-        let key = caller_key::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        let key = caller_key::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
         let Some(key) = key else { return Ok(None) };
-        let caller = self.caller(Id::from_uuid(key.caller_id)).await?;
-        Ok(caller.map(|caller| (caller, Time::from_micros(key.expires_at))))
+        let caller = self.caller(key.caller_id).await?;
+        Ok(caller.map(|caller| (caller, key.expires_at)))
     }
 
     /// All callers that are not revoked, each with its keys and until when they are good.
@@ -46,12 +45,8 @@ impl<C: ConnectionTrait> Store<C> {
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        let key =
-            |key: caller_key::Model| Ok((super::session::token_hash(key.key_hash)?, Time::from_micros(key.expires_at)));
-        callers
-            .into_iter()
-            .map(|(caller, keys)| Ok((caller, keys.into_iter().map(key).collect::<Result<_>>()?)))
-            .collect()
+        let key = |key: caller_key::Model| (key.key_hash, key.expires_at);
+        Ok(callers.into_iter().map(|(caller, keys)| (caller, keys.into_iter().map(key).collect())).collect())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -61,7 +56,7 @@ impl<C: ConnectionTrait> Store<C> {
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller(&self, caller: CallerId) -> Result<Option<CallerRow>> {
-        caller::Entity::find_by_id(caller.uuid()).one(&self.conn).await.map_err(fault)
+        caller::Entity::find_by_id(caller).one(&self.conn).await.map_err(fault)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -79,8 +74,7 @@ impl<C: ConnectionTrait> Store<C> {
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        let expiries =
-            |id: Uuid| keys.iter().filter(move |key| key.caller_id == id).map(|key| Time::from_micros(key.expires_at));
+        let expiries = |id: CallerId| keys.iter().filter(move |key| key.caller_id == id).map(|key| key.expires_at);
         Ok(callers
             .into_iter()
             .map(|caller| (expiries(caller.caller_id).collect(), caller))
@@ -107,11 +101,11 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_caller_key(&self, caller: CallerId, key: NewCaller) -> Result<()> {
         let row = caller_key::ActiveModel {
-            key_hash: Set(key.hash.0.to_vec()),
+            key_hash: Set(key.hash),
             key_id: Set(i32::from(key.key_id)),
-            caller_id: Set(caller.uuid()),
-            created_at: Set(key.created_at.micros()),
-            expires_at: Set(key.expires_at.micros()),
+            caller_id: Set(caller),
+            created_at: Set(key.created_at),
+            expires_at: Set(key.expires_at),
         };
         caller_key::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
         self.feed(ChangeKind::CallersChanged, None, None);
@@ -124,8 +118,8 @@ impl Tx {
         use caller_key::Column;
 
         caller_key::Entity::update_many()
-            .set(caller_key::ActiveModel { expires_at: Set(time.micros()), ..Default::default() })
-            .filter(Column::CallerId.eq(caller.uuid()).and(Column::ExpiresAt.gt(time.micros())))
+            .set(caller_key::ActiveModel { expires_at: Set(time), ..Default::default() })
+            .filter(Column::CallerId.eq(caller).and(Column::ExpiresAt.gt(time)))
             .exec(&self.conn)
             .await
             .map_err(fault)?;
@@ -136,8 +130,8 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, caller: CallerId, now: Time) -> Result<()> {
         caller::Entity::update_many()
-            .set(caller::ActiveModel { revoked_at: Set(Some(now.micros())), ..Default::default() })
-            .filter(caller::Column::CallerId.eq(caller.uuid()))
+            .set(caller::ActiveModel { revoked_at: Set(Some(now)), ..Default::default() })
+            .filter(caller::Column::CallerId.eq(caller))
             .exec(&self.conn)
             .await
             .map_err(fault)?;

@@ -4,11 +4,13 @@ use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait, QueryTrait, Statement};
 
 use super::Tx;
 use super::entity::change;
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 
 /// What changed, for those who follow the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChangeKind {
+pub(in crate::store) enum ChangeKind {
+    /// One that only newer servers know: anything may have changed.
+    Unknown = 0,
     SessionCreated = 1,
     SessionRenewed = 2,
     SessionRevoked = 3,
@@ -25,9 +27,12 @@ pub(super) enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// None: one that only newer servers know.
-    pub(super) const fn from_number(number: i16) -> Option<Self> {
-        Some(match number {
+    pub(super) const fn number(self) -> i16 {
+        self as i16
+    }
+
+    pub(super) const fn from_number(number: i16) -> Self {
+        match number {
             1 => Self::SessionCreated,
             2 => Self::SessionRenewed,
             3 => Self::SessionRevoked,
@@ -39,8 +44,8 @@ impl ChangeKind {
             9 => Self::DefinitionChanged,
             10 => Self::DefinitionDeleted,
             11 => Self::LinksChanged,
-            _ => return None,
-        })
+            _ => Self::Unknown,
+        }
     }
 }
 
@@ -48,10 +53,10 @@ impl Tx {
     /// Notes a change; it is written with the commit, after the events.
     pub(super) fn feed(&self, kind: ChangeKind, user: Option<UserId>, session: Option<SessionId>) {
         self.changes.lock().push(change::ActiveModel {
-            time: Set(self.clock().now().micros()),
-            kind: Set(kind as i16),
-            user_id: Set(user.map(Id::uuid)),
-            session_id: Set(session.map(Id::uuid)),
+            time: Set(self.clock().now()),
+            kind: Set(kind),
+            user_id: Set(user),
+            session_id: Set(session),
             ..Default::default()
         });
     }

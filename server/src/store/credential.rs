@@ -3,14 +3,13 @@
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
 };
-use uuid::Uuid;
 
 use super::entity::{linked_auth, session, session_credential};
 use super::error::is_unique_violation;
 use super::session::with_activity;
 use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx, fault};
 use crate::error::{Error, Result};
-use crate::model::id::{Id, SessionId};
+use crate::model::id::SessionId;
 
 /// A keyed hash of a credential and of what else tells its sessions apart.
 pub type CredentialHash = [u8; 32];
@@ -42,7 +41,7 @@ impl<C: ConnectionTrait> Store<C> {
             .map_err(fault)?;
         let whole = |(credential, session, link): (_, Option<SessionRow>, _)| {
             let session = session?;
-            let noted = self.activity().of(Id::from_uuid(session.session_id));
+            let noted = self.activity().of(session.session_id);
             Some(CredentialSession { credential, session: with_activity(session, noted), link })
         };
         Ok(rows.into_iter().filter_map(whole).collect())
@@ -53,7 +52,7 @@ impl Tx {
     /// The same, with the sessions locked until the transaction ends.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
-        let sessions: Vec<Uuid> = session_credential::Entity::find()
+        let sessions: Vec<SessionId> = session_credential::Entity::find()
             .select_only()
             .column(session_credential::Column::SessionId)
             .filter(among(hashes))
@@ -66,7 +65,7 @@ impl Tx {
             return Ok(Vec::new());
         }
         for session in sessions {
-            self.lock_session(Id::from_uuid(session)).await?;
+            self.lock_session(session).await?;
         }
         // Read under the locks: a rotation may have changed a token meanwhile.
         self.sessions_of_credential(hashes).await
@@ -89,7 +88,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn credential_of_session(&self, session: SessionId) -> Result<Option<SessionCredentialRow>> {
         let found = session_credential::Entity::find()
-            .filter(session_credential::Column::SessionId.eq(session.uuid()))
+            .filter(session_credential::Column::SessionId.eq(session))
             .one(&self.conn)
             .await;
         found.map_err(fault)

@@ -10,12 +10,12 @@ use super::entity::definition;
 use super::error::violates_index;
 use super::{DefinitionRow, Store, Tx, fault};
 use crate::error::{Error, Result};
-use crate::model::id::Id;
+use crate::model::session::AuthType;
 
 /// Which definitions; all that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct DefinitionFilter {
-    pub auth_type: Option<i16>,
+    pub auth_type: Option<AuthType>,
     pub name: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definition_of_principal(
         &self,
-        auth_type: i16,
+        auth_type: AuthType,
         username: &str,
         issuer: &str,
     ) -> Result<Option<DefinitionRow>> {
@@ -93,11 +93,14 @@ impl Tx {
         Ok(auth_id)
     }
 
-    /// Stores the whole row. The feed names the user to whom the definition is linked: their links show parts of it.
+    /// Stores the whole row but its type, which never changes. The feed names the user to whom the definition is linked:
+    /// their links show parts of it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_definition(&self, row: DefinitionRow) -> Result<()> {
         let auth_id = row.auth_id;
-        definition::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(taken)?;
+        let auth_type = ActiveValue::Unchanged(row.auth_type);
+        let row = definition::ActiveModel { auth_type, ..row.into_active_model().reset_all() };
+        definition::Entity::update(row).exec(&self.conn).await.map_err(taken)?;
         self.feed_definition(ChangeKind::DefinitionChanged, auth_id).await
     }
 
@@ -126,7 +129,7 @@ impl Tx {
     }
 
     async fn feed_definition(&self, kind: ChangeKind, auth_id: i64) -> Result<()> {
-        let user = self.link_of_definition(auth_id).await?.map(|link| Id::from_uuid(link.user_id));
+        let user = self.link_of_definition(auth_id).await?.map(|link| link.user_id);
         if let Some(user) = user {
             self.forget_links(user);
         }

@@ -49,7 +49,7 @@ impl Store {
             return Ok(None);
         }
         let micros = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)";
-        self.first(micros).await.map(Time::from_micros).map(Some)
+        self.first(micros).await.map(Some)
     }
 
     /// What the account of the server may not do, though it must: `INSERT on session`.

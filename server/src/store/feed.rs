@@ -14,17 +14,15 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, FromQueryResult,
     QueryFilter, QuerySelect, Statement, Value,
 };
-use uuid::Uuid;
 
 use super::cache::Changed;
 use super::change::ChangeKind;
 use super::entity::{session, session_token};
-use super::session::token_hash;
 use super::{Store, fault};
 use crate::clock::{Time, monotonic};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::model::id::Id;
+use crate::model::id::{Id, SessionId, UserId};
 
 /// Changes of one look.
 const AT_ONCE: usize = 10_000;
@@ -58,18 +56,18 @@ struct Row {
     time: i64,
     newest: Option<i64>,
     sequence: Option<i64>,
-    kind: Option<i16>,
-    user_id: Option<Uuid>,
-    session_id: Option<Uuid>,
+    kind: Option<ChangeKind>,
+    user_id: Option<UserId>,
+    session_id: Option<SessionId>,
 }
 
 /// A change of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Change {
     sequence: i64,
-    kind: i16,
-    user: Option<Uuid>,
-    session: Option<Uuid>,
+    kind: ChangeKind,
+    user: Option<UserId>,
+    session: Option<SessionId>,
 }
 
 /// What is so at one moment.
@@ -218,7 +216,8 @@ impl Follower {
             caches.trust.extend(begun_at, self.limit);
         }
         self.store.shared.figures.feed_is_at(next.seen);
-        let callers_changed = self.position.is_none() || changes.iter().any(|change| is_of_callers(change.kind));
+        let callers_changed =
+            self.position.is_none() || changes.iter().any(|change| change.kind == ChangeKind::CallersChanged);
         self.position = Some(next);
         Ok(Look { is_partial, is_sure, callers_changed })
     }
@@ -288,7 +287,7 @@ impl Follower {
         }
         let told = Told::of(changes);
         let mut stale = Changed::default();
-        stale.links.add(told.links.iter().copied().map(Id::from_uuid));
+        stale.links.add(told.links.iter().copied());
         if told.all_links {
             stale.links.add_everything();
         }
@@ -321,44 +320,34 @@ async fn begin_transaction(conn: &DatabaseConnection) -> Result<i64> {
     row.try_get("", "number").map_err(fault)
 }
 
-fn is_of_callers(kind: i16) -> bool {
-    kind == ChangeKind::CallersChanged as i16
-}
-
-fn pieces(ids: &BTreeSet<Uuid>) -> Vec<Vec<Uuid>> {
-    let ids: Vec<Uuid> = ids.iter().copied().collect();
-    ids.chunks(ASKED_AT_ONCE).map(<[Uuid]>::to_vec).collect()
+fn pieces<K>(ids: &BTreeSet<Id<K>>) -> Vec<Vec<Id<K>>> {
+    let ids: Vec<Id<K>> = ids.iter().copied().collect();
+    ids.chunks(ASKED_AT_ONCE).map(<[Id<K>]>::to_vec).collect()
 }
 
 /// The tokens of users' sessions that could be good: one that is past its absolute limit is not, whatever memory says.
-fn sessions_of(users: Vec<Uuid>, now: Time) -> Condition {
+fn sessions_of(users: Vec<UserId>, now: Time) -> Condition {
     let sessions = Query::select()
         .column(session::Column::SessionId)
         .from(session::Entity)
         .and_where(session::Column::UserId.is_in(users))
-        .and_where(session::Column::AbsoluteExpiresAt.gt(now.micros()))
+        .and_where(session::Column::AbsoluteExpiresAt.gt(now))
         .to_owned();
     session_token::Column::SessionId.in_subquery(sessions).into()
 }
 
 async fn tokens(conn: &DatabaseConnection, of: Condition) -> Result<Vec<TokenHash>> {
-    let hashes: Vec<Vec<u8>> = session_token::Entity::find()
-        .select_only()
-        .column(session_token::Column::TokenHash)
-        .filter(of)
-        .into_tuple()
-        .all(conn)
-        .await
-        .map_err(fault)?;
-    hashes.into_iter().map(token_hash).collect()
+    let hashes =
+        session_token::Entity::find().select_only().column(session_token::Column::TokenHash).filter(of).into_tuple();
+    hashes.all(conn).await.map_err(fault)
 }
 
 /// Whom changes name.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
-    sessions: BTreeSet<Uuid>,
-    users: BTreeSet<Uuid>,
-    links: BTreeSet<Uuid>,
+    sessions: BTreeSet<SessionId>,
+    users: BTreeSet<UserId>,
+    links: BTreeSet<UserId>,
     all_sessions: bool,
     all_links: bool,
 }
@@ -373,33 +362,33 @@ impl Told {
     }
 
     fn add(&mut self, change: &Change) {
-        match ChangeKind::from_number(change.kind) {
-            Some(ChangeKind::SessionCreated | ChangeKind::AttributesChanged | ChangeKind::CallersChanged) => {}
-            Some(ChangeKind::SessionRenewed | ChangeKind::SessionRevoked) => match change.session {
+        match change.kind {
+            ChangeKind::SessionCreated | ChangeKind::AttributesChanged | ChangeKind::CallersChanged => {}
+            ChangeKind::SessionRenewed | ChangeKind::SessionRevoked => match change.session {
                 Some(session) => drop(self.sessions.insert(session)),
                 None => self.all_sessions = true,
             },
-            Some(ChangeKind::SessionsRevoked | ChangeKind::UserChanged) => self.add_user(change.user),
-            Some(ChangeKind::UserDeleted) => {
+            ChangeKind::SessionsRevoked | ChangeKind::UserChanged => self.add_user(change.user),
+            ChangeKind::UserDeleted => {
                 self.add_user(change.user);
                 self.add_links(change.user);
             }
-            Some(ChangeKind::LinksChanged) => self.add_links(change.user),
+            ChangeKind::LinksChanged => self.add_links(change.user),
             // One that is linked to nobody shows nowhere.
-            Some(ChangeKind::DefinitionChanged | ChangeKind::DefinitionDeleted) => self.links.extend(change.user),
+            ChangeKind::DefinitionChanged | ChangeKind::DefinitionDeleted => self.links.extend(change.user),
             // Of a server that is newer than this one.
-            None => (self.all_sessions, self.all_links) = (true, true),
+            ChangeKind::Unknown => (self.all_sessions, self.all_links) = (true, true),
         }
     }
 
-    fn add_user(&mut self, user: Option<Uuid>) {
+    fn add_user(&mut self, user: Option<UserId>) {
         match user {
             Some(user) => drop(self.users.insert(user)),
             None => self.all_sessions = true,
         }
     }
 
-    fn add_links(&mut self, user: Option<Uuid>) {
+    fn add_links(&mut self, user: Option<UserId>) {
         match user {
             Some(user) => drop(self.links.insert(user)),
             None => self.all_links = true,

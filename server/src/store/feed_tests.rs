@@ -47,7 +47,7 @@ impl Database {
 }
 
 fn change(sequence: i64) -> Change {
-    Change { sequence, kind: 3, user: None, session: Some(Uuid::from_u128(1)) }
+    Change { sequence, kind: ChangeKind::SessionRevoked, user: None, session: Some(SessionId::nil()) }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -194,8 +194,8 @@ fn after_a_failover_a_long_absence_or_a_leap_following_begins_anew() {
 
 #[test]
 fn each_kind_of_change_names_what_memory_may_show_of_it() {
-    let (user, session) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let told = |kind: ChangeKind, user, session| Told::of(&[Change { sequence: 1, kind: kind as i16, user, session }]);
+    let (user, session) = (UserId::nil(), SessionId::nil());
+    let told = |kind: ChangeKind, user, session| Told::of(&[Change { sequence: 1, kind, user, session }]);
     let nothing = Told::default();
     let of_session = Told { sessions: [session].into(), ..Told::default() };
     let of_user = Told { users: [user].into(), ..Told::default() };
@@ -215,10 +215,10 @@ fn each_kind_of_change_names_what_memory_may_show_of_it() {
     ];
     for (kind, expected) in cases {
         assert_eq!(told(kind, Some(user), Some(session)), *expected, "{kind:?}");
-        assert_eq!(ChangeKind::from_number(kind as i16), Some(kind));
+        assert_eq!(ChangeKind::from_number(kind.number()), kind);
     }
     let all = Told { all_sessions: true, ..Told::default() };
     assert_eq!(told(ChangeKind::SessionsRevoked, None, None), all, "of many users");
-    let unknown = Told::of(&[Change { kind: 999, ..change(1) }]);
+    let unknown = Told::of(&[Change { kind: ChangeKind::from_number(999), ..change(1) }]);
     assert_eq!(unknown, Told { all_links: true, ..all }, "a newer server's");
 }

@@ -10,6 +10,7 @@ use super::definition::taken;
 use super::entity::{definition, user};
 use super::{DefinitionRow, Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
+use crate::model::session::AuthType;
 
 /// The sequence behind the numbers of definitions on PostgreSQL.
 const SEQUENCE: &str = "pg_get_serial_sequence('definition', 'auth_id')";
@@ -26,7 +27,7 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definitions_of(
         &self,
-        auth_type: i16,
+        auth_type: AuthType,
         issuer: &str,
         usernames: &[String],
     ) -> Result<Vec<DefinitionRow>> {

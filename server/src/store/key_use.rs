@@ -26,7 +26,7 @@ impl LiveHashes {
 impl<C: ConnectionTrait> Store<C> {
     /// What would end if the token key with this number were gone. Replaced tokens do not count: their successor does.
     pub async fn live_hashes(&self, key_id: u16) -> Result<LiveHashes> {
-        let now = self.clock().now().micros();
+        let now = self.clock().now();
         let live_sessions = ids(session::Column::SessionId, session::Entity)
             .and_where(Expr::col(session::Column::RevokedAt).is_null())
             .and_where(Expr::col(session::Column::ExpiresAt).gt(now))
@@ -59,29 +59,30 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{Clock, Time};
-    use crate::config::{Config, DatabaseUrl};
+    use crate::clock::{Clock, Micros, Time};
+    use crate::config::{AddressBinding, Config, DatabaseUrl};
     use crate::crypto::{KeyPurpose, Keyring, Token, TokenKind};
     use crate::model::id::{CallerId, SessionId, UserId};
+    use crate::model::session::AuthType;
     use crate::store::{CallerRow, NewCaller, NewSession, SessionRow, StoreConfig};
 
     const DAY: Duration = Duration::from_hours(24);
 
     fn session(id: SessionId, now: Time) -> SessionRow {
         SessionRow {
-            session_id: id.uuid(),
-            user_id: UserId::new(now).uuid(),
+            session_id: id,
+            user_id: UserId::new(now),
             username: "alice".to_owned(),
-            auth_type: 1,
+            auth_type: AuthType::Password,
             app: "default".to_owned(),
             remote_addr: None,
             user_agent: String::new(),
-            address_binding: 0,
-            idle_micros: 1,
-            created_at: now.micros(),
-            last_active_at: now.micros(),
-            expires_at: (now + DAY).micros(),
-            absolute_expires_at: (now + DAY).micros(),
+            address_binding: AddressBinding::Off,
+            idle_micros: Micros::new(1),
+            created_at: now,
+            last_active_at: now,
+            expires_at: now + DAY,
+            absolute_expires_at: now + DAY,
             revoked_at: None,
             revoke_reason: None,
             generation: 0,
@@ -98,14 +99,14 @@ mod tests {
         store
             .write(move |tx| {
                 let row = CallerRow {
-                    caller_id: caller.uuid(),
+                    caller_id: caller,
                     name: name.clone(),
                     spiffe_id: None,
                     grants: String::new(),
                     apps: "*".to_owned(),
                     flags: String::new(),
                     max_in_flight: None,
-                    created_at: now.micros(),
+                    created_at: now,
                     revoked_at: None,
                 };
                 Box::pin(async move {

@@ -17,7 +17,7 @@ impl Store {
         use lease::Column;
 
         let now = self.clock().now();
-        let until = (now + duration).micros();
+        let until = now + duration;
         let conn = self.shared.writer.conn();
         let row = lease::ActiveModel { name: Set(name.to_owned()), holder: Set(holder), expires_at: Set(until) };
         let inserted = lease::Entity::insert(row)
@@ -30,7 +30,7 @@ impl Store {
         }
         let taken = lease::Entity::update_many()
             .set(lease::ActiveModel { holder: Set(holder), expires_at: Set(until), ..Default::default() })
-            .filter(Column::Name.eq(name).and(Column::Holder.eq(holder).or(Column::ExpiresAt.lte(now.micros()))))
+            .filter(Column::Name.eq(name).and(Column::Holder.eq(holder).or(Column::ExpiresAt.lte(now))))
             .exec(conn)
             .await
             .map_err(fault)?;

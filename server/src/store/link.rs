@@ -8,7 +8,6 @@ use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
     QueryFilter, QuerySelect, Statement, Value,
 };
-use uuid::Uuid;
 
 use super::change::ChangeKind;
 use super::entity::linked_auth;
@@ -16,7 +15,7 @@ use super::error::{is_foreign_key_violation, is_unique_violation};
 use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::model::id::{Id, LinkId, UserId};
+use crate::model::id::{LinkId, UserId};
 use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
 
@@ -30,15 +29,15 @@ impl LinkedAuthRow {
     /// The link with what its definition says.
     pub fn entry(&self, definition: DefinitionRow) -> LinkEntry {
         LinkEntry {
-            link_id: Id::from_uuid(self.link_id),
-            user_id: Id::from_uuid(self.user_id),
+            link_id: self.link_id,
+            user_id: self.user_id,
             auth_id: self.auth_id,
-            auth_type: AuthType::from_number(definition.auth_type),
+            auth_type: definition.auth_type,
             auth_username: definition.username.into(),
             is_active: self.is_active,
             is_internal: self.is_internal,
-            created_at: Time::from_micros(self.created_at),
-            last_used_at: self.last_used_at.map(Time::from_micros),
+            created_at: self.created_at,
+            last_used_at: self.last_used_at,
             version: self.version,
             is_definition_active: definition.is_active,
         }
@@ -48,7 +47,7 @@ impl LinkedAuthRow {
 /// How many definitions have a username, and one of them.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct NamedDefinition {
-    pub auth_type: i16,
+    pub auth_type: AuthType,
     pub username: String,
     pub auth_id: i64,
     pub definitions: i64,
@@ -66,15 +65,15 @@ const NAMED: &str = "SELECT auth_type, username, min(auth_id) AS auth_id, count(
 
 #[derive(FromQueryResult)]
 struct EntryRow {
-    link_id: Uuid,
-    user_id: Uuid,
+    link_id: LinkId,
+    user_id: UserId,
     auth_id: i64,
-    auth_type: i16,
+    auth_type: AuthType,
     username: String,
     is_active: bool,
     is_internal: bool,
-    created_at: i64,
-    last_used_at: Option<i64>,
+    created_at: Time,
+    last_used_at: Option<Time>,
     version: i64,
     is_definition_active: bool,
 }
@@ -82,15 +81,15 @@ struct EntryRow {
 impl From<EntryRow> for LinkEntry {
     fn from(row: EntryRow) -> Self {
         Self {
-            link_id: Id::from_uuid(row.link_id),
-            user_id: Id::from_uuid(row.user_id),
+            link_id: row.link_id,
+            user_id: row.user_id,
             auth_id: row.auth_id,
-            auth_type: AuthType::from_number(row.auth_type),
+            auth_type: row.auth_type,
             auth_username: row.username.into(),
             is_active: row.is_active,
             is_internal: row.is_internal,
-            created_at: Time::from_micros(row.created_at),
-            last_used_at: row.last_used_at.map(Time::from_micros),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
             version: row.version,
             is_definition_active: row.is_definition_active,
         }
@@ -107,7 +106,7 @@ impl<C: ConnectionTrait> Store<C> {
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
-        linked_auth::Entity::find_by_id(link.uuid()).one(&self.conn).await.map_err(fault)
+        linked_auth::Entity::find_by_id(link).one(&self.conn).await.map_err(fault)
     }
 
     /// A user's links that are younger than `after`, oldest first.
@@ -115,7 +114,7 @@ impl<C: ConnectionTrait> Store<C> {
     pub async fn links_of_user_after(&self, user: UserId, after: LinkId, limit: u64) -> Result<Vec<LinkEntry>> {
         let condition = "linked_auth.user_id = $1 AND linked_auth.link_id > $2 ORDER BY linked_auth.link_id LIMIT $3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.entries(condition, [user.uuid().into(), after.uuid().into(), limit.into()]).await
+        self.entries(condition, [user.into(), after.into(), limit.into()]).await
     }
 
     /// The links of some definitions, at most a few hundred, in any order.
@@ -135,8 +134,8 @@ impl<C: ConnectionTrait> Store<C> {
     /// The definitions with these types and usernames, at most a few hundred; two of different issuers may have the same
     /// ones. What no definition has is left out.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn definitions_named(&self, names: &[(i16, &str)]) -> Result<Vec<NamedDefinition>> {
-        let mut types: Vec<i16> = names.iter().map(|(auth_type, _)| *auth_type).collect();
+    pub async fn definitions_named(&self, names: &[(AuthType, &str)]) -> Result<Vec<NamedDefinition>> {
+        let mut types: Vec<AuthType> = names.iter().map(|(auth_type, _)| *auth_type).collect();
         types.sort_unstable();
         types.dedup();
         let (mut parts, mut values) = (Vec::new(), Vec::new());
@@ -180,7 +179,7 @@ impl Store {
     /// [`Self::links_of_user_after`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
-        let first = || self.links_of_user_after(user, Id::from_uuid(Uuid::nil()), MAX_LINKS_READ);
+        let first = || self.links_of_user_after(user, LinkId::nil(), MAX_LINKS_READ);
         let read = async { first().await.map(Some) };
         let links = self.shared.cache.links.get_or_read(&user, read).await?;
         let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
@@ -195,7 +194,7 @@ impl Tx {
     /// The link, locked until the transaction ends. Lock its definition and its user before.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
-        linked_auth::Entity::find_by_id(link.uuid()).lock_exclusive().one(&self.conn).await.map_err(fault)
+        linked_auth::Entity::find_by_id(link).lock_exclusive().one(&self.conn).await.map_err(fault)
     }
 
     /// Has the user an active link to an active definition, other than this one?
@@ -210,7 +209,7 @@ impl Tx {
     /// Adds a link. Definition and user are locked by now.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_link(&self, row: LinkedAuthRow) -> Result<()> {
-        let user = Id::from_uuid(row.user_id);
+        let user = row.user_id;
         match linked_auth::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
             Ok(_) => {
                 self.links_changed(user);
@@ -227,7 +226,7 @@ impl Tx {
     /// Stores the whole row.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_link(&self, row: LinkedAuthRow) -> Result<()> {
-        let user = Id::from_uuid(row.user_id);
+        let user = row.user_id;
         linked_auth::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(fault)?;
         self.links_changed(user);
         Ok(())
@@ -236,7 +235,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_link(&self, row: &LinkedAuthRow) -> Result<()> {
         linked_auth::Entity::delete_by_id(row.link_id).exec(&self.conn).await.map_err(fault)?;
-        self.links_changed(Id::from_uuid(row.user_id));
+        self.links_changed(row.user_id);
         Ok(())
     }
 
@@ -244,13 +243,13 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
         let touched = linked_auth::Entity::update_many()
-            .set(linked_auth::ActiveModel { last_used_at: Set(Some(now.micros())), ..Default::default() })
-            .filter(linked_auth::Column::LinkId.eq(link.uuid()))
+            .set(linked_auth::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() })
+            .filter(linked_auth::Column::LinkId.eq(link))
             .exec_with_returning(&self.conn)
             .await
             .map_err(fault)?;
         for row in touched {
-            self.links_changed(Id::from_uuid(row.user_id));
+            self.links_changed(row.user_id);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod audit;
 mod cache;
 mod caller;
 mod change;
+mod column;
 mod credential;
 mod definition;
 mod entity;

@@ -13,10 +13,12 @@ use super::session::SessionFilter;
 use super::user::UserFilter;
 use super::{Activity, AttributeRow, SessionRow, SessionTokenRow, Shared, Store, StoreConfig, UserRow, cache, write};
 use crate::clock::{Clock, Time};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{AddressBinding, Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
 use crate::model::audit::{AuditEvent, AuditFilter, AuditPosition, Operation, Outcome};
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
+use crate::model::session::{AuthType, RevokeReason};
+use crate::model::user::ApprovalStatus;
 
 mod credentials;
 mod definitions;
@@ -132,9 +134,9 @@ impl Ground {
                 Box::pin(async move {
                     for (number, owner) in owners.iter().enumerate() {
                         for name in ["color", "shape"] {
-                            tx.put_attribute(attribute(owner.user_id, name)).await?;
+                            tx.put_attribute(attribute(owner.user_id.uuid(), name)).await?;
                         }
-                        tx.attributes_changed(Some(Id::from_uuid(owner.user_id)), None);
+                        tx.attributes_changed(Some(owner.user_id), None);
                         for _ in 0..4 {
                             tx.note_event(event(number));
                         }
@@ -208,7 +210,7 @@ fn postgres_problem(plan: &[String]) -> Option<String> {
 
 fn user_row() -> UserRow {
     UserRow {
-        user_id: Uuid::nil(),
+        user_id: UserId::nil(),
         username: "user".to_owned(),
         username_key: String::new(),
         display_name: String::new(),
@@ -216,7 +218,7 @@ fn user_row() -> UserRow {
         search_text: String::new(),
         is_super_user: false,
         is_locked: false,
-        approval_status: 2,
+        approval_status: ApprovalStatus::Approved,
         password_hash: None,
         password_must_change: false,
         password_expires_at: None,
@@ -224,26 +226,26 @@ fn user_row() -> UserRow {
         is_totp_enabled: false,
         totp_last_step: 0,
         allowed_networks: String::new(),
-        created_at: START.micros(),
-        updated_at: START.micros(),
+        created_at: START,
+        updated_at: START,
         version: 1,
     }
 }
 
 fn session_row() -> SessionRow {
-    let end = (START + Duration::from_hours(1_000)).micros();
+    let end = START + Duration::from_hours(1_000);
     SessionRow {
-        session_id: Uuid::nil(),
-        user_id: Uuid::nil(),
+        session_id: SessionId::nil(),
+        user_id: UserId::nil(),
         username: String::new(),
-        auth_type: 1,
+        auth_type: AuthType::Password,
         app: "default".to_owned(),
         remote_addr: None,
         user_agent: String::new(),
-        address_binding: 1,
-        idle_micros: 1_000_000,
-        created_at: START.micros(),
-        last_active_at: START.micros(),
+        address_binding: AddressBinding::Record,
+        idle_micros: Duration::from_secs(1).into(),
+        created_at: START,
+        last_active_at: START,
         expires_at: end,
         absolute_expires_at: end,
         revoked_at: None,
@@ -260,9 +262,9 @@ fn attribute(owner_id: Uuid, name: &str) -> AttributeRow {
         name: name.to_owned(),
         value: b"blue".to_vec(),
         is_sealed: false,
-        expires_at: Some((START + Duration::from_hours(1_000)).micros()),
-        created_at: START.micros(),
-        updated_at: START.micros(),
+        expires_at: Some(START + Duration::from_hours(1_000)),
+        created_at: START,
+        updated_at: START,
         version: 1,
     }
 }
@@ -294,19 +296,19 @@ fn event(number: usize) -> AuditEvent {
 async fn reads(ground: &Ground) {
     use Way::{Found, Walked};
 
-    let (store, user) = (&ground.store, Id::from_uuid(ground.users[700].user_id));
+    let (store, user) = (&ground.store, ground.users[700].user_id);
     store.session_by_token(&ground.hashes[5]).await.unwrap().unwrap();
     ground.explain("a token", Found).await;
     assert_eq!(store.sessions_by_token(&ground.hashes[..10]).await.unwrap().len(), 10);
     ground.explain("ten tokens", Found).await;
-    store.session(Id::from_uuid(ground.sessions[3].session_id)).await.unwrap().unwrap();
+    store.session(ground.sessions[3].session_id).await.unwrap().unwrap();
     ground.explain("a session", Found).await;
 
     let of_user = SessionFilter { user: Some(user), ..SessionFilter::default() };
     assert_eq!(store.sessions(&of_user, None, 51).await.unwrap().len(), 4);
     ground.explain("a user's sessions", Found).await;
     let live = SessionFilter { revoked: Some(false), expired: Some((false, START)), ..of_user.clone() };
-    let after = Some(Id::from_uuid(ground.sessions[0].session_id));
+    let after = Some(ground.sessions[0].session_id);
     store.sessions(&live, after, 51).await.unwrap();
     ground.explain("a user's live sessions, a page further", Found).await;
     let of_app = SessionFilter { app: Some("default".to_owned()), ..SessionFilter::default() };
@@ -318,7 +320,7 @@ async fn reads(ground: &Ground) {
     store.user(user).await.unwrap().unwrap();
     store.user_by_name("user700").await.unwrap().unwrap();
     ground.explain("a user", Found).await;
-    let some = ground.users[..5].iter().map(|user| Id::from_uuid(user.user_id));
+    let some = ground.users[..5].iter().map(|user| user.user_id);
     assert!(store.super_users_among(some).await.unwrap().is_empty());
     ground.explain("super-users among some", Found).await;
     store.users(&UserFilter::default(), Some(user), 51).await.unwrap();
@@ -360,7 +362,7 @@ async fn audit_filters(ground: &Ground) {
 
 async fn changes(ground: &Ground) {
     let (store, row) = (&ground.store, ground.users[900].clone());
-    let user: UserId = Id::from_uuid(row.user_id);
+    let user: UserId = row.user_id;
     let session = ground.sessions.iter().find(|session| session.user_id == row.user_id).unwrap().clone();
     let hash = ground.hashes[17];
     let opening = store.write(|tx| {
@@ -380,12 +382,12 @@ async fn changes(ground: &Ground) {
             let (token, _) = tx.lock_session_by_token(&hash).await?.expect("it is there");
             tx.session_entry(&token).await?;
             tx.replace_token(&token, now, vec![1]).await?;
-            tx.insert_token(SessionTokenRow { token_hash: vec![7; 32], generation: 1, ..token }).await?;
+            tx.insert_token(SessionTokenRow { token_hash: TokenHash([7; 32]), generation: 1, ..token }).await?;
             tx.renew_session(&session).await?;
-            tx.attribute_count(row.user_id, now).await?;
-            tx.delete_attributes(row.user_id, &["color".to_owned()], now).await?;
-            tx.revoke_session(&session, 1, now).await?;
-            tx.revoke_sessions_of_user(user, Some(Id::from_uuid(session.session_id)), 2, now).await?;
+            tx.attribute_count(user.uuid(), now).await?;
+            tx.delete_attributes(user.uuid(), &["color".to_owned()], now).await?;
+            tx.revoke_session(&session, RevokeReason::Logout, now).await?;
+            tx.revoke_sessions_of_user(user, Some(session.session_id), RevokeReason::UserDeleted, now).await?;
             tx.delete_user(user).await?;
             tx.note_event(event(1));
             Ok(())
@@ -393,8 +395,8 @@ async fn changes(ground: &Ground) {
     });
     work.await.unwrap();
     ground.explain("what verbs do", Way::Found).await;
-    store.activity().note(Id::from_uuid(ground.sessions[1].session_id), START + Duration::from_secs(9));
-    store.activity().note(Id::from_uuid(ground.sessions[2].session_id), START + Duration::from_secs(9));
+    store.activity().note(ground.sessions[1].session_id, START + Duration::from_secs(9));
+    store.activity().note(ground.sessions[2].session_id, START + Duration::from_secs(9));
     store.flush_activity().await.unwrap();
     ground.explain("activity", Way::Found).await;
 }
@@ -408,7 +410,7 @@ async fn following(ground: &Ground) {
     let work = store.write(move |tx| {
         let (session, user) = (session.clone(), user.clone());
         Box::pin(async move {
-            tx.revoke_session(&session, 1, tx.clock().now()).await?;
+            tx.revoke_session(&session, RevokeReason::Logout, tx.clock().now()).await?;
             tx.update_user(user).await
         })
     });

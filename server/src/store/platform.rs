@@ -9,7 +9,6 @@ use sea_orm::{
     QuerySelect, RelationTrait,
 };
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::entity::{platform_credential, session, session_platform};
 use super::{PlatformCredentialRow, SessionPlatformRow, Store, Tx, fault};
@@ -54,19 +53,19 @@ impl Dropped {
 }
 
 fn of(session: SessionId) -> Condition {
-    Condition::all().add(platform_credential::Column::SessionId.eq(session.uuid()))
+    Condition::all().add(platform_credential::Column::SessionId.eq(session))
 }
 
 impl<C: ConnectionTrait> Store<C> {
     /// The platform that a session is logged in to.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_platform(&self, session: SessionId) -> Result<Option<SessionPlatformRow>> {
-        session_platform::Entity::find_by_id(session.uuid()).one(&self.conn).await.map_err(fault)
+        session_platform::Entity::find_by_id(session).one(&self.conn).await.map_err(fault)
     }
 
     /// The same of a few hundred sessions; those without a platform are left out.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn session_platforms(&self, sessions: Vec<Uuid>) -> Result<Vec<SessionPlatformRow>> {
+    pub async fn session_platforms(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionPlatformRow>> {
         if sessions.is_empty() {
             return Ok(Vec::new());
         }
@@ -126,9 +125,9 @@ impl Store {
             .select_only()
             .column(platform_credential::Column::SessionId)
             .join(JoinType::InnerJoin, platform_credential::Relation::Session.def())
-            .filter(session::Column::ExpiresAt.lt((now - UNWRITTEN_ACTIVITY).micros()))
+            .filter(session::Column::ExpiresAt.lt(now - UNWRITTEN_ACTIVITY))
             .limit(batch);
-        let over: Vec<Uuid> = over.into_tuple().all(self.shared.writer.conn()).await.map_err(fault)?;
+        let over: Vec<SessionId> = over.into_tuple().all(self.shared.writer.conn()).await.map_err(fault)?;
         if over.is_empty() {
             return Ok(0);
         }
@@ -188,7 +187,7 @@ impl Tx {
         let revoked = Query::select()
             .column(session::Column::SessionId)
             .from(session::Entity)
-            .and_where(session::Column::RevokedAt.eq(revoked_at.micros()))
+            .and_where(session::Column::RevokedAt.eq(revoked_at))
             .to_owned();
         let condition = platform_credential::Column::SessionId.in_subquery(revoked);
         self.drop_platform_credentials(condition.into_condition()).await

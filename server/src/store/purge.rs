@@ -1,8 +1,8 @@
 //! Purging: rows that nobody can need any more go in small batches, found by an index, so that no lock is held for long.
 
+use crate::model::id::SessionId;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoIden, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityName, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
-use uuid::Uuid;
 
 use super::entity::{attribute, caller_key, change, session, session_token};
 use super::{Store, fault};
@@ -62,10 +62,10 @@ impl Store {
         for column in [session::Column::AbsoluteExpiresAt, session::Column::RevokedAt] {
             let tx = self.shared.writer.begin().await?;
             // Named, and not looked for twice: attributes must go with the sessions that go, and with no others.
-            let ended: Vec<Uuid> = session::Entity::find()
+            let ended: Vec<SessionId> = session::Entity::find()
                 .select_only()
                 .column(session::Column::SessionId)
-                .filter(column.lt(ended_before.micros()))
+                .filter(column.lt(ended_before))
                 .order_by(column, Order::Asc)
                 .limit(std::cmp::min(batch, MAX_BATCH))
                 .lock_exclusive()
@@ -124,7 +124,7 @@ fn old_rows(table: &str, key: &[&'static str], column: &'static str, before: Tim
     Query::select()
         .columns(key.iter().map(|column| Alias::new(*column)))
         .from(Alias::new(table))
-        .and_where(Expr::col(Alias::new(column)).lt(before.micros()))
+        .and_where(Expr::col(Alias::new(column)).lt(before))
         .order_by(Alias::new(column), Order::Asc)
         .limit(batch)
         .to_owned()

@@ -6,7 +6,6 @@ use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel,
     QueryFilter, QuerySelect, TransactionTrait,
 };
-use uuid::Uuid;
 
 use super::entity::{definition, linked_auth, session, session_token, user};
 use super::{DefinitionRow, LinkedAuthRow, SessionRow, Store, UserRow, fault};
@@ -38,7 +37,7 @@ impl Store {
         let mut user_rows = Vec::new();
         for number in 0..users {
             let name = format!("{}{number}", user.username);
-            let user_id = UserId::new(now).uuid();
+            let user_id = UserId::new(now);
             user_rows.push(UserRow {
                 user_id,
                 username_key: name.clone(),
@@ -54,7 +53,7 @@ impl Store {
         let mut pending = (Vec::new(), Vec::new());
         for user in &user_rows {
             for _ in 0..sessions {
-                let session_id = SessionId::new(now).uuid();
+                let session_id = SessionId::new(now);
                 let token = Token::generate(TokenKind::Ust);
                 let (hash, key_id) = self.keyring().hash_token(token.as_ref());
                 pending.0.push(
@@ -68,7 +67,7 @@ impl Store {
                 );
                 pending.1.push(
                     session_token::Model {
-                        token_hash: hash.0.to_vec(),
+                        token_hash: hash,
                         key_id: i32::from(key_id),
                         session_id,
                         generation: 0,
@@ -126,16 +125,16 @@ impl Store {
         Ok(numbers)
     }
 
-    fn link_row(&self, user_id: Uuid, auth_id: i64) -> LinkedAuthRow {
+    fn link_row(&self, user_id: UserId, auth_id: i64) -> LinkedAuthRow {
         let now = self.clock().now();
         LinkedAuthRow {
-            link_id: LinkId::new(now).uuid(),
+            link_id: LinkId::new(now),
             user_id,
             auth_id,
             is_active: true,
             is_internal: false,
-            created_at: now.micros(),
-            updated_at: now.micros(),
+            created_at: now,
+            updated_at: now,
             last_used_at: None,
             version: 1,
         }
@@ -143,12 +142,12 @@ impl Store {
 }
 
 /// Those whose names begin so, by their names.
-async fn user_ids(conn: &DatabaseTransaction, username: &str) -> Result<HashMap<String, Uuid>> {
+async fn user_ids(conn: &DatabaseTransaction, username: &str) -> Result<HashMap<String, UserId>> {
     let users = user::Entity::find()
         .select_only()
         .columns([user::Column::UsernameKey, user::Column::UserId])
         .filter(user::Column::UsernameKey.starts_with(username));
-    Ok(users.into_tuple::<(String, Uuid)>().all(conn).await.map_err(fault)?.into_iter().collect())
+    Ok(users.into_tuple::<(String, UserId)>().all(conn).await.map_err(fault)?.into_iter().collect())
 }
 
 async fn insert(

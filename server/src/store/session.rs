@@ -8,16 +8,15 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
     Statement, Value,
 };
-use uuid::Uuid;
 
 use super::entity::{session, session_platform};
 use super::unique::unique;
 use super::{SessionRow, Store, fault};
-use crate::clock::Time;
+use crate::clock::{Micros, Time};
 use crate::config::AddressBinding;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 use crate::model::network::parse_list;
 use crate::model::session::{AuthType, LatestTime, RevokeReason, SessionEntry};
 
@@ -35,7 +34,7 @@ pub struct NewSession {
 pub struct SessionFilter {
     pub user: Option<UserId>,
     pub app: Option<String>,
-    pub auth_type: Option<i16>,
+    pub auth_type: Option<AuthType>,
     /// The definition that the user logged in with.
     pub auth_id: Option<i64>,
     /// The platform that the session is logged in to, and its URL.
@@ -58,10 +57,10 @@ impl SessionFilter {
         };
         let revoked = |revoked| if revoked { Column::RevokedAt.is_not_null() } else { Column::RevokedAt.is_null() };
         let expired = |(expired, now): (bool, Time)| {
-            if expired { Column::ExpiresAt.lte(now.micros()) } else { Column::ExpiresAt.gt(now.micros()) }
+            if expired { Column::ExpiresAt.lte(now) } else { Column::ExpiresAt.gt(now) }
         };
         Condition::all()
-            .add_option(self.user.map(|user| Column::UserId.eq(user.uuid())))
+            .add_option(self.user.map(|user| Column::UserId.eq(user)))
             .add_option(self.app.as_ref().map(by_app))
             .add_option(self.auth_type.map(|auth_type| Column::AuthType.eq(auth_type)))
             .add_option(self.auth_id.map(|auth_id| Column::AuthId.eq(auth_id)))
@@ -98,22 +97,22 @@ WHERE t.token_hash IN "#;
 
 #[derive(FromQueryResult)]
 struct EntryRow {
-    token_hash: Vec<u8>,
+    token_hash: TokenHash,
     token_generation: i32,
-    grace_until: Option<i64>,
-    session_id: Uuid,
-    user_id: Uuid,
+    grace_until: Option<Time>,
+    session_id: SessionId,
+    user_id: UserId,
     username: String,
-    auth_type: i16,
+    auth_type: AuthType,
     app: String,
     remote_addr: Option<String>,
-    address_binding: i16,
-    idle_micros: i64,
-    created_at: i64,
-    last_active_at: i64,
-    absolute_expires_at: i64,
-    revoked_at: Option<i64>,
-    revoke_reason: Option<i16>,
+    address_binding: AddressBinding,
+    idle_micros: Micros,
+    created_at: Time,
+    last_active_at: Time,
+    absolute_expires_at: Time,
+    revoked_at: Option<Time>,
+    revoke_reason: Option<RevokeReason>,
     generation: i32,
     current_username: Option<String>,
     is_super_user: Option<bool>,
@@ -122,26 +121,26 @@ struct EntryRow {
 
 impl EntryRow {
     fn into_entry(self, noted: Option<Time>) -> Result<SessionEntry> {
-        let last_active_at =
-            noted.map_or(self.last_active_at, |noted| std::cmp::max(self.last_active_at, noted.micros()));
         Ok(SessionEntry {
-            session_id: Id::from_uuid(self.session_id),
-            user_id: Id::from_uuid(self.user_id),
+            session_id: self.session_id,
+            user_id: self.user_id,
             username: self.current_username.unwrap_or(self.username).into(),
             app: intern(&self.app),
             allowed_networks: parse_list(self.allowed_networks.as_deref().unwrap_or_default())
                 .map_err(|_| Error::internal("a stored network is unreadable"))?,
             remote_addr: self.remote_addr.and_then(|address| address.parse().ok()),
-            created_at: Time::from_micros(self.created_at),
-            absolute_expires_at: Time::from_micros(self.absolute_expires_at),
+            created_at: self.created_at,
+            absolute_expires_at: self.absolute_expires_at,
             idle_micros: self.idle_micros,
-            last_active: LatestTime::new(Time::from_micros(last_active_at)),
-            revoked_at: self.revoked_at.map(Time::from_micros),
-            grace_until: self.grace_until.map(Time::from_micros),
+            last_active: LatestTime::new(
+                noted.map_or(self.last_active_at, |noted| std::cmp::max(noted, self.last_active_at)),
+            ),
+            revoked_at: self.revoked_at,
+            grace_until: self.grace_until,
             generations_behind: u32::try_from(self.generation - self.token_generation).unwrap_or(0),
-            revoke_reason: RevokeReason::from_number(self.revoke_reason.unwrap_or(0)),
-            auth_type: AuthType::from_number(self.auth_type),
-            address_binding: AddressBinding::from_number(self.address_binding),
+            revoke_reason: self.revoke_reason.unwrap_or(RevokeReason::Unknown),
+            auth_type: self.auth_type,
+            address_binding: self.address_binding,
             is_super_user: self.is_super_user.unwrap_or(false),
         })
     }
@@ -158,17 +157,13 @@ fn intern(app: &str) -> Arc<str> {
     Arc::clone(&names[names.len() - 1])
 }
 
-pub(super) fn token_hash(bytes: Vec<u8>) -> Result<TokenHash> {
-    bytes.try_into().map(TokenHash).map_err(|_| Error::internal("a stored token hash is not 32 bytes long"))
-}
-
 impl<C: ConnectionTrait> Store<C> {
     /// Up to a few hundred sessions by the hashes of their tokens, in any order; a hash that nobody has is left out.
     async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
         // A few lengths only, so that prepared statements are found again.
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
-        let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(hash.0.to_vec()));
+        let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(*hash));
         let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
         let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
@@ -176,8 +171,8 @@ impl<C: ConnectionTrait> Store<C> {
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
         rows.into_iter()
             .map(|row| {
-                let noted = self.activity().of(Id::from_uuid(row.session_id));
-                Ok((token_hash(row.token_hash.clone())?, row.into_entry(noted)?))
+                let noted = self.activity().of(row.session_id);
+                Ok((row.token_hash, row.into_entry(noted)?))
             })
             .collect()
     }
@@ -186,7 +181,7 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
-        let row = unique(session::Entity::find_by_id(session.uuid()), &self.conn).await?;
+        let row = unique(session::Entity::find_by_id(session), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
     }
@@ -200,7 +195,7 @@ impl<C: ConnectionTrait> Store<C> {
         limit: u64,
     ) -> Result<Vec<SessionRow>> {
         session::Entity::find()
-            .filter(filter.condition().add_option(after.map(|after| session::Column::SessionId.lt(after.uuid()))))
+            .filter(filter.condition().add_option(after.map(|after| session::Column::SessionId.lt(after))))
             .order_by(session::Column::SessionId, Order::Desc)
             .limit(limit)
             .all(&self.conn)
@@ -240,9 +235,9 @@ impl Store {
 
 /// The row as it would be if the activity in memory were written.
 pub(super) fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
-    if let Some(noted) = noted.map(Time::micros).filter(|noted| *noted > row.last_active_at) {
+    if let Some(noted) = noted.filter(|noted| *noted > row.last_active_at) {
         row.last_active_at = noted;
-        row.expires_at = std::cmp::min(noted.saturating_add(row.idle_micros), row.absolute_expires_at);
+        row.expires_at = std::cmp::min(noted + row.idle_micros, row.absolute_expires_at);
     }
     row
 }

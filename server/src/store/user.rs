@@ -7,7 +7,6 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect,
 };
-use uuid::Uuid;
 
 use super::change::ChangeKind;
 use super::entity::{attribute, user};
@@ -15,14 +14,15 @@ use super::error::is_unique_violation;
 use super::unique::unique;
 use super::{Store, Tx, UserRow, fault};
 use crate::error::{Error, Result};
-use crate::model::id::{Id, UserId};
+use crate::model::id::UserId;
+use crate::model::user::ApprovalStatus;
 
 /// Which users; all that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
     /// In lower case; stands in username, display name or email.
     pub search: Option<String>,
-    pub approval_status: Option<i16>,
+    pub approval_status: Option<ApprovalStatus>,
     pub is_locked: Option<bool>,
     pub is_super_user: Option<bool>,
 }
@@ -56,7 +56,7 @@ fn containing(text: &str) -> LikeExpr {
 impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user(&self, user: UserId) -> Result<Option<UserRow>> {
-        unique(user::Entity::find_by_id(user.uuid()), &self.conn).await
+        unique(user::Entity::find_by_id(user), &self.conn).await
     }
 
     /// By the username in lower case.
@@ -74,23 +74,23 @@ impl<C: ConnectionTrait> Store<C> {
     pub async fn super_users_among(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashSet<UserId>> {
         use user::Column;
 
-        let found: Vec<Uuid> = user::Entity::find()
+        let found: Vec<UserId> = user::Entity::find()
             .select_only()
             .column(Column::UserId)
-            .filter(Column::UserId.is_in(users.into_iter().map(Id::uuid)))
+            .filter(Column::UserId.is_in(users.into_iter()))
             .filter(Column::IsSuperUser.eq(true))
             .into_tuple()
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        Ok(found.into_iter().map(Id::from_uuid).collect())
+        Ok(found.into_iter().collect())
     }
 
     /// Users that match, oldest first, younger than `after`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn users(&self, filter: &UserFilter, after: Option<UserId>, limit: u64) -> Result<Vec<UserRow>> {
         user::Entity::find()
-            .filter(filter.condition().add_option(after.map(|after| user::Column::UserId.gt(after.uuid()))))
+            .filter(filter.condition().add_option(after.map(|after| user::Column::UserId.gt(after))))
             .order_by(user::Column::UserId, Order::Asc)
             .limit(limit)
             .all(&self.conn)
@@ -103,12 +103,12 @@ impl Tx {
     /// The user, locked until the transaction ends: whatever changes a user or begins a session of theirs waits.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, user: UserId) -> Result<Option<UserRow>> {
-        unique(user::Entity::find_by_id(user.uuid()).lock_exclusive(), &self.conn).await
+        unique(user::Entity::find_by_id(user).lock_exclusive(), &self.conn).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_user(&self, row: UserRow) -> Result<()> {
-        let user = Id::from_uuid(row.user_id);
+        let user = row.user_id;
         match user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
             Ok(_) => {
                 self.feed(ChangeKind::UserChanged, Some(user), None);
@@ -122,7 +122,7 @@ impl Tx {
     /// Stores the whole row, and lets the cache forget the user's sessions, which show parts of it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
-        let user = Id::from_uuid(row.user_id);
+        let user = row.user_id;
         self.forget_user(user).await?;
         match user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await {
             Ok(_) => {
@@ -141,11 +141,11 @@ impl Tx {
         self.forget_links(user);
         self.delete_session_attributes_of_user(user).await?;
         attribute::Entity::delete_many()
-            .filter(attribute::Column::OwnerId.eq(user.uuid()))
+            .filter(attribute::Column::OwnerId.eq(user))
             .exec(&self.conn)
             .await
             .map_err(fault)?;
-        user::Entity::delete_by_id(user.uuid()).exec(&self.conn).await.map_err(fault)?;
+        user::Entity::delete_by_id(user).exec(&self.conn).await.map_err(fault)?;
         self.feed(ChangeKind::UserDeleted, Some(user), None);
         Ok(())
     }

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
 use crate::model::audit::{AuditEvent, Operation};
-use crate::model::id::{Id, UserId};
+use crate::model::id::UserId;
+use crate::model::user::ApprovalStatus;
 
 async fn store(folder: &std::path::Path) -> Store {
     let mut config = Config::dev(folder);
@@ -26,7 +27,7 @@ async fn store(folder: &std::path::Path) -> Store {
 
 fn large_user(number: usize) -> user::Model {
     user::Model {
-        user_id: UserId::new(Time::default()).uuid(),
+        user_id: UserId::new(Time::default()),
         username: format!("user{number}"),
         username_key: format!("user{number}"),
         display_name: "n".repeat(3_000),
@@ -34,7 +35,7 @@ fn large_user(number: usize) -> user::Model {
         search_text: String::new(),
         is_super_user: false,
         is_locked: false,
-        approval_status: 2,
+        approval_status: ApprovalStatus::Approved,
         password_hash: None,
         password_must_change: false,
         password_expires_at: None,
@@ -42,8 +43,8 @@ fn large_user(number: usize) -> user::Model {
         is_totp_enabled: false,
         totp_last_step: 0,
         allowed_networks: String::new(),
-        created_at: 0,
-        updated_at: 0,
+        created_at: Time::default(),
+        updated_at: Time::default(),
         version: 1,
     }
 }
@@ -66,7 +67,7 @@ fn event(number: usize) -> AuditEvent {
 
 async fn add(store: &Store, number: usize) -> Result<UserId> {
     let row = large_user(number);
-    let user = Id::from_uuid(row.user_id);
+    let user = row.user_id;
     let added = store.write(move |tx| {
         let row = row.clone();
         Box::pin(async move {
@@ -106,7 +107,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_does_not_stop_the_w
             match added {
                 Ok(user) => {
                     acknowledged += 1;
-                    assert_eq!(found.map(|found| found.user_id), Some(user.uuid()));
+                    assert_eq!(found.map(|found| found.user_id), Some(user));
                 }
                 Err(Error::StoreUnavailable { .. } | Error::WriteConflict) => {
                     refused += 1;

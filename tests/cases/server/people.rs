@@ -10,9 +10,10 @@ use lanyard_server::app::caller::CallerToCreate;
 use lanyard_server::clock::Clock;
 use lanyard_server::config::{App as AppConfig, Config, QuotaPolicy};
 use lanyard_server::model::caller::{Apps, Grant};
+use lanyard_server::model::session::AuthType;
 use lanyard_tests::support::external::{Defined, Kinds};
 use lanyard_tests::support::free_address;
-use lanyard_tests::support::links::{BASIC_AUTH, definition_row};
+use lanyard_tests::support::links::definition_row;
 use lanyard_tests::support::principal::{AUDIENCE, ISSUER, definition, url};
 use lanyard_tests::support::server::{Database, TestServer, all_powerful};
 use lanyard_tests::support::signing::Signer;
@@ -82,11 +83,11 @@ async fn callers(server: &TestServer, variables: &mut Variables) {
 async fn sessions(server: &TestServer, variables: &mut Variables) {
     let begun_before = |hours: u32| {
         server.add_session(&server.alice, move |row| {
-            let shift = i64::try_from((HOUR * hours).as_micros()).expect("it is short");
-            row.created_at -= shift;
-            row.last_active_at -= shift;
-            row.expires_at -= shift;
-            row.absolute_expires_at -= shift;
+            for time in
+                [&mut row.created_at, &mut row.last_active_at, &mut row.expires_at, &mut row.absolute_expires_at]
+            {
+                *time = *time - HOUR * hours;
+            }
         })
     };
     variables.set("expired_ust", begun_before(2).await.expose());
@@ -98,7 +99,7 @@ async fn sessions(server: &TestServer, variables: &mut Variables) {
 async fn links(server: &TestServer, variables: &mut Variables) {
     // The first of the users whose names begin so is the one whom the store links to.
     let many = server.add_user("many-0", false).await;
-    let definition = definition_row(BASIC_AUTH, "many-", "", server.clock.now().micros());
+    let definition = definition_row(AuthType::BasicAuth, "many-", "", server.clock.now());
     let seed = |app: App| async move { app.store().seed_links("many-", LINKS, LINKS, &definition).await };
     server.within(seed).await.expect("they can be linked");
     variables.set("many_user_id", &many.user_id);

@@ -17,7 +17,7 @@ use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
 use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grants};
-use crate::model::id::{CallerId, Id};
+use crate::model::id::CallerId;
 use crate::store::{CallerRow, NewCaller};
 
 /// How long a change made by the command line may take to be seen by a running server.
@@ -63,7 +63,7 @@ impl Callers {
 
     fn caller(&self, row: &CallerRow) -> Result<Arc<Caller>> {
         let unreadable = |what: &str| Error::internal(format!("stored {what} of caller {} are unreadable", row.name));
-        let id = Id::from_uuid(row.caller_id);
+        let id = row.caller_id;
         Ok(Arc::new(Caller {
             id,
             name: row.name.clone(),
@@ -186,20 +186,20 @@ impl App {
         }
         let now = self.parts.clock.now();
         let row = CallerRow {
-            caller_id: CallerId::new(now).uuid(),
+            caller_id: CallerId::new(now),
             name: new.name,
             spiffe_id: new.spiffe_id,
             grants: new.grants.to_string(),
             apps: new.apps.to_string(),
             flags: new.flags.to_string(),
             max_in_flight: new.max_in_flight.and_then(|limit| i32::try_from(limit).ok()),
-            created_at: now.micros(),
+            created_at: now,
             revoked_at: None,
         };
         let event = self
             .operator_event(context, Operation::CallerCreate)?
             .detail(serde_json::json!({ "caller": row.name, "grants": row.grants }));
-        let id = Id::from_uuid(row.caller_id);
+        let id = row.caller_id;
         let key = new.key_lifetime.map(|lifetime| (Token::generate(TokenKind::CallerKey), now + lifetime));
         let stored_key = key.as_ref().map(|(token, expires_at)| self.key_row(token, now, *expires_at));
         let info = info(row.clone(), key.iter().map(|(_, expires_at)| *expires_at).collect());
@@ -281,8 +281,7 @@ impl App {
     async fn caller_named(&self, name: &str) -> Result<CallerId> {
         let row = self.parts.store.caller_by_name(name).await?;
         let row = row.filter(|row| row.revoked_at.is_none());
-        row.map(|row| Id::from_uuid(row.caller_id))
-            .ok_or_else(|| Error::invalid("name", "no such caller, or it is revoked"))
+        row.map(|row| row.caller_id).ok_or_else(|| Error::invalid("name", "no such caller, or it is revoked"))
     }
 
     fn key_row(&self, token: &Token, created_at: Time, expires_at: Time) -> NewCaller {
@@ -297,15 +296,15 @@ impl App {
 
 fn info(row: CallerRow, key_expiries: Vec<Time>) -> CallerInfo {
     CallerInfo {
-        id: Id::from_uuid(row.caller_id),
+        id: row.caller_id,
         name: row.name,
         spiffe_id: row.spiffe_id,
         grants: row.grants,
         apps: row.apps,
         flags: row.flags,
         max_in_flight: row.max_in_flight.and_then(|limit| u32::try_from(limit).ok()),
-        created_at: Time::from_micros(row.created_at),
-        revoked_at: row.revoked_at.map(Time::from_micros),
+        created_at: row.created_at,
+        revoked_at: row.revoked_at,
         key_expiries,
     }
 }

@@ -69,13 +69,12 @@ impl Material {
     }
 
     pub(super) fn current(keyring: &Keyring, row: &DefinitionRow) -> Result<Self> {
-        Self::read(keyring, row.auth_id, CURRENT, MaterialSource::from_number(row.source), &row.material)
+        Self::read(keyring, row.auth_id, CURRENT, row.source, &row.material)
     }
 
     /// What was there before the last rotation, if that still works.
     fn previous(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Option<Self>> {
-        let (Some(source), Some(stored), Some(_)) =
-            (row.previous_source.map(MaterialSource::from_number), &row.previous_material, overlap_of(row, now))
+        let (Some(source), Some(stored), Some(_)) = (row.previous_source, &row.previous_material, overlap_of(row, now))
         else {
             return Ok(None);
         };
@@ -90,16 +89,16 @@ impl Material {
 
     /// Puts it in its place in the row, whose number must be known.
     pub(in crate::app) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
-        row.source = self.source().number();
+        row.source = self.source();
         row.material = self.store(keyring, row.auth_id, CURRENT);
     }
 
     /// The same, and leaves what was there good for a while; what was there before it is gone.
     pub(super) fn replace(&self, keyring: &Keyring, row: &mut DefinitionRow, until: Option<Time>) -> Result<()> {
         let before = until.map(|until| Ok::<_, Error>((Self::current(keyring, row)?, until))).transpose()?;
-        row.previous_source = before.as_ref().map(|(material, _)| material.source().number());
+        row.previous_source = before.as_ref().map(|(material, _)| material.source());
         row.previous_material = before.as_ref().map(|(material, _)| material.store(keyring, row.auth_id, PREVIOUS));
-        row.previous_until = before.map(|(_, until)| until.micros());
+        row.previous_until = before.map(|(_, until)| until);
         self.put(keyring, row);
         Ok(())
     }
@@ -135,7 +134,7 @@ impl Material {
 
 /// Until when what was there before the last rotation works.
 pub(super) fn overlap_of(row: &DefinitionRow, now: Time) -> Option<Time> {
-    row.previous_until.map(Time::from_micros).filter(|until| now < *until)
+    row.previous_until.filter(|until| now < *until)
 }
 
 /// A JWK set as it is stored.

@@ -6,12 +6,11 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::audit::Event;
-use crate::clock::Time;
+use crate::clock::{Micros, Time};
 use crate::crypto::Keyring;
 use crate::crypto::jwt::{self, Algorithm};
 use crate::error::{Error, Result};
 use crate::model::definition::MaterialSource;
-use crate::model::id::Id;
 use crate::model::session::AuthType;
 use crate::store::{DefinitionRow, Tx};
 
@@ -128,7 +127,7 @@ impl DefinitionChange {
     }
 
     fn apply(&self, keyring: &Keyring, row: &mut DefinitionRow) -> Result<()> {
-        if self.is_of_jwt() && row.auth_type != AuthType::Jwt.number() {
+        if self.is_of_jwt() && row.auth_type != AuthType::Jwt {
             return Err(Error::invalid("update_mask", "names a field of a jwt definition, and this is none"));
         }
         match self {
@@ -149,12 +148,11 @@ impl DefinitionChange {
 impl Definition {
     fn from_row(row: DefinitionRow, now: Time) -> Result<Self> {
         let overlap_until = overlap_of(&row, now);
-        let kind = if row.auth_type == AuthType::Jwt.number() {
+        let kind = if row.auth_type == AuthType::Jwt {
             let algorithms = algorithms_of(&row)?.into_iter().map(jwt::algorithm_name).collect();
             // Of what is stored only this may be shown.
-            let shown = |source: MaterialSource| {
-                (row.source == source.number()).then(|| String::from_utf8(row.material.clone()))
-            };
+            let shown =
+                |source: MaterialSource| (row.source == source).then(|| String::from_utf8(row.material.clone()));
             let shown = |source| shown(source).transpose().map(Option::unwrap_or_default).map_err(Error::internal);
             DefinitionKind::Jwt(JwtDefinition {
                 issuer: row.issuer.clone(),
@@ -174,8 +172,8 @@ impl Definition {
             is_active: row.is_active,
             is_internal: row.is_internal,
             kind,
-            created_at: Time::from_micros(row.created_at),
-            updated_at: Time::from_micros(row.updated_at),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
             overlap_until,
             etag: row.version.to_string(),
         })
@@ -189,29 +187,29 @@ pub(in crate::app) fn algorithms_of(row: &DefinitionRow) -> Result<Vec<Algorithm
 }
 
 pub(in crate::app) fn clock_skew_of(row: &DefinitionRow) -> Duration {
-    Duration::from_micros(u64::try_from(row.clock_skew_micros).unwrap_or(0))
+    row.clock_skew_micros.into()
 }
 
 /// A new definition without its number and without what it is checked against.
 pub(in crate::app) fn new_row(new: &DefinitionToCreate, now: Time) -> Result<DefinitionRow> {
     let mut row = DefinitionRow {
         auth_id: 0,
-        auth_type: AuthType::BasicAuth.number(),
+        auth_type: AuthType::BasicAuth,
         name: check_text("definition.name", &new.name, MAX_NAME)?,
         username: String::new(),
         issuer: String::new(),
         audience: String::new(),
         algorithms: String::new(),
-        clock_skew_micros: 0,
-        source: 0,
+        clock_skew_micros: Micros::default(),
+        source: MaterialSource::Other(0),
         material: Vec::new(),
         previous_source: None,
         previous_material: None,
         previous_until: None,
         is_active: new.is_active,
         is_internal: new.is_internal,
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         version: 1,
     };
     match &new.kind {
@@ -222,7 +220,7 @@ pub(in crate::app) fn new_row(new: &DefinitionToCreate, now: Time) -> Result<Def
             }
         }
         KindToCreate::Jwt { issuer, username, audience, algorithms, clock_skew } => {
-            row.auth_type = AuthType::Jwt.number();
+            row.auth_type = AuthType::Jwt;
             row.issuer = check_text("definition.jwt.issuer", issuer, MAX_CLAIM)?;
             row.username = check_text("definition.jwt.username", username, MAX_NAME)?;
             row.audience = check_text("definition.jwt.audience", audience, MAX_CLAIM)?;
@@ -265,12 +263,12 @@ fn check_algorithms(names: &[String]) -> Result<Vec<Algorithm>> {
     Ok(algorithms)
 }
 
-fn check_clock_skew(skew: Option<Duration>) -> Result<i64> {
+fn check_clock_skew(skew: Option<Duration>) -> Result<Micros> {
     let skew = skew.unwrap_or(DEFAULT_CLOCK_SKEW);
     if skew > MAX_CLOCK_SKEW {
         return Err(Error::invalid("definition.jwt.clock_skew", "is more than five minutes"));
     }
-    Ok(i64::try_from(skew.as_micros()).unwrap_or(0))
+    Ok(skew.into())
 }
 
 fn check_etag(row: &DefinitionRow, etag: &str) -> Result<()> {
@@ -283,13 +281,13 @@ async fn about(tx: &Tx, event: Event, auth_id: i64, mut detail: serde_json::Valu
     let event = event.detail(detail);
     let link = tx.link_of_definition(auth_id).await?;
     Ok(match link {
-        Some(link) => event.target(Id::from_uuid(link.user_id)),
+        Some(link) => event.target(link.user_id),
         None => event,
     })
 }
 
 fn touch(row: &mut DefinitionRow, now: Time) {
-    row.updated_at = now.micros();
+    row.updated_at = now;
     row.version += 1;
 }
 

@@ -16,7 +16,7 @@ use crate::app::client::Acting;
 use crate::app::page::{Page, PageRequest, Query};
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
-use crate::model::session::{AuthType, RevokeReason};
+use crate::model::session::RevokeReason;
 use crate::store::{DefinitionFilter, DefinitionRow};
 
 impl App {
@@ -25,7 +25,7 @@ impl App {
     pub async fn create_definition(&self, acting: &Acting<'_>, new: DefinitionToCreate) -> Result<Definition> {
         self.require_super_user(acting, Operation::DefinitionCreate, None, None).await?;
         let row = new_row(&new, self.parts.clock.now())?;
-        let material = self.material(AuthType::from_number(row.auth_type), new.secret).await?;
+        let material = self.material(row.auth_type, new.secret).await?;
         material.check_algorithms(ALGORITHMS, &algorithms_of(&row)?)?;
         let event = Event::by(acting, Operation::DefinitionCreate);
         let material = Arc::new(material);
@@ -36,8 +36,7 @@ impl App {
                 let mut row = DefinitionRow { auth_id: tx.insert_definition(row.clone()).await?, ..row };
                 material.put(tx.keyring(), &mut row);
                 tx.set_material(&row).await?;
-                let detail =
-                    json!({ "auth_id": row.auth_id, "auth_type": AuthType::from_number(row.auth_type).name() });
+                let detail = json!({ "auth_id": row.auth_id, "auth_type": row.auth_type.name() });
                 tx.audit(event.detail(detail));
                 Ok(row)
             })
@@ -67,7 +66,7 @@ impl App {
         let query = Query::new("definitions", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| Error::PageTokenInvalid));
-        let filter = DefinitionFilter { auth_type: list.auth_type.map(AuthType::number), name: list.name };
+        let filter = DefinitionFilter { auth_type: list.auth_type, name: list.name };
         let rows = self.parts.store.definitions(&filter, after.transpose()?, page.limit() + 1).await?;
         self.audit_read(acting, Operation::DefinitionList, None, None).await?;
         let page = page.take(rows, |row| row.auth_id.to_be_bytes().to_vec(), &self.parts.keyring, &query, now);
@@ -98,7 +97,7 @@ impl App {
                 changes.iter().try_for_each(|change| change.apply(tx.keyring(), &mut row))?;
                 let is_turned_off = before.is_active && !row.is_active;
                 let ended = if is_turned_off {
-                    tx.revoke_sessions_of_definition(auth_id, RevokeReason::DefinitionInactive.number(), now).await?
+                    tx.revoke_sessions_of_definition(auth_id, RevokeReason::DefinitionInactive, now).await?
                 } else {
                     0
                 };
@@ -129,7 +128,7 @@ impl App {
                 Box::pin(async move {
                     let row = tx.lock_definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
                     check_etag(&row, &etag)?;
-                    let (now, reason) = (tx.clock().now(), RevokeReason::DefinitionDeleted.number());
+                    let (now, reason) = (tx.clock().now(), RevokeReason::DefinitionDeleted);
                     let ended = tx.revoke_sessions_of_definition(auth_id, reason, now).await?;
                     let event = about(tx, event, auth_id, json!({ "name": row.name, "revoked": ended })).await?;
                     tx.delete_definition(auth_id).await?;
@@ -154,7 +153,7 @@ impl App {
         let found = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
         check_etag(&found, &etag)?;
         // Hashing takes long, and what kind a definition is never changes.
-        let material = self.material(AuthType::from_number(found.auth_type), secret).await?;
+        let material = self.material(found.auth_type, secret).await?;
         if revoke_sessions {
             self.parts.store.flush_activity().await?;
         }
@@ -187,7 +186,7 @@ impl Replacement {
         let until = (!self.overlap.is_zero()).then(|| now + self.overlap);
         self.material.replace(tx.keyring(), &mut row, until)?;
         let ended = if self.revoke_sessions {
-            tx.revoke_sessions_of_definition(self.auth_id, RevokeReason::SecretRotated.number(), now).await?
+            tx.revoke_sessions_of_definition(self.auth_id, RevokeReason::SecretRotated, now).await?
         } else {
             0
         };

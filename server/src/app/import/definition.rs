@@ -92,12 +92,7 @@ impl Definitions {
             Some(auth_id) => (*auth_id, true),
             None => (numbers.of(definition.id, &mut line), false),
         };
-        let credential = Credential {
-            auth_id,
-            auth_type: AuthType::from_number(row.auth_type),
-            username: row.username.clone(),
-            is_there,
-        };
+        let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), is_there };
         self.credentials.insert(definition.id, Ok(credential));
         if is_there {
             return self.steps.push(Step::nothing(line.already_there(Some(auth_id.to_string()))));
@@ -128,7 +123,7 @@ impl Definitions {
 }
 
 /// Type, issuer and username: what makes a definition what it is.
-type Principal = (i16, String, String);
+type Principal = (AuthType, String, String);
 
 fn principal(row: &DefinitionRow) -> Principal {
     (row.auth_type, row.issuer.clone(), row.username.clone())
@@ -136,7 +131,7 @@ fn principal(row: &DefinitionRow) -> Principal {
 
 /// The numbers of those that are here already.
 async fn there(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Result<HashMap<Principal, i64>> {
-    let mut usernames: HashMap<(i16, String), Vec<String>> = HashMap::new();
+    let mut usernames: HashMap<(AuthType, String), Vec<String>> = HashMap::new();
     for row in rows {
         usernames.entry((row.auth_type, row.issuer.clone())).or_default().push(row.username.clone());
     }

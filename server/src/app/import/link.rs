@@ -93,13 +93,13 @@ fn one(
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());
     let ours = LinkedAuthRow {
-        link_id: link_id.uuid(),
-        user_id: person.user_id.uuid(),
+        link_id,
+        user_id: person.user_id,
         auth_id: credential.auth_id,
         is_active: is_not_false(row.is_active.as_ref()),
         is_internal: is_true(row.is_internal.as_ref()),
-        created_at: created_at.micros(),
-        updated_at: now.micros(),
+        created_at,
+        updated_at: now,
         last_used_at: None,
         version: 1,
     };

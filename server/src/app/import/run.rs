@@ -9,7 +9,6 @@ use crate::app::client::ClientInput;
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
-use crate::model::id::Id;
 use crate::store::{DefinitionRow, LinkedAuthRow, UserRow};
 
 /// Transactions under way at once: on SQLite they share commits, on PostgreSQL they wait for connections.
@@ -40,7 +39,7 @@ impl App {
 
     async fn import_user(&self, event: Event, row: UserRow, source: &str) -> Result<()> {
         let detail = json!({ "source": source, "username": row.username, "is_super_user": row.is_super_user });
-        let event = event.target(Id::from_uuid(row.user_id)).detail(detail);
+        let event = event.target(row.user_id).detail(detail);
         let write = self.parts.store.write(move |tx| {
             let (row, event) = (row.clone(), event.clone());
             Box::pin(async move {
@@ -66,7 +65,7 @@ impl App {
     }
 
     async fn import_link(&self, event: Event, row: LinkedAuthRow, source: &str) -> Result<()> {
-        let (link_id, user_id) = (Id::<crate::model::id::LinkKind>::from_uuid(row.link_id), Id::from_uuid(row.user_id));
+        let (link_id, user_id) = (row.link_id, row.user_id);
         let detail = json!({ "source": source, "link_id": link_id.to_string(), "auth_id": row.auth_id });
         let event = event.target(user_id).detail(detail);
         let write = self.parts.store.write(move |tx| {

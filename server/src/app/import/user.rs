@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::app::user::{UserChange, new_row};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::model::id::{Id, UserId};
+use crate::model::id::UserId;
 use crate::model::user::ApprovalStatus;
 use crate::store::{UserRow, ZatoUser};
 
@@ -70,7 +70,7 @@ impl Users {
         names.insert(row.username_key.clone(), format!("{} ({})", row.username, user.user_id));
         let (step, person) = if let Some(there) = there.get(&row.username_key) {
             let keeps_role = options.keep_super_users && is_true(user.is_super_user.as_ref());
-            let user_id = Id::from_uuid(there.user_id);
+            let user_id = there.user_id;
             let person = Person {
                 user_id,
                 username: there.username.clone(),
@@ -78,7 +78,7 @@ impl Users {
             };
             (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
         } else {
-            let user_id = Id::from_uuid(row.user_id);
+            let user_id = row.user_id;
             let person = Person { user_id, username: row.username.clone(), is_foreign_super_user: false };
             (Step { line, row: Some(row) }, person)
         };
@@ -135,8 +135,8 @@ fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step
     match new_row(&changes, status, created_at) {
         Ok(mut row) => {
             row.is_locked = is_true(user.is_locked.as_ref());
-            row.updated_at = now.micros();
-            line.id = Some(UserId::from_uuid(row.user_id).to_string());
+            row.updated_at = now;
+            line.id = Some(row.user_id.to_string());
             Ok(Step { line, row: Some(row) })
         }
         Err(error) => Ok(Step::nothing(line.refused(reason(error)?))),
@@ -222,11 +222,11 @@ mod tests {
     #[test]
     fn nobody_is_let_in_who_was_not_let_in_before() {
         for (approval, sign_up, fate, status) in [
-            ("approved", "final", Fate::Took, 2),
-            ("approved", "before_confirmation", Fate::Changed, 1),
-            ("before_decision", "final", Fate::Took, 1),
-            ("rejected", "before_confirmation", Fate::Took, 3),
-            ("who knows", "final", Fate::Changed, 1),
+            ("approved", "final", Fate::Took, ApprovalStatus::Approved),
+            ("approved", "before_confirmation", Fate::Changed, ApprovalStatus::Pending),
+            ("before_decision", "final", Fate::Took, ApprovalStatus::Pending),
+            ("rejected", "before_confirmation", Fate::Took, ApprovalStatus::Rejected),
+            ("who knows", "final", Fate::Changed, ApprovalStatus::Pending),
         ] {
             let user =
                 ZatoUser { approval_status: Some(approval.into()), sign_up_status: Some(sign_up.into()), ..bob() };
@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn the_identifier_says_when_they_signed_up() {
         let (_, row) = row(&bob());
-        assert_eq!(Time::from_micros(row.created_at).to_string(), "2024-05-06T07:08:09.123456Z");
-        let early = UserId::new(Time::from_micros(row.created_at + 1_000_000)).uuid();
-        assert!(row.user_id < early && row.updated_at == NOW.micros());
+        assert_eq!(row.created_at.to_string(), "2024-05-06T07:08:09.123456Z");
+        let early = UserId::new(row.created_at + std::time::Duration::from_secs(1));
+        assert!(row.user_id < early && row.updated_at == NOW);
     }
 }

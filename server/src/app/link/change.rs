@@ -10,7 +10,7 @@ use crate::app::login::CheckError;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
-use crate::model::id::{Id, LinkId, SessionId, UserId};
+use crate::model::id::{LinkId, SessionId, UserId};
 use crate::model::link::LinkEntry;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::user::ApprovalStatus;
@@ -117,7 +117,7 @@ impl App {
                 let mut link = locked.link;
                 if link.is_active != is_active {
                     link.is_active = is_active;
-                    link.updated_at = now.micros();
+                    link.updated_at = now;
                     link.version += 1;
                     tx.update_link(link.clone()).await?;
                 }
@@ -155,7 +155,7 @@ impl App {
             let event = event.detail(serde_json::json!({ "link_id": link.to_string() }));
             return self.note_refusal(event, Err(Error::LinkNotFound)).await;
         };
-        let event = event.target(Id::from_uuid(row.user_id)).detail(detail(link, row.auth_id));
+        let event = event.target(row.user_id).detail(detail(link, row.auth_id));
         // What is in memory decides which sessions are live.
         self.parts.store.flush_activity().await?;
         let (refused, change) = (event.clone(), std::sync::Arc::new(change));
@@ -193,8 +193,8 @@ impl<F> Change for F where
 async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
     Ok(Locked {
         definition: there(tx.lock_definition(row.auth_id).await?)?,
-        user: there(tx.lock_user(Id::from_uuid(row.user_id)).await?)?,
-        link: there(tx.lock_link(Id::from_uuid(row.link_id)).await?)?,
+        user: there(tx.lock_user(row.user_id).await?)?,
+        link: there(tx.lock_link(row.link_id).await?)?,
     })
 }
 
@@ -204,7 +204,7 @@ async fn end_logins(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -
     if logs_in && locked.user.password_hash.is_none() && !tx.has_another_good_link(&locked.link).await? {
         return Err(Error::LastLoginMethod);
     }
-    tx.revoke_sessions_of_definition(locked.link.auth_id, reason.number(), now).await
+    tx.revoke_sessions_of_definition(locked.link.auth_id, reason, now).await
 }
 
 async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
@@ -216,20 +216,20 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
         None if user.is_super_user => return Err(Error::UserNotEligible),
         None => {}
     }
-    if ApprovalStatus::from_number(user.approval_status) != ApprovalStatus::Approved {
+    if user.approval_status != ApprovalStatus::Approved {
         return Err(Error::UserNotEligible);
     }
     if tx.link_of_definition(new.auth_id).await?.is_some() {
         return Err(Error::LinkUnavailable);
     }
     let link = LinkedAuthRow {
-        link_id: LinkId::new(now).uuid(),
+        link_id: LinkId::new(now),
         user_id: user.user_id,
         auth_id: definition.auth_id,
         is_active: new.is_active,
         is_internal: definition.is_internal,
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         last_used_at: None,
         version: 1,
     };
@@ -241,7 +241,7 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
 /// definition is the one whose credential was shown.
 async fn still_holds(tx: &Tx, proved: Proved, definition: &DefinitionRow, user: &UserRow, now: Time) -> Result<()> {
     let session = tx.lock_session(proved.session).await?;
-    let is_live = session.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now.micros());
+    let is_live = session.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now);
     if !is_live || user.is_locked {
         return Err(Error::SessionInvalid);
     }

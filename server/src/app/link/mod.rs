@@ -12,7 +12,7 @@ use super::page::{Page, PageRequest, Query};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, LinkId, UserId};
+use crate::model::id::{LinkId, UserId};
 use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
 use crate::model::verdict::Verdict;
@@ -31,10 +31,10 @@ pub enum DefinitionKey {
 }
 
 impl DefinitionKey {
-    fn name(&self) -> Option<(i16, &str)> {
+    fn name(&self) -> Option<(AuthType, &str)> {
         match self {
             Self::Id(_) => None,
-            Self::Name(auth_type, username) => Some((auth_type.number(), username)),
+            Self::Name(auth_type, username) => Some((*auth_type, username)),
         }
     }
 }
@@ -135,8 +135,8 @@ impl App {
                 links.iter().take(wanted).cloned().collect()
             }
             Some(after) => {
-                let after = uuid::Uuid::from_slice(&after).map_err(|_| Error::PageTokenInvalid)?;
-                self.parts.store.links_of_user_after(target, Id::from_uuid(after), page.limit() + 1).await?
+                let after = LinkId::from_slice(&after).map_err(|_| Error::PageTokenInvalid)?;
+                self.parts.store.links_of_user_after(target, after, page.limit() + 1).await?
             }
         };
         if is_own {
@@ -148,7 +148,7 @@ impl App {
             }
             self.audit_read(acting, Operation::LinkList, Some(target), None).await?;
         }
-        Ok(page.take(links, |link| link.link_id.uuid().as_bytes().to_vec(), &self.parts.keyring, &query, now))
+        Ok(page.take(links, |link| link.link_id.as_bytes().to_vec(), &self.parts.keyring, &query, now))
     }
 
     /// The links of some definitions, in their order; `None` for one that is not there or not linked. No user acts.
@@ -178,9 +178,9 @@ impl App {
         definitions: &[DefinitionKey],
         field: impl Fn(usize) -> String,
     ) -> Result<Vec<Option<i64>>> {
-        let wanted: Vec<(i16, &str)> = definitions.iter().filter_map(DefinitionKey::name).collect();
+        let wanted: Vec<(AuthType, &str)> = definitions.iter().filter_map(DefinitionKey::name).collect();
         let found = if wanted.is_empty() { Vec::new() } else { self.parts.store.definitions_named(&wanted).await? };
-        let found: HashMap<(i16, &str), &NamedDefinition> =
+        let found: HashMap<(AuthType, &str), &NamedDefinition> =
             found.iter().map(|definition| ((definition.auth_type, definition.username.as_str()), definition)).collect();
         let number =
             |(position, key): (usize, &DefinitionKey)| match (key, key.name().and_then(|name| found.get(&name))) {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::app::audit::Event;
 use crate::app::client::{Client, clean_user_agent};
@@ -12,7 +11,7 @@ use crate::config::{Policy, QuotaPolicy};
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::Result;
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 use crate::model::network::{in_networks, parse_list};
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::user::ApprovalStatus;
@@ -92,12 +91,12 @@ impl Admission {
             return Ok(Some(self.policy.quota));
         }
         for oldest in &live[..=live.len() - quota] {
-            tx.revoke_session(oldest, RevokeReason::Quota.number(), now).await?;
+            tx.revoke_session(oldest, RevokeReason::Quota, now).await?;
             tx.audit(
                 self.event
                     .clone()
                     .target(user)
-                    .session(Id::from_uuid(oldest.session_id))
+                    .session(oldest.session_id)
                     .named(Operation::SessionRevoke)
                     .detail(serde_json::json!({ "cause": Reason::Quota.name() })),
             );
@@ -118,19 +117,19 @@ impl Admission {
         let absolute = now + self.policy.absolute;
         let (auth_id, auth_principal) = method.definition.unzip();
         let row = SessionRow {
-            session_id: SessionId::new(now).uuid(),
+            session_id: SessionId::new(now),
             user_id: user.user_id,
             username: user.username.clone(),
-            auth_type: method.auth_type.number(),
+            auth_type: method.auth_type,
             app: self.app.to_string(),
             remote_addr: Some(self.remote_addr.to_string()),
             user_agent: self.user_agent.clone(),
-            address_binding: self.policy.address_binding.number(),
-            idle_micros: micros(self.policy.idle),
-            created_at: now.micros(),
-            last_active_at: now.micros(),
-            expires_at: (now + self.policy.idle).min(absolute).micros(),
-            absolute_expires_at: absolute.micros(),
+            address_binding: self.policy.address_binding,
+            idle_micros: self.policy.idle.into(),
+            created_at: now,
+            last_active_at: now,
+            expires_at: (now + self.policy.idle).min(absolute),
+            absolute_expires_at: absolute,
             revoked_at: None,
             revoke_reason: None,
             generation: 0,
@@ -163,16 +162,12 @@ pub(in crate::app) fn second_factor(keyring: &Keyring, user: &UserRow, code: &st
     Ok(matching_totp_step(keyring, user, code, now)?.map_or(SecondFactor::Wrong, SecondFactor::Right))
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
 /// May the user log in to an app with this policy from this address? If not, why, for the audit trail.
 pub(in crate::app) fn may_log_in(user: &UserRow, policy: Policy, address: IpAddr) -> Result<(), Reason> {
     if user.is_locked {
         return Err(Reason::UserLocked);
     }
-    match ApprovalStatus::from_number(user.approval_status) {
+    match user.approval_status {
         ApprovalStatus::Approved => {}
         ApprovalStatus::Pending => return Err(Reason::UserNotApproved),
         ApprovalStatus::Rejected => return Err(Reason::UserRejected),

@@ -82,7 +82,7 @@ impl App {
         if secret.len() > LONGEST_SECRET {
             return Err(Reason::SecretTooLong.into());
         }
-        let found = self.parts.store.definition_of_principal(AuthType::BasicAuth.number(), username, "").await?;
+        let found = self.parts.store.definition_of_principal(AuthType::BasicAuth, username, "").await?;
         let good = match &found {
             Some(row) => Material::good(&self.parts.keyring, row, self.parts.clock.now())?,
             None => Vec::new(),
@@ -163,7 +163,7 @@ impl App {
 
     async fn check_token(&self, token: &UnverifiedToken<'_>) -> Result<DefinitionRow, CheckError> {
         let store = &self.parts.store;
-        let found = store.definition_of_principal(AuthType::Jwt.number(), token.subject(), token.issuer()).await?;
+        let found = store.definition_of_principal(AuthType::Jwt, token.subject(), token.issuer()).await?;
         let row = found.ok_or(Reason::UnknownDefinition)?;
         if !row.is_active {
             return Err(Reason::DefinitionInactive.into());

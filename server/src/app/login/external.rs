@@ -23,7 +23,7 @@ use crate::config::AddressBinding;
 use crate::crypto::{Keyring, Token, TokenKind};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, LinkId, SessionId};
+use crate::model::id::{LinkId, SessionId};
 use crate::model::network::prefix_of;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::verdict::{Active, Verdict, evaluate};
@@ -142,11 +142,11 @@ impl App {
         link: &LinkedAuthRow,
     ) -> Result<()> {
         let now = self.parts.clock.now();
-        let (user, session) = (Id::from_uuid(session.user_id), Id::from_uuid(session.session_id));
+        let (user, session) = (session.user_id, session.session_id);
         let event = transaction.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(transaction.detail(true));
-        let is_due = link.last_used_at.is_none_or(|used| now.since(Time::from_micros(used)) >= USED_EVERY);
-        let link: Option<LinkId> = is_due.then(|| Id::from_uuid(link.link_id));
+        let is_due = link.last_used_at.is_none_or(|used| now.since(used) >= USED_EVERY);
+        let link: Option<LinkId> = is_due.then(|| link.link_id);
         self.parts
             .store
             .write(move |tx| {
@@ -225,7 +225,7 @@ impl LoginTransaction {
     }
 
     fn auth_type(&self) -> AuthType {
-        AuthType::from_number(self.proved.definition.auth_type)
+        self.proved.definition.auth_type
     }
 
     fn detail(&self, reused: bool) -> serde_json::Value {
@@ -259,7 +259,7 @@ impl LoginTransaction {
             Err(CheckError::Other(error)) => return Err(error),
             Err(CheckError::Refused(reason)) => return Ok((refuse(event, reason, Error::LoginFailed), unproved)),
         };
-        let event = event.target(Id::from_uuid(user.user_id));
+        let event = event.target(user.user_id);
         if let Err(reason) = self.admission.admits(&user) {
             return Ok((refuse(event, reason, Error::LoginFailed), unproved));
         }
@@ -274,11 +274,11 @@ impl LoginTransaction {
             SecondFactor::Missing => return Ok((refuse(event, Reason::TotpRequired, Error::TotpRequired), factor)),
             SecondFactor::Wrong => return Ok((refuse(event, Reason::WrongTotpCode, Error::LoginFailed), factor)),
         };
-        if let Some(limit) = self.admission.make_room(tx, Id::from_uuid(user.user_id), now).await? {
+        if let Some(limit) = self.admission.make_room(tx, user.user_id, now).await? {
             return Ok((refuse(event, Reason::Quota, Error::SessionQuotaReached { limit }), factor));
         }
         let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
-        tx.audit(event.subject(Id::from_uuid(user.user_id)).session(Id::from_uuid(row.session_id)));
+        tx.audit(event.subject(user.user_id).session(row.session_id));
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
@@ -292,7 +292,7 @@ impl LoginTransaction {
         if !link.is_active {
             return Err(Reason::LinkInactive.into());
         }
-        let user = tx.lock_user(Id::from_uuid(link.user_id)).await?.ok_or(Reason::UserDeletedMeanwhile)?;
+        let user = tx.lock_user(link.user_id).await?.ok_or(Reason::UserDeletedMeanwhile)?;
         Ok((link, user))
     }
 
@@ -304,7 +304,7 @@ impl LoginTransaction {
                 return Ok(true);
             }
             if found.session.revoked_at.is_none() {
-                tx.revoke_session(&found.session, RevokeReason::Quota.number(), now).await?;
+                tx.revoke_session(&found.session, RevokeReason::Quota, now).await?;
             }
         }
         Ok(false)
@@ -349,7 +349,7 @@ impl LoginTransaction {
             token: seal_token(tx.keyring(), hash, &token),
         };
         tx.put_credential(&self.hashes, credential).await?;
-        tx.touch_link(Id::from_uuid(link.link_id), now).await?;
+        tx.touch_link(link.link_id, now).await?;
         Ok((token, row))
     }
 }
@@ -391,7 +391,7 @@ pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: 
     if session.auth_id.is_none() {
         return Ok(());
     }
-    let session: SessionId = Id::from_uuid(session.session_id);
+    let session: SessionId = session.session_id;
     let Some(row) = tx.credential_of_session(session).await? else { return Ok(()) };
     let sealed = seal_token(tx.keyring(), &row.credential_hash, new);
     tx.set_credential_token(&row, sealed).await

@@ -23,7 +23,7 @@ use crate::crypto::jwt::TokenProblem;
 use crate::crypto::{PasswordHash, Token};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, UserId};
+use crate::model::id::UserId;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{SessionRow, Tx, UserRow};
 
@@ -137,7 +137,7 @@ impl App {
         let user = self.parts.store.user_by_name(&key).await?;
         let event = Event::new(&client, Operation::SessionCreate);
         let event = match &user {
-            Some(user) => event.target(Id::from_uuid(user.user_id)),
+            Some(user) => event.target(user.user_id),
             None => event,
         };
         let checked = self.check_password(attempt, login.password.clone(), user.as_ref()).await;
@@ -184,7 +184,7 @@ impl App {
 
     /// The hash of the new password, if one was sent; refused if one was needed.
     async fn new_password(&self, user: &UserRow, login: &PasswordLogin) -> Result<Option<PasswordHash>> {
-        let now = self.parts.clock.now().micros();
+        let now = self.parts.clock.now();
         let has_expired = user.password_expires_at.is_some_and(|expires_at| expires_at <= now);
         if login.new_password.is_empty() {
             return if has_expired || user.password_must_change {
@@ -235,7 +235,7 @@ impl LoginTransaction {
             tx.audit(self.admission.event.clone().refused(reason));
             Ok(LoginOutcome::Refused(error))
         };
-        let user_id: UserId = Id::from_uuid(self.proved.user.user_id);
+        let user_id: UserId = self.proved.user.user_id;
         let now = tx.clock().now();
         let found = self.admission.lock_user(tx, user_id, now).await?;
         let holds = |(user, sessions)| self.still_holds(user).map(|user| (user, sessions));
@@ -248,7 +248,7 @@ impl LoginTransaction {
         }
         self.update_user(tx, &mut user, now).await?;
         let (token, row) = self.admission.begin(tx, &user, LoginMethod::password(), now).await?;
-        let event = self.admission.event.clone().subject(user_id).session(Id::from_uuid(row.session_id));
+        let event = self.admission.event.clone().subject(user_id).session(row.session_id);
         tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })));
         Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user)))
     }
@@ -274,8 +274,8 @@ impl LoginTransaction {
         }
         if let Some(hash) = &self.proved.new_password {
             set_password(user, hash, false, &self.rules, now);
-            let user_id = Id::from_uuid(user.user_id);
-            let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged.number(), now).await?;
+            let user_id = user.user_id;
+            let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged, now).await?;
             let event = self.admission.event.clone().named(Operation::UserChangePassword).subject(user_id);
             tx.audit(event.detail(serde_json::json!({ "revoked": ended })));
         } else if let Some(hash) = &self.proved.rehashed {

@@ -26,7 +26,6 @@ use crate::config::PlatformUsers;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::Id;
 use crate::model::session::AuthType;
 use crate::model::user::ApprovalStatus;
 use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
@@ -187,7 +186,7 @@ impl LoginTransaction {
             Err(CheckError::Other(error)) => return Err(error),
             Err(CheckError::Refused(reason)) => return refuse(event, reason, Error::LoginFailed),
         };
-        let user_id = Id::from_uuid(user.user_id);
+        let user_id = user.user_id;
         let event = event.target(user_id);
         if user.is_super_user && !self.platform.config.super_users {
             return refuse(event, Reason::SuperUser, Error::LoginFailed);
@@ -210,7 +209,7 @@ impl LoginTransaction {
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
-        tx.audit(event.subject(user_id).session(Id::from_uuid(row.session_id)));
+        tx.audit(event.subject(user_id).session(row.session_id));
         Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user), platform))
     }
 
@@ -218,7 +217,7 @@ impl LoginTransaction {
     async fn user(&self, tx: &Tx, now: Time) -> Result<UserRow, CheckError> {
         let name = &self.found.username;
         if let Some(found) = tx.user_by_name(&username_key(name)).await? {
-            return Ok(tx.lock_user(Id::from_uuid(found.user_id)).await?.ok_or(Reason::UserDeletedMeanwhile)?);
+            return Ok(tx.lock_user(found.user_id).await?.ok_or(Reason::UserDeletedMeanwhile)?);
         }
         if self.platform.config.users == PlatformUsers::MustExist {
             return Err(Reason::UnknownUser.into());
@@ -232,7 +231,7 @@ impl LoginTransaction {
             Err(Error::UsernameTaken) => return Err(Error::WriteConflict.into()),
             Err(error) => return Err(error.into()),
         }
-        let event = self.admission.event.clone().named(Operation::UserCreate).target(Id::from_uuid(row.user_id));
+        let event = self.admission.event.clone().named(Operation::UserCreate).target(row.user_id);
         tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })));
         Ok(row)
     }

@@ -186,7 +186,7 @@ impl App {
                     Some(_) => {}
                     None => return Ok(Settled::Ended),
                 }
-                tx.revoke_session(&row, RevokeReason::PlatformRefused.number(), tx.clock().now()).await?;
+                tx.revoke_session(&row, RevokeReason::PlatformRefused, tx.clock().now()).await?;
                 tx.audit(event);
                 Ok(Settled::Ended)
             })
@@ -197,7 +197,7 @@ impl App {
 
 /// How long the session lasts if nothing happens.
 fn left(session: &SessionEntry, now: Time) -> Duration {
-    let idle = Duration::from_micros(u64::try_from(session.idle_micros).unwrap_or(0));
+    let idle = Duration::from(session.idle_micros);
     session.absolute_expires_at.min(session.last_active_at() + idle).since(now)
 }
 
@@ -211,7 +211,7 @@ mod tests {
         let now = Time::default() + minute * 60;
         let mut session = SessionEntry::example();
         session.touch(now);
-        session.idle_micros = 120_000_000;
+        session.idle_micros = Duration::from_mins(2).into();
         assert_eq!(left(&session, now), minute * 2);
         session.absolute_expires_at = now + minute;
         assert_eq!(left(&session, now), minute);

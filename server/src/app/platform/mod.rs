@@ -236,7 +236,7 @@ impl App {
             let done = self.parts.store.write(move |tx| {
                 let (event, name, url) = (event.clone(), of.clone(), url.clone());
                 Box::pin(async move {
-                    let (reason, now) = (RevokeReason::PlatformRemoved.number(), tx.clock().now());
+                    let (reason, now) = (RevokeReason::PlatformRemoved, tx.clock().now());
                     let ended = tx.revoke_sessions_of_platform(&name, Some(&url), None, reason, now).await?;
                     let detail = json!({ "platform": name, "cause": "platform_removed", "revoked": ended });
                     tx.audit(event.detail(detail));
@@ -268,7 +268,7 @@ impl App {
         match SealedCredential::open(&self.parts.keyring, held) {
             Ok(opened) => platform.micetro.log_out(&opened.authorization).await,
             Err(error) => {
-                let session_id = SessionId::from_uuid(held.platform.session_id);
+                let session_id = held.platform.session_id;
                 let source = std::error::Error::source(&error);
                 tracing::error!(%session_id, source, "the credential of a platform cannot be opened");
             }
@@ -298,7 +298,7 @@ impl App {
         let opened = match SealedCredential::open(&self.parts.keyring, &held) {
             Ok(opened) => opened,
             Err(Error::Internal { source }) => {
-                let session_id = SessionId::from_uuid(held.platform.session_id);
+                let session_id = held.platform.session_id;
                 tracing::error!(%session_id, %source, "the credential of a platform cannot be sealed anew");
                 return Ok(false);
             }
@@ -319,6 +319,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Time;
 
     fn platform(change: impl FnOnce(&mut config::Platform)) -> Arc<Platform> {
         let mut config = config::Platform::at("https://micetro.example.org");
@@ -364,9 +365,9 @@ mod tests {
 
     #[test]
     fn a_sealed_credential_opens_for_its_session_platform_and_url_only() {
-        let keyring = Keyring::generate(crate::clock::Time::default());
+        let keyring = Keyring::generate(Time::default());
         let row = SessionPlatformRow {
-            session_id: uuid::Uuid::from_u128(7),
+            session_id: SessionId::new(Time::default()),
             platform: "micetro".to_owned(),
             url: "https://micetro.example.org".to_owned(),
             version: None,
@@ -380,7 +381,7 @@ mod tests {
         };
         assert_eq!(open(row.clone()).unwrap().authorization.as_str(), "Bearer 4711");
         let elsewhere = [
-            SessionPlatformRow { session_id: uuid::Uuid::from_u128(8), ..row.clone() },
+            SessionPlatformRow { session_id: SessionId::new(Time::default()), ..row.clone() },
             SessionPlatformRow { platform: "other".to_owned(), ..row.clone() },
             SessionPlatformRow { url: "https://evil.example.org".to_owned(), ..row },
         ];

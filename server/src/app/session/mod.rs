@@ -6,7 +6,6 @@ pub mod verify;
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::App;
 use super::audit::Event;
@@ -19,7 +18,7 @@ use crate::config::AddressBinding;
 use crate::crypto::{Token, TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 use crate::model::session::{AuthType, RevokeReason, SessionState};
 use crate::model::verdict::{Inactive, evaluate};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
@@ -55,29 +54,29 @@ impl Session {
     pub(in crate::app) fn from_row(row: SessionRow, is_super_user: bool, now: Time) -> Self {
         let state = match row.revoked_at {
             Some(_) => SessionState::Revoked,
-            None if row.expires_at <= now.micros() => SessionState::Expired,
+            None if row.expires_at <= now => SessionState::Expired,
             None => SessionState::Active,
         };
         Self {
-            session_id: Id::from_uuid(row.session_id),
-            user_id: Id::from_uuid(row.user_id),
+            session_id: row.session_id,
+            user_id: row.user_id,
             username: row.username,
             is_super_user,
-            auth_type: AuthType::from_number(row.auth_type),
+            auth_type: row.auth_type,
             state,
-            revoke_reason: row.revoke_reason.map(RevokeReason::from_number),
+            revoke_reason: row.revoke_reason,
             app: row.app,
-            remote_addr: if row.address_binding == AddressBinding::Off.number() {
+            remote_addr: if row.address_binding == AddressBinding::Off {
                 String::new()
             } else {
                 row.remote_addr.unwrap_or_default()
             },
             user_agent: row.user_agent,
-            created_at: Time::from_micros(row.created_at),
-            last_active_at: Time::from_micros(row.last_active_at),
-            expires_at: Time::from_micros(row.expires_at),
-            absolute_expires_at: Time::from_micros(row.absolute_expires_at),
-            revoked_at: row.revoked_at.map(Time::from_micros),
+            created_at: row.created_at,
+            last_active_at: row.last_active_at,
+            expires_at: row.expires_at,
+            absolute_expires_at: row.absolute_expires_at,
+            revoked_at: row.revoked_at,
             rotation_count: u32::try_from(row.generation).unwrap_or(0),
             auth_id: row.auth_id,
             auth_principal: row.auth_principal,
@@ -87,7 +86,7 @@ impl Session {
 
     /// `username:short hash of session_id`, for log lines (Gateway's `UserSession.logger_context`).
     pub fn logger_context(&self) -> String {
-        let hash = Sha256::digest(self.session_id.uuid().as_bytes());
+        let hash = Sha256::digest(self.session_id.as_bytes());
         let escaped: String = self.username.chars().flat_map(escape_control).collect();
         format!("{escaped}:{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
     }
@@ -128,7 +127,7 @@ impl App {
         }
         self.parts.store.flush_activity().await?;
         let row = self.parts.store.session(wanted).await?.ok_or(Error::SessionNotFound)?;
-        let user = Id::from_uuid(row.user_id);
+        let user = row.user_id;
         if user == acting.user() {
             self.audit_own_read(acting, Operation::SessionGet, Some(wanted)).await?;
         } else {
@@ -156,16 +155,15 @@ impl App {
         }
         let query = Query::new("sessions", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
-        let after = after
-            .map(|bytes| uuid::Uuid::from_slice(&bytes).map(Id::from_uuid).map_err(|_| Error::PageTokenInvalid))
-            .transpose()?;
+        let after =
+            after.map(|bytes| SessionId::from_slice(&bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
         // What is in memory decides who is idle for too long.
         self.parts.store.flush_activity().await?;
         let now = self.parts.clock.now();
         let filter = SessionFilter {
             user: (!list.all_users).then_some(user),
             app: list.app.clone(),
-            auth_type: list.auth_type.map(AuthType::number),
+            auth_type: list.auth_type,
             auth_id: None,
             platform: list.platform.clone(),
             platform_url: None,
@@ -185,12 +183,11 @@ impl App {
             self.audit_own_read(acting, Operation::SessionList, None).await?;
         }
         let page = page.take(rows, |row| row.session_id.as_bytes().to_vec(), &self.parts.keyring, &query, now);
-        let owners: std::collections::BTreeSet<UserId> =
-            page.items.iter().map(|row| Id::from_uuid(row.user_id)).collect();
+        let owners: std::collections::BTreeSet<UserId> = page.items.iter().map(|row| row.user_id).collect();
         let super_users = self.parts.store.super_users_among(owners).await?;
         let mut platforms = self.platforms_of_sessions(&page.items).await?;
         let show = |row: SessionRow| {
-            let is_super_user = super_users.contains(&Id::from_uuid(row.user_id));
+            let is_super_user = super_users.contains(&row.user_id);
             let platform = platforms.remove(&row.session_id);
             Session { platform, ..Session::from_row(row, is_super_user, now) }
         };
@@ -199,7 +196,7 @@ impl App {
     }
 
     pub(in crate::app) async fn show_session(&self, row: SessionRow) -> Result<Session> {
-        let user = self.parts.store.user(Id::from_uuid(row.user_id)).await?;
+        let user = self.parts.store.user(row.user_id).await?;
         let is_super_user = user.is_some_and(|user| user.is_super_user);
         self.with_platform(Session::from_row(row, is_super_user, self.parts.clock.now())).await
     }
@@ -212,8 +209,8 @@ impl App {
         Ok(Session { platform, ..session })
     }
 
-    async fn platforms_of_sessions(&self, sessions: &[SessionRow]) -> Result<HashMap<Uuid, SessionOnPlatform>> {
-        let on_platform = sessions.iter().filter(|row| AuthType::from_number(row.auth_type) == AuthType::Platform);
+    async fn platforms_of_sessions(&self, sessions: &[SessionRow]) -> Result<HashMap<SessionId, SessionOnPlatform>> {
+        let on_platform = sessions.iter().filter(|row| row.auth_type == AuthType::Platform);
         let found = self.parts.store.session_platforms(on_platform.map(|row| row.session_id).collect()).await?;
         Ok(found.into_iter().map(|row| (row.session_id, SessionOnPlatform::from(row))).collect())
     }
@@ -236,13 +233,13 @@ impl App {
             let (hashes, event, context) = (hashes.clone(), event.clone(), context.clone());
             Box::pin(async move {
                 let Some((token, mut row)) = find(tx, &hashes).await? else { return Ok(RenewOutcome::Inactive) };
-                let event = event.session(Id::from_uuid(row.session_id)).subject(Id::from_uuid(row.user_id));
+                let event = event.session(row.session_id).subject(row.user_id);
                 let entry = tx.session_entry(&token).await?.ok_or(Error::SessionInvalid)?;
                 let now = tx.clock().now();
                 match evaluate(&entry, now, &policy, address) {
                     Ok(_) => {}
                     Err(Inactive::Rotated { .. }) => {
-                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), now).await?;
+                        tx.revoke_session(&row, RevokeReason::TokenReused, now).await?;
                         tx.audit(event.refused(Reason::TokenReused));
                         return Ok(RenewOutcome::Reused);
                     }
@@ -293,8 +290,8 @@ async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, 
 
 /// Counts from now, never past the absolute limit.
 pub(in crate::app) fn extend(row: &mut SessionRow, now: Time) {
-    row.last_active_at = row.last_active_at.max(now.micros());
-    row.expires_at = row.last_active_at.saturating_add(row.idle_micros).min(row.absolute_expires_at);
+    row.last_active_at = row.last_active_at.max(now);
+    row.expires_at = (row.last_active_at + row.idle_micros).min(row.absolute_expires_at);
 }
 
 async fn rotate_token(
@@ -309,7 +306,7 @@ async fn rotate_token(
     let sealed = tx.keyring().seal(&successor_place(old), new.expose().as_bytes());
     tx.replace_token(old, grace_until, sealed).await?;
     tx.insert_token(SessionTokenRow {
-        token_hash: hash.0.to_vec(),
+        token_hash: hash,
         key_id: i32::from(key_id),
         session_id: row.session_id,
         generation: row.generation,
@@ -328,5 +325,5 @@ fn open_successor(tx: &Tx, old: &SessionTokenRow, sealed: &[u8]) -> Result<Token
 }
 
 fn successor_place(old: &SessionTokenRow) -> [&[u8]; 4] {
-    [b"session_token", old.session_id.as_bytes(), &old.token_hash, b"successor"]
+    [b"session_token", old.session_id.as_bytes(), &old.token_hash.0, b"successor"]
 }

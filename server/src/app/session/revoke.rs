@@ -6,7 +6,7 @@ use crate::app::audit::Event;
 use crate::app::client::{Acting, Client};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 
 /// Which sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +34,16 @@ impl App {
                 // `None`: it is another's, which a regular user is not told.
                 Box::pin(async move {
                     let row = tx.lock_session(target).await?.ok_or(Error::SessionNotFound)?;
-                    let owner: UserId = Id::from_uuid(row.user_id);
+                    let owner: UserId = row.user_id;
                     if owner != user && !is_super_user {
                         tx.audit(event.target(owner).refused(Reason::NotOwnSession));
                         return Ok(None);
                     }
                     let now = tx.clock().now();
-                    let was_live = row.revoked_at.is_none() && row.expires_at > now.micros();
+                    let was_live = row.revoked_at.is_none() && row.expires_at > now;
                     if row.revoked_at.is_none() {
                         let reason = if owner == user { RevokeReason::Logout } else { RevokeReason::Administrator };
-                        tx.revoke_session(&row, reason.number(), now).await?;
+                        tx.revoke_session(&row, reason, now).await?;
                     }
                     if was_live {
                         tx.audit(event.target(owner));
@@ -72,7 +72,7 @@ impl App {
         // What is in memory decides which were live.
         self.parts.store.flush_activity().await?;
         let except = keep_current.then_some(acting.session.session_id);
-        let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator }.number();
+        let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator };
         let mut event = Event::by(acting, Operation::SessionRevokeMany);
         if let Some(user) = user {
             event = event.target(user);
@@ -125,8 +125,8 @@ impl App {
                     let Some(row) = tx.lock_session(session).await? else { return Ok(false) };
                     let ends = row.revoked_at.is_none();
                     if ends {
-                        tx.revoke_session(&row, RevokeReason::TokenReused.number(), tx.clock().now()).await?;
-                        tx.audit(event.target(Id::from_uuid(row.user_id)).refused(Reason::TokenReused));
+                        tx.revoke_session(&row, RevokeReason::TokenReused, tx.clock().now()).await?;
+                        tx.audit(event.target(row.user_id).refused(Reason::TokenReused));
                     }
                     Ok(ends)
                 })

@@ -5,7 +5,7 @@ use crate::clock::Time;
 use crate::config;
 use crate::crypto::PasswordHash;
 use crate::error::{Error, Result};
-use crate::model::id::{Id, UserId};
+use crate::model::id::UserId;
 use crate::model::network;
 use crate::model::user::ApprovalStatus;
 use crate::store::UserRow;
@@ -47,20 +47,20 @@ pub struct User {
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
-            user_id: Id::from_uuid(row.user_id),
+            user_id: row.user_id,
             username: row.username,
             display_name: row.display_name,
             email: row.email,
             is_super_user: row.is_super_user,
             is_locked: row.is_locked,
-            approval_status: ApprovalStatus::from_number(row.approval_status),
+            approval_status: row.approval_status,
             is_totp_enabled: row.is_totp_enabled,
             has_password: row.password_hash.is_some(),
             password_must_change: row.password_must_change,
-            password_expires_at: row.password_expires_at.map(Time::from_micros),
+            password_expires_at: row.password_expires_at,
             allowed_networks: network::list_entries(&row.allowed_networks).map(str::to_owned).collect(),
-            created_at: Time::from_micros(row.created_at),
-            updated_at: Time::from_micros(row.updated_at),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
             etag: row.version.to_string(),
         }
     }
@@ -106,7 +106,7 @@ impl UserChange {
             Self::Email(email) => row.email = check_text("user.email", email)?,
             Self::IsSuperUser(is_super_user) => row.is_super_user = *is_super_user,
             Self::PasswordMustChange(must_change) => row.password_must_change = *must_change,
-            Self::PasswordExpiresAt(time) => row.password_expires_at = time.map(Time::micros),
+            Self::PasswordExpiresAt(time) => row.password_expires_at = *time,
             Self::AllowedNetworks(networks) => row.allowed_networks = check_networks(networks)?,
         }
         row.search_text = [&row.username, &row.display_name, &row.email].map(|text| text.to_lowercase()).join("\n");
@@ -183,14 +183,14 @@ pub(in crate::app) fn set_password(
 }
 
 fn touch(row: &mut UserRow, now: Time) {
-    row.updated_at = now.micros();
+    row.updated_at = now;
     row.version += 1;
 }
 
 /// A new user, without a password.
 pub(in crate::app) fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<UserRow> {
     let mut row = UserRow {
-        user_id: UserId::new(now).uuid(),
+        user_id: UserId::new(now),
         username: String::new(),
         username_key: String::new(),
         display_name: String::new(),
@@ -198,7 +198,7 @@ pub(in crate::app) fn new_row(changes: &[UserChange], status: ApprovalStatus, no
         search_text: String::new(),
         is_super_user: false,
         is_locked: false,
-        approval_status: status.number(),
+        approval_status: status,
         password_hash: None,
         password_must_change: false,
         password_expires_at: None,
@@ -206,8 +206,8 @@ pub(in crate::app) fn new_row(changes: &[UserChange], status: ApprovalStatus, no
         is_totp_enabled: false,
         totp_last_step: 0,
         allowed_networks: String::new(),
-        created_at: now.micros(),
-        updated_at: now.micros(),
+        created_at: now,
+        updated_at: now,
         version: 1,
     };
     changes.iter().try_for_each(|change| change.apply(&mut row))?;

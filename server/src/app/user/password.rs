@@ -39,13 +39,13 @@ pub(in crate::app) fn check_new(
 }
 
 /// When a password that is set now expires.
-pub(in crate::app) fn expiry(rules: &config::Password, now: Time) -> Option<i64> {
-    rules.max_age.map(|max_age| (now + max_age).micros())
+pub(in crate::app) fn expiry(rules: &config::Password, now: Time) -> Option<Time> {
+    rules.max_age.map(|max_age| now + max_age)
 }
 
 /// Warn of an expiry within this time.
-pub(in crate::app) fn warns(rules: &config::Password, expires_at: Option<i64>, now: Time) -> Option<Time> {
-    let expires_at = Time::from_micros(expires_at?);
+pub(in crate::app) fn warns(rules: &config::Password, expires_at: Option<Time>, now: Time) -> Option<Time> {
+    let expires_at = expires_at?;
     let left: Duration = expires_at.since(now);
     (left <= rules.warn_before).then_some(expires_at)
 }

@@ -11,7 +11,7 @@ use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::audit::Operation;
-use crate::model::id::{Id, SessionId, UserId};
+use crate::model::id::{SessionId, UserId};
 use crate::model::session::RevokeReason;
 use crate::store::{Tx, UserFilter, UserRow};
 
@@ -58,8 +58,7 @@ impl App {
             // What was asked for goes before the policy.
             row.password_expires_at = expires_at.or(row.password_expires_at);
         }
-        let event =
-            event.target(Id::from_uuid(row.user_id)).detail(serde_json::json!({ "is_super_user": row.is_super_user }));
+        let event = event.target(row.user_id).detail(serde_json::json!({ "is_super_user": row.is_super_user }));
         let stored = row.clone();
         self.parts
             .store
@@ -105,12 +104,10 @@ impl App {
         let now = self.parts.clock.now();
         let query = Query::new("users", acting.user(), &format!("{list:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
-        let after = after
-            .map(|bytes| uuid::Uuid::from_slice(&bytes).map(Id::from_uuid).map_err(|_| Error::PageTokenInvalid))
-            .transpose()?;
+        let after = after.map(|bytes| UserId::from_slice(&bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
         let filter = UserFilter {
             search: (!list.search.is_empty()).then(|| list.search.to_lowercase()),
-            approval_status: list.approval_status.map(ApprovalStatus::number),
+            approval_status: list.approval_status,
             is_locked: list.is_locked,
             is_super_user: list.is_super_user,
         };
@@ -163,14 +160,13 @@ impl App {
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn approve_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
-        self.let_in(acting, Operation::UserApprove, user, |row| row.approval_status = ApprovalStatus::Approved.number())
-            .await
+        self.let_in(acting, Operation::UserApprove, user, |row| row.approval_status = ApprovalStatus::Approved).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reject_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
         self.require_super_user_on_another(acting, Operation::UserReject, user, "reject").await?;
-        let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected.number();
+        let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected;
         self.keep_out(acting, Operation::UserReject, user, RevokeReason::UserRejected, reject).await
     }
 
@@ -187,7 +183,7 @@ impl App {
                 Box::pin(async move {
                     tx.lock_user(user).await?.ok_or(Error::UserNotFound)?;
                     let now = tx.clock().now();
-                    let ended = tx.revoke_sessions_of_user(user, None, RevokeReason::UserDeleted.number(), now).await?;
+                    let ended = tx.revoke_sessions_of_user(user, None, RevokeReason::UserDeleted, now).await?;
                     tx.delete_user(user).await?;
                     tx.audit(event.detail(serde_json::json!({ "revoked": ended })));
                     Ok(ended)
@@ -269,9 +265,7 @@ impl App {
                     let mut row = before.clone();
                     change(&mut row, now)?;
                     let ended = match revoke {
-                        Some((reason, except)) => {
-                            tx.revoke_sessions_of_user(user, except, reason.number(), now).await?
-                        }
+                        Some((reason, except)) => tx.revoke_sessions_of_user(user, except, reason, now).await?,
                         None => 0,
                     };
                     if row != before {

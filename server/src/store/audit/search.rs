@@ -8,10 +8,8 @@ use sea_orm::sea_query::{Cond, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
 use super::outcome_number;
-use crate::clock::Time;
 use crate::error::Result;
 use crate::model::audit::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
-use crate::model::id::Id;
 use crate::store::entity::{audit_chain, audit_event};
 use crate::store::{Store, fault};
 
@@ -89,7 +87,7 @@ impl<C: ConnectionTrait> Store<C> {
 fn following(after: AuditPosition) -> Cond {
     use audit_event::Column;
 
-    let time = after.time.micros();
+    let time = after.time;
     let earlier_in_chain = Column::ChainNumber.eq(after.chain_number).and(Column::Sequence.lt(after.sequence));
     let same_time = Column::Time.eq(time).and(Column::ChainNumber.lt(after.chain_number).or(earlier_in_chain));
     // The first condition says nothing new: it is the one that an index can start from.
@@ -104,11 +102,11 @@ fn ways(filter: &AuditFilter) -> Vec<Cond> {
         // Who did something to themself has it under the subject only.
         let to_another = Expr::cust("audit_event.target_user_id IS DISTINCT FROM audit_event.subject_user_id");
         return vec![
-            Cond::all().add(Column::SubjectUserId.eq(user.uuid())),
-            Cond::all().add(Column::TargetUserId.eq(user.uuid())).add(to_another),
+            Cond::all().add(Column::SubjectUserId.eq(user)),
+            Cond::all().add(Column::TargetUserId.eq(user)).add(to_another),
         ];
     }
-    filter.session.map(|session| Cond::all().add(Column::SessionId.eq(session.uuid()))).into_iter().collect()
+    filter.session.map(|session| Cond::all().add(Column::SessionId.eq(session))).into_iter().collect()
 }
 
 fn condition(filter: &AuditFilter) -> Cond {
@@ -121,31 +119,27 @@ fn condition(filter: &AuditFilter) -> Cond {
     };
     Cond::all()
         .add_option(filter.correlation_id.as_ref().map(|id| Column::CorrelationId.eq(id.as_str())))
-        .add_option(filter.session.map(|session| Column::SessionId.eq(session.uuid())))
+        .add_option(filter.session.map(|session| Column::SessionId.eq(session)))
         .add_option(filter.operation.as_ref().map(operation))
         .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome_number(outcome))))
         .add_option(filter.caller.as_ref().map(|caller| Column::Caller.eq(caller.as_str())))
-        .add_option(filter.start.map(|time| Column::Time.gte(time.micros())))
-        .add_option(filter.end.map(|time| Column::Time.lt(time.micros())))
+        .add_option(filter.start.map(|time| Column::Time.gte(time)))
+        .add_option(filter.end.map(|time| Column::Time.lt(time)))
 }
 
 fn stored(event: audit_event::Model, chain: Option<audit_chain::Model>) -> StoredAuditEvent {
     StoredAuditEvent {
-        position: AuditPosition {
-            time: Time::from_micros(event.time),
-            chain_number: event.chain_number,
-            sequence: event.sequence,
-        },
+        position: AuditPosition { time: event.time, chain_number: event.chain_number, sequence: event.sequence },
         chain_id: chain.map(|chain| chain.chain_id).unwrap_or_default(),
-        time: Time::from_micros(event.time),
+        time: event.time,
         correlation_id: event.correlation_id,
         operation: event.operation,
         outcome: if event.outcome == outcome_number(Outcome::Ok) { Outcome::Ok } else { Outcome::Refused },
         reason: event.reason,
         caller: event.caller,
-        subject: event.subject_user_id.map(Id::from_uuid),
-        target: event.target_user_id.map(Id::from_uuid),
-        session: event.session_id.map(Id::from_uuid),
+        subject: event.subject_user_id,
+        target: event.target_user_id,
+        session: event.session_id,
         app: event.app,
         remote_addr: event.remote_addr,
         detail: event.detail,

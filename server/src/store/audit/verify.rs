@@ -9,7 +9,6 @@ use sea_orm::{
 };
 
 use super::{Head, event_mac, first_mac, head_mac};
-use crate::clock::Time;
 use crate::error::Result;
 use crate::store::entity::{audit_chain, audit_event};
 use crate::store::{Store, fault};
@@ -162,7 +161,7 @@ impl Store<DatabaseTransaction> {
                 expected.previous = None;
             }
         }
-        let created = Time::from_micros(chain.created_at);
+        let created = chain.created_at;
         let follows = match expected.previous.take_if(|_| head_is_good || number == expected.number) {
             None => true,
             Some(previous) => {

@@ -1,5 +1,7 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "attribute")]
 pub struct Model {
@@ -11,9 +13,9 @@ pub struct Model {
     /// UTF-8, or sealed.
     pub value: Vec<u8>,
     pub is_sealed: bool,
-    pub expires_at: Option<i64>,
-    pub created_at: i64,
-    pub updated_at: i64,
+    pub expires_at: Option<Time>,
+    pub created_at: Time,
+    pub updated_at: Time,
     pub version: i64,
 }
 

@@ -1,5 +1,7 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_chain")]
 pub struct Model {
@@ -9,7 +11,7 @@ pub struct Model {
     pub chain_id: Uuid,
     /// The number of the audit key of all its hashes.
     pub key_id: i32,
-    pub created_at: i64,
+    pub created_at: Time,
     /// Over number, ID, time and the first hash of the chain before.
     pub first_mac: Vec<u8>,
     /// How many events it has.

@@ -1,5 +1,8 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+use crate::model::id::{SessionId, UserId};
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_event")]
 pub struct Model {
@@ -8,15 +11,15 @@ pub struct Model {
     /// From 1 without gaps.
     #[sea_orm(primary_key, auto_increment = false)]
     pub sequence: i64,
-    pub time: i64,
+    pub time: Time,
     pub correlation_id: String,
     pub operation: String,
     pub outcome: i16,
     pub reason: String,
     pub caller: String,
-    pub subject_user_id: Option<Uuid>,
-    pub target_user_id: Option<Uuid>,
-    pub session_id: Option<Uuid>,
+    pub subject_user_id: Option<UserId>,
+    pub target_user_id: Option<UserId>,
+    pub session_id: Option<SessionId>,
     pub app: String,
     pub remote_addr: String,
     /// JSON.

@@ -1,16 +1,20 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+use crate::crypto::TokenHash;
+use crate::model::id::CallerId;
+
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "caller_key")]
 pub struct Model {
     /// The keyed hash of the API key.
     #[sea_orm(primary_key, auto_increment = false)]
-    pub key_hash: Vec<u8>,
+    pub key_hash: TokenHash,
     /// The number of the token key it was hashed with.
     pub key_id: i32,
-    pub caller_id: Uuid,
-    pub created_at: i64,
-    pub expires_at: i64,
+    pub caller_id: CallerId,
+    pub created_at: Time,
+    pub expires_at: Time,
 }
 
 super::silent_debug!("caller_key");

@@ -1,12 +1,15 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::{Micros, Time};
+use crate::model::definition::MaterialSource;
+use crate::model::session::AuthType;
+
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "definition")]
 pub struct Model {
     #[sea_orm(primary_key)]
     pub auth_id: i64,
-    /// 2: basic auth, 3: JWT; the numbers of `AuthType`.
-    pub auth_type: i16,
+    pub auth_type: AuthType,
     pub name: String,
     /// What is sent with basic auth, or the `sub` of a token. Unique with type and issuer.
     pub username: String,
@@ -16,18 +19,18 @@ pub struct Model {
     pub audience: String,
     /// Separated by commas; empty with basic auth.
     pub algorithms: String,
-    pub clock_skew_micros: i64,
-    /// What `material` is: 1 an argon2id hash, 2 a sealed shared secret, 3 a JWK set, 4 the URL of one.
-    pub source: i16,
+    pub clock_skew_micros: Micros,
+    /// What `material` is.
+    pub source: MaterialSource,
     pub material: Vec<u8>,
     /// Those before the last rotation, while they still work.
-    pub previous_source: Option<i16>,
+    pub previous_source: Option<MaterialSource>,
     pub previous_material: Option<Vec<u8>>,
-    pub previous_until: Option<i64>,
+    pub previous_until: Option<Time>,
     pub is_active: bool,
     pub is_internal: bool,
-    pub created_at: i64,
-    pub updated_at: i64,
+    pub created_at: Time,
+    pub updated_at: Time,
     pub version: i64,
 }
 

@@ -1,5 +1,7 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "lease")]
 pub struct Model {
@@ -7,7 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
     pub holder: Uuid,
-    pub expires_at: i64,
+    pub expires_at: Time,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

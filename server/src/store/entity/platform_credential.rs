@@ -1,11 +1,13 @@
 use sea_orm::entity::prelude::*;
 
+use crate::model::id::SessionId;
+
 /// With what the platform of a session that has not ended is called.
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "platform_credential")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     /// Under which it is sealed.
     pub key_id: i32,
     /// How often it was replaced by another.

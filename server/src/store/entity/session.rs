@@ -1,27 +1,32 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::{Micros, Time};
+use crate::config::AddressBinding;
+use crate::model::id::{SessionId, UserId};
+use crate::model::session::{AuthType, RevokeReason};
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     /// No foreign key: an ended session outlives its user until it is purged, so that its verdict keeps its reason.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// As it was at the login; the live one is the user's.
     pub username: String,
-    pub auth_type: i16,
+    pub auth_type: AuthType,
     pub app: String,
     pub remote_addr: Option<String>,
     pub user_agent: String,
-    pub address_binding: i16,
-    pub idle_micros: i64,
-    pub created_at: i64,
-    pub last_active_at: i64,
+    pub address_binding: AddressBinding,
+    pub idle_micros: Micros,
+    pub created_at: Time,
+    pub last_active_at: Time,
     /// The earlier of the idle and the absolute limit.
-    pub expires_at: i64,
-    pub absolute_expires_at: i64,
-    pub revoked_at: Option<i64>,
-    pub revoke_reason: Option<i16>,
+    pub expires_at: Time,
+    pub absolute_expires_at: Time,
+    pub revoked_at: Option<Time>,
+    pub revoke_reason: Option<RevokeReason>,
     /// How often the token was rotated; the token of this generation is the live one.
     pub generation: i32,
     /// The definition that the user logged in with; none: a password. No foreign key, for the same reason.

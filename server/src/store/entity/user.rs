@@ -1,11 +1,15 @@
 use sea_orm::entity::prelude::*;
 
+use crate::clock::Time;
+use crate::model::id::UserId;
+use crate::model::user::ApprovalStatus;
+
 #[expect(clippy::struct_excessive_bools, reason = "a column each")]
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub username: String,
     /// The username in lower case: the unique one.
     pub username_key: String,
@@ -15,11 +19,11 @@ pub struct Model {
     pub search_text: String,
     pub is_super_user: bool,
     pub is_locked: bool,
-    pub approval_status: i16,
+    pub approval_status: ApprovalStatus,
     /// A PHC string; none: no login with a password.
     pub password_hash: Option<String>,
     pub password_must_change: bool,
-    pub password_expires_at: Option<i64>,
+    pub password_expires_at: Option<Time>,
     /// Sealed; there from enrolment on.
     pub totp_secret: Option<Vec<u8>>,
     pub is_totp_enabled: bool,
@@ -27,8 +31,8 @@ pub struct Model {
     pub totp_last_step: i64,
     /// Networks separated by commas; empty: anywhere.
     pub allowed_networks: String,
-    pub created_at: i64,
-    pub updated_at: i64,
+    pub created_at: Time,
+    pub updated_at: Time,
     pub version: i64,
 }
 

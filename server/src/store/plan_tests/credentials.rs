@@ -3,7 +3,6 @@
 use sea_orm::ConnectionTrait;
 
 use super::{Ground, Way};
-use crate::model::id::Id;
 use crate::store::{CredentialHash, SessionCredentialRow, SessionRow, Store};
 
 /// Each session began with a credential of the definition that is linked to its user.
@@ -40,7 +39,7 @@ pub(super) async fn all(ground: &Ground) {
         Box::pin(async move {
             let hashes = [row.credential_hash.clone().try_into().expect("32 bytes"), [0; 32]];
             assert_eq!(tx.lock_sessions_of_credential(&hashes).await?.len(), 1);
-            let found = tx.credential_of_session(Id::from_uuid(row.session_id)).await?.expect("it is there");
+            let found = tx.credential_of_session(row.session_id).await?.expect("it is there");
             tx.set_credential_token(&found, vec![2]).await?;
             tx.put_credential(&hashes, row).await
         })

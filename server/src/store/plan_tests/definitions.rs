@@ -1,13 +1,14 @@
 //! Definitions themselves.
 
 use super::{Ground, Way};
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::DefinitionFilter;
 
 pub(super) async fn all(ground: &Ground) {
     let store = &ground.store;
     // Of the first user: there are pages of others behind it.
     let first = &ground.users[0].username;
-    let found = store.definition_of_principal(2, first, "").await.unwrap().expect("it is there");
+    let found = store.definition_of_principal(AuthType::BasicAuth, first, "").await.unwrap().expect("it is there");
     ground.explain("a definition by its principal", Way::Found).await;
     store.definition(found.auth_id).await.unwrap().unwrap();
     ground.explain("a definition by its number", Way::Found).await;
@@ -20,7 +21,7 @@ pub(super) async fn all(ground: &Ground) {
             row.version += 1;
             tx.set_material(&row).await?;
             tx.update_definition(row.clone()).await?;
-            tx.revoke_sessions_of_definition(row.auth_id, 1, tx.clock().now()).await?;
+            tx.revoke_sessions_of_definition(row.auth_id, RevokeReason::DefinitionDeleted, tx.clock().now()).await?;
             tx.delete_definition(row.auth_id).await
         })
     });
@@ -31,7 +32,7 @@ pub(super) async fn all(ground: &Ground) {
 /// A page is read in its order: nothing is sorted, however many definitions there are.
 async fn pages(ground: &Ground, after: i64, name: &str) {
     let every = DefinitionFilter::default();
-    let of_type = DefinitionFilter { auth_type: Some(2), ..every.clone() };
+    let of_type = DefinitionFilter { auth_type: Some(AuthType::BasicAuth), ..every.clone() };
     let named = DefinitionFilter { name: Some(name.to_owned()), ..every.clone() };
     for (what, filter, count, way) in [
         ("definitions", every, 51, Way::Walked),

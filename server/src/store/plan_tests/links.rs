@@ -1,9 +1,10 @@
 //! Links and the definitions that they are to.
 
-use uuid::Uuid;
-
 use super::{Ground, START, Way};
-use crate::model::id::{Id, LinkId};
+use crate::clock::Micros;
+use crate::model::definition::MaterialSource;
+use crate::model::id::{LinkId, UserId};
+use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{DefinitionRow, LinkedAuthRow, Store, UserRow};
 
 /// Two definitions for each user, one of which is linked to them.
@@ -14,8 +15,8 @@ pub(super) async fn fill(store: &Store, users: &[UserRow]) {
             let owners = owners.clone();
             Box::pin(async move {
                 for owner in &owners {
-                    tx.insert_definition(definition(3, &owner.username)).await?;
-                    let auth_id = tx.insert_definition(definition(2, &owner.username)).await?;
+                    tx.insert_definition(definition(AuthType::Jwt, &owner.username)).await?;
+                    let auth_id = tx.insert_definition(definition(AuthType::BasicAuth, &owner.username)).await?;
                     tx.insert_link(link(owner.user_id, auth_id)).await?;
                 }
                 Ok(())
@@ -26,7 +27,7 @@ pub(super) async fn fill(store: &Store, users: &[UserRow]) {
 }
 
 pub(super) async fn all(ground: &Ground) {
-    let (store, user) = (&ground.store, Id::from_uuid(ground.users[700].user_id));
+    let (store, user) = (&ground.store, ground.users[700].user_id);
     let links = store.links_of_user(user).await.unwrap();
     let [link] = &links[..] else { panic!("{links:?}") };
     assert_eq!(ground.heard.lock().len(), 1, "however many there are, it is one statement");
@@ -35,8 +36,11 @@ pub(super) async fn all(ground: &Ground) {
     assert_eq!(store.links_of_definitions(&[100, 101, 102, 103]).await.unwrap().len(), 2);
     ground.explain("links of definitions", Way::Found).await;
     let names: Vec<String> = (0..10).map(|number| format!("user{number}")).collect();
-    let both: Vec<(i16, &str)> =
-        names.iter().enumerate().map(|(n, name)| (if n % 2 == 0 { 2 } else { 3 }, name.as_str())).collect();
+    let both: Vec<(AuthType, &str)> = names
+        .iter()
+        .zip([AuthType::BasicAuth, AuthType::Jwt].into_iter().cycle())
+        .map(|(name, auth_type)| (auth_type, name.as_str()))
+        .collect();
     assert_eq!(store.definitions_named(&both).await.unwrap().len(), 10);
     ground.explain("definitions by their usernames", Way::Found).await;
     assert_eq!(store.definitions_named(&both[..1]).await.unwrap().len(), 1);
@@ -54,7 +58,7 @@ pub(super) async fn all(ground: &Ground) {
             row.version += 1;
             tx.update_link(row.clone()).await?;
             tx.touch_link(link_id, now).await?;
-            tx.revoke_sessions_of_definition(auth_id, 1, now).await?;
+            tx.revoke_sessions_of_definition(auth_id, RevokeReason::LinkDeleted, now).await?;
             tx.delete_link(&row).await
         })
     });
@@ -62,38 +66,38 @@ pub(super) async fn all(ground: &Ground) {
     ground.explain("what changes links", Way::Found).await;
 }
 
-fn definition(auth_type: i16, username: &str) -> DefinitionRow {
+fn definition(auth_type: AuthType, username: &str) -> DefinitionRow {
     DefinitionRow {
         auth_id: 0,
         auth_type,
-        name: format!("{username} {auth_type}"),
+        name: format!("{username} {}", auth_type.number()),
         username: username.to_owned(),
         issuer: String::new(),
         audience: String::new(),
         algorithms: String::new(),
-        clock_skew_micros: 0,
-        source: 1,
+        clock_skew_micros: Micros::default(),
+        source: MaterialSource::Hash,
         material: Vec::new(),
         previous_source: None,
         previous_material: None,
         previous_until: None,
         is_active: true,
         is_internal: false,
-        created_at: START.micros(),
-        updated_at: START.micros(),
+        created_at: START,
+        updated_at: START,
         version: 1,
     }
 }
 
-fn link(user_id: Uuid, auth_id: i64) -> LinkedAuthRow {
+fn link(user_id: UserId, auth_id: i64) -> LinkedAuthRow {
     LinkedAuthRow {
-        link_id: LinkId::new(START).uuid(),
+        link_id: LinkId::new(START),
         user_id,
         auth_id,
         is_active: true,
         is_internal: false,
-        created_at: START.micros(),
-        updated_at: START.micros(),
+        created_at: START,
+        updated_at: START,
         last_used_at: None,
         version: 1,
     }

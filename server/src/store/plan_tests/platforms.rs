@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ground, START, Way};
-use crate::model::id::Id;
+use crate::model::session::RevokeReason::PlatformRemoved;
 use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
 
 /// Those that have not ended.
@@ -19,7 +19,7 @@ pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
                     let is_live = number == 0 && place < LIVE;
                     let name = if is_live { "micetro" } else { "of-old" };
                     let row = SessionPlatformRow { platform: name.to_owned(), ..row };
-                    let session = Id::from_uuid(row.session_id);
+                    let session = row.session_id;
                     tx.insert_platform(row.clone(), credential(&row)).await?;
                     if !is_live {
                         tx.drop_platform_credential(session).await?;
@@ -34,7 +34,7 @@ pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
 
 pub(super) async fn all(ground: &Ground) {
     let (store, session) = (&ground.store, &ground.sessions[3]);
-    let id = Id::from_uuid(session.session_id);
+    let id = session.session_id;
     store.session_platform(id).await.unwrap().unwrap();
     ground.explain("the platform of a session", Way::Found).await;
     let some = ground.sessions[..20].iter().map(|session| session.session_id).collect();
@@ -49,7 +49,7 @@ pub(super) async fn all(ground: &Ground) {
     let of_platform = SessionFilter { platform: Some("micetro".to_owned()), ..SessionFilter::default() };
     assert_eq!(store.sessions(&of_platform, None, 51).await.unwrap().len(), LIVE);
     ground.explain("a platform's sessions", Way::Found).await;
-    let user = Some(Id::from_uuid(session.user_id));
+    let user = Some(session.user_id);
     assert!(!store.sessions(&SessionFilter { user, ..of_platform }, None, 51).await.unwrap().is_empty());
     ground.explain("a user's sessions on a platform", Way::Found).await;
 
@@ -61,8 +61,11 @@ pub(super) async fn all(ground: &Ground) {
             let after = PlatformCredentialRow { generation: 1, ..before.clone() };
             assert!(tx.replace_platform_credential(&before, after).await?);
             let now = tx.clock().now();
-            assert_eq!(tx.revoke_sessions_of_platform("micetro", Some("nowhere"), None, 16, now).await?, 0);
-            tx.revoke_sessions_of_platform("micetro", None, Some(Id::from_uuid(row.session_id)), 16, now).await
+            assert_eq!(
+                tx.revoke_sessions_of_platform("micetro", Some("nowhere"), None, PlatformRemoved, now).await?,
+                0
+            );
+            tx.revoke_sessions_of_platform("micetro", None, Some(row.session_id), PlatformRemoved, now).await
         })
     });
     assert_eq!(work.await.unwrap(), LIVE as u64 - 1);

@@ -5,14 +5,13 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, Select,
 };
-use uuid::Uuid;
 
-use super::{NewSession, SessionFilter, token_hash, with_activity};
+use super::{NewSession, SessionFilter, with_activity};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::Result;
-use crate::model::id::{Id, SessionId, UserId};
-use crate::model::session::SessionEntry;
+use crate::model::id::{SessionId, UserId};
+use crate::model::session::{RevokeReason, SessionEntry};
 use crate::store::change::ChangeKind;
 use crate::store::entity::{attribute, session, session_token, user};
 use crate::store::unique::unique;
@@ -22,7 +21,7 @@ use crate::store::{SessionRow, SessionTokenRow, Tx, UserRow, fault};
 fn not_ended(user: UserId, app: &str, now: Time) -> Condition {
     let filter =
         SessionFilter { user: Some(user), app: Some(app.to_owned()), revoked: Some(false), ..SessionFilter::default() };
-    filter.condition().add(session::Column::AbsoluteExpiresAt.gt(now.micros()))
+    filter.condition().add(session::Column::AbsoluteExpiresAt.gt(now))
 }
 
 fn count_not_ended(user: UserId, app: &str, now: Time) -> Select<session::Entity> {
@@ -34,18 +33,17 @@ impl Tx {
     /// What verification would see of a token's session, in this transaction.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
-        let hash = token_hash(token.token_hash.clone())?;
-        Ok(self.read_entries(&[hash]).await?.pop().map(|(_, entry)| entry))
+        Ok(self.read_entries(&[token.token_hash]).await?.pop().map(|(_, entry)| entry))
     }
 
     /// The token and its session, which is locked until the transaction ends.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
-        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
         let Some(token) = token else { return Ok(None) };
-        let session = self.lock_session(Id::from_uuid(token.session_id)).await?;
+        let session = self.lock_session(token.session_id).await?;
         // Read again under the lock: a rotation may have changed it meanwhile.
-        let token = session_token::Entity::find_by_id(hash.0.to_vec()).one(&self.conn).await.map_err(fault)?;
+        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
         Ok(token.zip(session))
     }
 
@@ -53,7 +51,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
-        let row = unique(session::Entity::find_by_id(session.uuid()).lock_exclusive(), &self.conn).await?;
+        let row = unique(session::Entity::find_by_id(session).lock_exclusive(), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
     }
@@ -80,7 +78,7 @@ impl Tx {
             return Ok(Some((row, self.sessions_not_ended(user, app, now).await?)));
         }
         let count = count_not_ended(user, app, now).into_query();
-        let found = user::Entity::find_by_id(user.uuid()).expr_as(count, COUNT).build(self.shared.backend);
+        let found = user::Entity::find_by_id(user).expr_as(count, COUNT).build(self.shared.backend);
         let Some(row) = self.conn.query_one_raw(found).await.map_err(fault)? else { return Ok(None) };
         let count: i64 = row.try_get("", COUNT).map_err(fault)?;
         let user = UserRow::from_query_result(&row, "").map_err(fault)?;
@@ -99,17 +97,17 @@ impl Tx {
             .map_err(fault)?;
         // Which have not been idle for too long is known with the activity in memory only.
         let with_noted = rows.into_iter().map(|row| {
-            let noted = self.activity().of(Id::from_uuid(row.session_id));
+            let noted = self.activity().of(row.session_id);
             with_activity(row, noted)
         });
-        Ok(with_noted.filter(|row| row.expires_at > now.micros()).collect())
+        Ok(with_noted.filter(|row| row.expires_at > now).collect())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_session(&self, new: NewSession) -> Result<()> {
-        let (session, user) = (Id::from_uuid(new.row.session_id), Id::from_uuid(new.row.user_id));
+        let (session, user) = (new.row.session_id, new.row.user_id);
         let token = session_token::Model {
-            token_hash: new.token.0.to_vec(),
+            token_hash: new.token,
             key_id: i32::from(new.key_id),
             session_id: new.row.session_id,
             generation: new.row.generation,
@@ -138,11 +136,11 @@ impl Tx {
     pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
         session_token::Entity::update_many()
             .set(session_token::ActiveModel {
-                grace_until: Set(Some(grace_until.micros())),
+                grace_until: Set(Some(grace_until)),
                 successor: Set(Some(successor)),
                 ..Default::default()
             })
-            .filter(session_token::Column::TokenHash.eq(token.token_hash.clone()))
+            .filter(session_token::Column::TokenHash.eq(token.token_hash))
             .exec(&self.conn)
             .await
             .map_err(fault)?;
@@ -172,7 +170,7 @@ impl Tx {
             .exec(&self.conn)
             .await
             .map_err(fault)?;
-        let (session, user) = (Id::from_uuid(row.session_id), Id::from_uuid(row.user_id));
+        let (session, user) = (row.session_id, row.user_id);
         self.forget_session(session).await?;
         self.feed(ChangeKind::SessionRenewed, Some(user), Some(session));
         Ok(())
@@ -180,12 +178,12 @@ impl Tx {
 
     /// Ends one session that is not revoked yet.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn revoke_session(&self, row: &SessionRow, reason: i16, now: Time) -> Result<()> {
-        let session = Id::from_uuid(row.session_id);
+    pub async fn revoke_session(&self, row: &SessionRow, reason: RevokeReason, now: Time) -> Result<()> {
+        let session = row.session_id;
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
         self.drop_platform_credential(session).await?;
         self.forget_session(session).await?;
-        self.feed(ChangeKind::SessionRevoked, Some(Id::from_uuid(row.user_id)), Some(session));
+        self.feed(ChangeKind::SessionRevoked, Some(row.user_id), Some(session));
         Ok(())
     }
 
@@ -195,7 +193,7 @@ impl Tx {
         &self,
         user: UserId,
         except: Option<SessionId>,
-        reason: i16,
+        reason: RevokeReason,
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
@@ -211,7 +209,7 @@ impl Tx {
         &self,
         app: Option<&str>,
         except: Option<SessionId>,
-        reason: i16,
+        reason: RevokeReason,
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
@@ -222,7 +220,7 @@ impl Tx {
     }
 
     /// Ends all sessions that began with a definition and are not revoked yet; returns how many were live.
-    pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: i16, now: Time) -> Result<u64> {
+    pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: RevokeReason, now: Time) -> Result<u64> {
         self.revoke_other_sessions_of_definition(auth_id, None, reason, now).await
     }
 
@@ -232,7 +230,7 @@ impl Tx {
         &self,
         auth_id: i64,
         except: Option<SessionId>,
-        reason: i16,
+        reason: RevokeReason,
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { auth_id: Some(auth_id), ..SessionFilter::default() };
@@ -250,7 +248,7 @@ impl Tx {
         platform: &str,
         url: Option<&str>,
         except: Option<SessionId>,
-        reason: i16,
+        reason: RevokeReason,
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter {
@@ -270,22 +268,22 @@ impl Tx {
         &self,
         filter: &SessionFilter,
         except: Option<SessionId>,
-        reason: i16,
+        reason: RevokeReason,
         now: Time,
     ) -> Result<u64> {
-        let others = except.map(|except| session::Column::SessionId.ne(except.uuid()));
+        let others = except.map(|except| session::Column::SessionId.ne(except));
         let condition = filter.condition().add_option(others);
-        let live = condition.clone().add(session::Column::ExpiresAt.gt(now.micros()));
+        let live = condition.clone().add(session::Column::ExpiresAt.gt(now));
         let ended = self.revoke_where(live, reason, now).await?;
         self.revoke_where(condition, reason, now).await?;
         self.drop_platform_credentials_of_revoked(now).await?;
         Ok(ended)
     }
 
-    async fn revoke_where(&self, condition: Condition, reason: i16, now: Time) -> Result<u64> {
+    async fn revoke_where(&self, condition: Condition, reason: RevokeReason, now: Time) -> Result<u64> {
         let done = session::Entity::update_many()
             .set(session::ActiveModel {
-                revoked_at: Set(Some(now.micros())),
+                revoked_at: Set(Some(now)),
                 revoke_reason: Set(Some(reason)),
                 ..Default::default()
             })
@@ -301,7 +299,7 @@ impl Tx {
         let sessions = Query::select()
             .column(session::Column::SessionId)
             .from(session::Entity)
-            .and_where(Expr::col(session::Column::UserId).eq(user.uuid()))
+            .and_where(Expr::col(session::Column::UserId).eq(user))
             .to_owned();
         attribute::Entity::delete_many()
             .filter(attribute::Column::OwnerId.in_subquery(sessions))
@@ -314,13 +312,13 @@ impl Tx {
     /// Takes a session out of the cache when this transaction ends. Its row is locked by now: a rotation that is under way
     /// would add a token that is not seen here.
     async fn forget_session(&self, session: SessionId) -> Result<()> {
-        let condition = Condition::all().add(session_token::Column::SessionId.eq(session.uuid()));
+        let condition = Condition::all().add(session_token::Column::SessionId.eq(session));
         self.forget_tokens(condition).await
     }
 
     /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
     pub(in crate::store) async fn forget_user(&self, user: UserId) -> Result<()> {
-        self.forget_sessions(session::Column::UserId.eq(user.uuid())).await
+        self.forget_sessions(session::Column::UserId.eq(user)).await
     }
 
     /// The same for all that meet a condition.
@@ -329,7 +327,7 @@ impl Tx {
 
         let live = condition.into_condition().add(Column::RevokedAt.is_null());
         // Locked first: a rotation that is under way adds a token that must be seen.
-        let locked: Vec<Uuid> = session::Entity::find()
+        let locked: Vec<SessionId> = session::Entity::find()
             .select_only()
             .column(Column::SessionId)
             .filter(live.clone())
@@ -347,7 +345,7 @@ impl Tx {
     }
 
     async fn forget_tokens(&self, condition: Condition) -> Result<()> {
-        let hashes: Vec<Vec<u8>> = session_token::Entity::find()
+        let hashes: Vec<TokenHash> = session_token::Entity::find()
             .select_only()
             .column(session_token::Column::TokenHash)
             .filter(condition)
@@ -355,7 +353,6 @@ impl Tx {
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        let hashes = hashes.into_iter().map(token_hash).collect::<Result<Vec<_>>>()?;
         self.touched.lock().sessions.add(hashes);
         Ok(())
     }

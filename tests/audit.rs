@@ -11,7 +11,7 @@ use lanyard_client::v1::{
 };
 use lanyard_client::{ErrorReason, Subject};
 use lanyard_server::config::AuditReads;
-use lanyard_server::store::AuditFilter;
+use lanyard_server::model::audit::AuditFilter;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{Refused, at, events, events_of};
 use lanyard_tests::support::server::{Database, TestServer};
@@ -36,7 +36,7 @@ async fn count(server: &TestServer) -> usize {
 }
 
 /// The one event that was written since there were `before`.
-async fn the_one_since(server: &TestServer, before: usize) -> lanyard_server::store::StoredAuditEvent {
+async fn the_one_since(server: &TestServer, before: usize) -> lanyard_server::model::audit::StoredAuditEvent {
     let mut all = events(server, AuditFilter::default()).await;
     let new: Vec<_> = all.iter().map(|event| (event.operation.clone(), event.reason.clone())).collect();
     assert_eq!(all.len() - before, 1, "{new:?}");
@@ -124,7 +124,7 @@ async fn a_refused_attempt_on_others_is_written_down_with_its_reason(database: D
     assert_eq!((event.operation.as_str(), event.reason.as_str()), ("user.delete", "super_user_required"));
     assert_eq!(event.subject.unwrap().to_string(), server.alice.user_id);
     assert_eq!(event.target.unwrap().to_string(), server.root.user_id);
-    assert_eq!(event.outcome, lanyard_server::store::Outcome::Refused);
+    assert_eq!(event.outcome, lanyard_server::model::audit::Outcome::Refused);
 }
 
 async fn list(root: &Subject, request: ListAuditEventsRequest) -> Vec<AuditEvent> {

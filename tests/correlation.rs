@@ -4,7 +4,7 @@ use http::HeaderMap;
 use lanyard_client::v1::session_service_client::SessionServiceClient;
 use lanyard_client::v1::{CreateSessionRequest, RevokeSessionRequest, VerifySessionRequest};
 use lanyard_client::{CorrelationId, ErrorReason, Ust};
-use lanyard_server::store::AuditFilter;
+use lanyard_server::model::audit::AuditFilter;
 use lanyard_tests::support::answers::{Refused, events};
 use lanyard_tests::support::server::{Database, TestServer};
 use lanyard_tests::{any_database, both_databases};

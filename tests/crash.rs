@@ -9,7 +9,7 @@ use futures::future::join_all;
 use lanyard_client::v1::attribute_owner::Owner;
 use lanyard_client::v1::{AttributeOwner, AttributeToSet, ListAttributesRequest};
 use lanyard_client::{Client, Error, ErrorReason, InactiveReason, Login, RevokeReason, Ust, Verdict};
-use lanyard_server::store::{AuditFilter, Outcome};
+use lanyard_server::model::audit::{AuditFilter, Outcome};
 use lanyard_tests::support::installation::{Installation, Program};
 use lanyard_tests::support::server::{Database, Person, run};
 use rustix::process::Signal;

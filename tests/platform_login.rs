@@ -120,7 +120,7 @@ async fn a_user_is_made_at_the_first_login_where_the_platform_may(database: Data
     let made: Vec<_> = logins.join_all().await.into_iter().map(|login| login.unwrap().session).collect();
     assert!(made.iter().all(|session| session.user_id == made[0].user_id), "they are made once");
     let created = events_of(&on.server, "user.create").await;
-    let of_zoe = |event: &&lanyard_server::store::StoredAuditEvent| event.detail.contains("\"platform\"");
+    let of_zoe = |event: &&lanyard_server::model::audit::StoredAuditEvent| event.detail.contains("\"platform\"");
     assert_eq!(created.iter().filter(of_zoe).count(), 1);
     let user = on.server.as_root().await.get_user(&made[0].user_id).await.unwrap();
     assert_eq!((user.username.as_str(), user.has_password), (ZOE.0, false));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lanyard_server::app::App;
 use lanyard_server::clock::Time;
 use lanyard_server::error::Error;
+use lanyard_server::model::audit::Operation;
 use lanyard_server::model::id::UserId;
 use lanyard_server::model::session::RevokeReason;
 use lanyard_server::store::{AttributeRow, SessionFilter, Store, UserFilter};
@@ -65,7 +66,7 @@ async fn refused_work_takes_only_itself_back(ground: Ground) {
                 let row = row.clone();
                 Box::pin(async move {
                     tx.insert_user(row).await?;
-                    tx.note_event(event("user.create", format!("cid{number}"), tx.clock().now()));
+                    tx.note_event(event(Operation::UserCreate, format!("cid{number}"), tx.clock().now()));
                     if number % 3 == 0 { Err(Error::UserNotFound) } else { Ok(number) }
                 })
             });
@@ -351,7 +352,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
         let store = store.clone();
         async move {
             for number in 0..1_700 {
-                store.note_read(event("link.list", format!("read-{reader}-{number}"), now)).await.unwrap();
+                store.note_read(event(Operation::LinkList, format!("read-{reader}-{number}"), now)).await.unwrap();
             }
         }
     });
@@ -363,7 +364,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
 async fn closing_writes_the_events_of_reads_that_wait(ground: Ground) {
     let store = ground.store().await;
     for number in 0..100 {
-        assert!(store.try_note_read(event("link.list", format!("read-{number}"), ground.clock.now())));
+        assert!(store.try_note_read(event(Operation::LinkList, format!("read-{number}"), ground.clock.now())));
     }
     store.close().await.unwrap();
     assert_eq!(ground.raw().await.count("audit_event").await, 100);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lanyard_server::crypto::{KeyPurpose, Keyring};
 use lanyard_server::error::Error;
+use lanyard_server::model::audit::{AuditFilter, AuditPosition, Operation, Outcome, Reason};
 use lanyard_server::model::id::{SessionId, UserId};
-use lanyard_server::store::{AuditFilter, AuditPosition, AuditProblem, Outcome, Store};
+use lanyard_server::store::{AuditProblem, Store};
 use lanyard_tests::on_each_database;
 use lanyard_tests::support::store::{Ground, Raw, all_at_once, event, user_row};
 
@@ -26,7 +27,7 @@ async fn problems(store: &Store) -> Vec<AuditProblem> {
 }
 
 /// Writes `count` events one after the other.
-async fn write(store: &Store, operation: &'static str, count: usize) {
+async fn write(store: &Store, operation: Operation, count: usize) {
     for number in 0..count {
         let note = event(operation, format!("cid{number}"), store.clock().now());
         let written = store.write(move |tx| {
@@ -49,7 +50,7 @@ async fn thousands_of_writes_and_rollbacks_leave_a_whole_trail(ground: Ground) {
             let mut written = 0;
             for number in 0..60 {
                 let events: Vec<_> = (0..number % 4)
-                    .map(|_| event("session.renew", format!("{worker}.{number}"), clock.now()))
+                    .map(|_| event(Operation::SessionRenew, format!("{worker}.{number}"), clock.now()))
                     .collect();
                 let (count, row) = (events.len(), user_row(&format!("user{worker}.{number}"), clock.now()));
                 let outcome = store.write(move |tx| {
@@ -88,10 +89,10 @@ async fn thousands_of_writes_and_rollbacks_leave_a_whole_trail(ground: Ground) {
 
 async fn a_trail_that_is_written_to_is_whole_at_each_moment(ground: Ground) {
     let store = ground.store().await;
-    write(&store, "session.create", 1).await;
+    write(&store, Operation::SessionCreate, 1).await;
     let writing = tokio::spawn({
         let store = store.clone();
-        async move { write(&store, "session.renew", 300).await }
+        async move { write(&store, Operation::SessionRenew, 300).await }
     });
     let mut looks = 0;
     while !writing.is_finished() {
@@ -106,7 +107,7 @@ async fn a_trail_that_is_written_to_is_whole_at_each_moment(ground: Ground) {
 /// Three chains of five events, as three servers left them one after the other; and a copy of all.
 async fn three_chains(ground: &Ground) -> (Store, Raw) {
     ground.store().await.close().await.unwrap();
-    for operation in ["user.create", "session.create", "session.revoke"] {
+    for operation in [Operation::UserCreate, Operation::SessionCreate, Operation::SessionRevoke] {
         let store = ground.connect().await;
         write(&store, operation, 5).await;
         store.close().await.unwrap();
@@ -126,8 +127,9 @@ async fn restore(raw: &Raw) {
 }
 
 fn changed(chain: i64, sequence: i64) -> AuditProblem {
-    let operation = ["user.create", "session.create", "session.revoke"][usize::try_from(chain - 1).unwrap()];
-    AuditProblem::EventChanged { chain, sequence, operation: operation.to_owned() }
+    let operation = [Operation::UserCreate, Operation::SessionCreate, Operation::SessionRevoke]
+        [usize::try_from(chain - 1).unwrap()];
+    AuditProblem::EventChanged { chain, sequence, operation: operation.name().to_owned() }
 }
 
 /// Does harm, looks for it, and repairs it.
@@ -272,7 +274,7 @@ async fn what_is_done_to_a_chain_is_found_and_named(ground: Ground) {
 
 async fn after_a_restart_new_chains_follow(ground: Ground) {
     let (store, raw) = three_chains(&ground).await;
-    write(&store, "user.update", 2).await;
+    write(&store, Operation::UserUpdate, 2).await;
     assert_eq!(raw.column::<i64>("SELECT number FROM audit_chain ORDER BY number").await, [1, 2, 3, 4]);
     assert_eq!(raw.column::<i64>("SELECT length FROM audit_chain ORDER BY number").await, [5, 5, 5, 2]);
     assert_eq!(store.verify_audit(&|_, _| {}).await.unwrap(), (17, vec![]));
@@ -295,15 +297,15 @@ async fn chains_of_an_older_audit_key_are_whole_and_without_it_cannot_be_checked
 
 async fn a_chain_that_was_removed_under_a_running_server_does_not_stop_it(ground: Ground) {
     let (store, raw) = three_chains(&ground).await;
-    write(&store, "user.update", 2).await;
+    write(&store, Operation::UserUpdate, 2).await;
     raw.execute("DELETE FROM audit_chain WHERE number = 4").await;
-    let note = event("user.update", "cid", ground.clock.now());
+    let note = event(Operation::UserUpdate, "cid", ground.clock.now());
     let refused = store.write(move |tx| {
         tx.note_event(note.clone());
         Box::pin(async { Ok(()) })
     });
     assert!(refused.await.is_err(), "nothing is done that cannot be written down");
-    write(&store, "user.update", 2).await;
+    write(&store, Operation::UserUpdate, 2).await;
     assert_eq!(problems(&store).await, [AuditProblem::ChainMissing { chain: 4 }]);
 }
 
@@ -312,11 +314,9 @@ async fn events_are_found_by_what_they_say_page_by_page(ground: Ground) {
     let start = ground.clock.now();
     let mut written = Vec::new();
     for number in 0..30 {
-        let mut note =
-            event(["user.create", "user.lock", "userx.lock"][number % 3], format!("cid{number}"), ground.clock.now());
-        if number % 5 == 0 {
-            (note.outcome, note.reason) = (Outcome::Refused, "super_user_required");
-        }
+        let operation = [Operation::UserCreate, Operation::UserLock, Operation::SessionRevoke][number % 3];
+        let mut note = event(operation, format!("cid{number}"), ground.clock.now());
+        note.reason = (number % 5 == 0).then_some(Reason::SuperUserRequired);
         written.push(note.clone());
         let work = store.write(move |tx| {
             tx.note_event(note.clone());
@@ -368,7 +368,7 @@ async fn users_and_sessions_are_found_in_all_segments_of_all_chains(ground: Grou
         let mut events = Vec::new();
         for number in 0..length {
             let id = format!("{length}.{number}");
-            let mut note = event("session.renew", id.clone(), ground.clock.now());
+            let mut note = event(Operation::SessionRenew, id.clone(), ground.clock.now());
             (note.subject, note.target) = match number % 1_000 {
                 0 => (Some(ann), Some(ann)),
                 1 => (Some(bob), Some(ann)),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lanyard_client::v1::ClientInfo;
 use lanyard_client::{Client, Code, Error, ErrorReason, InactiveReason, RevokeReason, Ust, Verdict};
-use lanyard_server::store::{AuditFilter, StoredAuditEvent, UserRow};
+use lanyard_server::model::audit::{AuditFilter, StoredAuditEvent};
+use lanyard_server::store::UserRow;
 
 use super::server::{Person, TestServer};
 

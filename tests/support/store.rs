@@ -11,10 +11,11 @@ use std::time::Duration;
 use lanyard_server::clock::{Clock, Time};
 use lanyard_server::config::{AddressBinding, Config, DatabaseUrl};
 use lanyard_server::crypto::{Keyring, Token, TokenHash, TokenKind};
+use lanyard_server::model::audit::{AuditEvent, Operation};
 use lanyard_server::model::id::{SessionId, UserId};
 use lanyard_server::model::session::AuthType;
 use lanyard_server::model::user::ApprovalStatus;
-use lanyard_server::store::{AuditEvent, NewSession, Outcome, SessionRow, Store, StoreConfig, UserRow};
+use lanyard_server::store::{NewSession, SessionRow, Store, StoreConfig, UserRow};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TryGetable};
 
 use super::{postgres, temporary_folder};
@@ -302,13 +303,12 @@ pub async fn add_session(store: &Store, user: &UserRow) -> Stored {
 }
 
 /// An event of an operation, with a correlation ID by which it is found.
-pub fn event(operation: &'static str, correlation_id: impl Into<String>, now: Time) -> AuditEvent {
+pub fn event(operation: Operation, correlation_id: impl Into<String>, now: Time) -> AuditEvent {
     AuditEvent {
         time: now,
         correlation_id: correlation_id.into(),
         operation,
-        outcome: Outcome::Ok,
-        reason: "",
+        reason: None,
         caller: "shop".to_owned(),
         subject: Some(UserId::new(now)),
         target: Some(UserId::new(now)),

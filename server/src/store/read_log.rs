@@ -23,7 +23,6 @@ const LINGER: Duration = Duration::from_millis(10);
 /// The pause after a batch could not be written.
 const PAUSE: Duration = Duration::from_millis(200);
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are events: a box would cost each an allocation")]
 enum Entry {
     Event(AuditEvent),
     /// Hears when all before it are written.

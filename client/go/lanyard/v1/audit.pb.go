@@ -88,11 +88,117 @@ type AuditEvent struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	// The correlation ID of the call.
 	CorrelationId string `protobuf:"bytes,4,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	// What: `session.create`, `user.lock`, ...
+	// What was done or refused. Reads are written as the server's `audit.reads` says. Events of other versions may name others.
+	//
+	// - `session.create`: A login, with any kind of credential.
+	// - `session.verify`: Only when refused: a replaced token was verified, which ended its session.
+	// - `session.renew`: A session was given more time and perhaps a new token.
+	// - `session.revoke`: One session was ended early: by a user, by the quota or because a platform refused it.
+	// - `session.revoke_many`: Several sessions were ended at once; `detail` counts them.
+	// - `session.get`: A session was read.
+	// - `session.list`: Sessions were listed.
+	// - `user.create`: A user was added: by a super-user, an operator or the first login with a platform.
+	// - `user.get`: A user was read.
+	// - `user.list`: Users were listed.
+	// - `user.update`: Fields of a user were changed; `detail` names them.
+	// - `user.lock`: A user was locked, which ended their sessions.
+	// - `user.unlock`: A user was unlocked.
+	// - `user.approve`: A user was approved.
+	// - `user.reject`: A user was rejected, which ended their sessions.
+	// - `user.delete`: A user was deleted.
+	// - `user.change_password`: A user replaced their own password.
+	// - `user.set_password`: A super-user gave a user a new password.
+	// - `user.enroll_totp`: A user was shown a new TOTP secret, which is not in force yet.
+	// - `user.confirm_totp`: A user confirmed their TOTP secret, which is in force from then on.
+	// - `user.disable_totp`: TOTP was turned off for a user.
+	// - `attribute.set`: Attributes were created or replaced; `detail` names them.
+	// - `attribute.list`: Attributes were read.
+	// - `attribute.delete`: Attributes were deleted; `detail` names them.
+	// - `definition.create`: A definition was created.
+	// - `definition.get`: A definition was read.
+	// - `definition.list`: Definitions were listed.
+	// - `definition.update`: Fields of a definition were changed; `detail` names them.
+	// - `definition.rotate`: A definition was given a new secret or new keys.
+	// - `definition.delete`: A definition was deleted.
+	// - `link.create`: A definition was linked to a user.
+	// - `link.list`: The links of a user were listed.
+	// - `link.lookup`: A service looked up the links of definitions.
+	// - `link.update`: A link was turned on or off.
+	// - `link.delete`: A link was deleted.
+	// - `platform.auth`: The platform credential of a session was handed out.
+	// - `audit.list`: Audit events were listed.
+	// - `caller.create`: An operator added a calling service.
+	// - `caller.rotate`: An operator issued a new key for a calling service.
+	// - `caller.revoke`: An operator revoked a calling service and all its keys.
+	// - `import.user`: An operator imported a user from another system.
+	// - `import.definition`: An operator imported a definition from another system.
+	// - `import.link`: An operator imported a link from another system.
 	Operation string `protobuf:"bytes,5,opt,name=operation,proto3" json:"operation,omitempty"`
 	// What came of it.
 	Outcome AuditOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=lanyard.v1.AuditOutcome" json:"outcome,omitempty"`
-	// Why it was refused, more exactly than the caller was told: `wrong_password`, `user_locked`, ... Empty if it was done.
+	// Why it was refused, more exactly than the caller was told; empty if it was done. Events of other versions may name others.
+	//
+	// - `super_user_required`: Only a super-user may do it.
+	// - `not_own_session`: The session to be ended is another user's, and the acting user is no super-user.
+	// - `throttled`: Too many failures: nothing was checked.
+	// - `unknown_user`: No user has this name.
+	// - `no_password`: The user has no password.
+	// - `wrong_password`: The password is wrong.
+	// - `password_too_long`: The password is longer than any may be.
+	// - `password_change_required`: The password must be changed, and no new one was sent.
+	// - `new_password_refused`: The new password breaks the rules.
+	// - `password_changed_meanwhile`: The password was changed between its check and the login.
+	// - `totp_required`: The user has TOTP, and no code was sent.
+	// - `wrong_totp_code`: The TOTP code is wrong or was used before.
+	// - `totp_code_used`: Another login used the TOTP code at the same moment.
+	// - `totp_enabled_meanwhile`: The user turned TOTP on during the login.
+	// - `user_locked`: The user is locked.
+	// - `user_not_approved`: Nobody has approved the user yet.
+	// - `user_rejected`: The user was rejected.
+	// - `app_without_login`: The app admits no logins.
+	// - `address_not_allowed`: The user may not log in from this address.
+	// - `unreadable_networks`: The networks from which the user may log in cannot be read.
+	// - `quota`: The user has all the sessions that the app's quota allows.
+	// - `deleted_meanwhile`: The user was deleted during a login with a password.
+	// - `user_deleted_meanwhile`: The user was deleted during a login through a link or with a platform.
+	// - `token_reused`: A replaced token was used, which ended its session.
+	// - `unknown_definition`: No definition has this username, or this issuer and subject.
+	// - `definition_inactive`: The definition is turned off.
+	// - `definition_deleted_meanwhile`: The definition was deleted during the login.
+	// - `definition_changed_meanwhile`: The definition was changed after its credential was checked.
+	// - `wrong_secret`: The secret of basic auth is wrong.
+	// - `secret_too_long`: The secret of basic auth is longer than any may be.
+	// - `token_too_long`: The JWT is longer than any may be.
+	// - `token_unreadable`: The JWT cannot be parsed.
+	// - `token_critical_header`: The JWT has a `crit` header, and no extension is supported.
+	// - `algorithm_not_allowed`: The definition does not allow the algorithm of the JWT.
+	// - `unknown_key`: The definition has no key for the JWT.
+	// - `wrong_signature`: The signature of the JWT is wrong.
+	// - `wrong_issuer`: The `iss` of the JWT is not that of the definition.
+	// - `wrong_subject`: The `sub` of the JWT is not that of the definition.
+	// - `wrong_audience`: The `aud` of the JWT lacks that of the definition.
+	// - `token_without_expiry`: The JWT has no `exp`.
+	// - `token_expired`: The `exp` of the JWT has passed.
+	// - `token_not_yet_valid`: The `nbf` of the JWT has not come yet.
+	// - `keys_unavailable`: The keys of the definition could not be fetched.
+	// - `not_linked`: The definition is linked to no user.
+	// - `link_inactive`: The link of the definition is turned off.
+	// - `no_platform`: The session has no platform.
+	// - `platform_refused`: The platform refused the username or the password.
+	// - `platform_role_missing`: The platform gives the user no role that may log in here.
+	// - `platform_access_denied`: The platform accepted the password but does not let the user use its API.
+	// - `super_user`: The user is a super-user, whom the platform may not log in.
+	// - `username_not_allowed`: The username on the platform is none that a user may have here.
+	// - `user_not_found`: No such user.
+	// - `definition_not_found`: No such definition.
+	// - `link_not_found`: No such link.
+	// - `link_unavailable`: The definition is linked already.
+	// - `user_not_eligible`: The user cannot have links: a super-user, or not approved.
+	// - `last_login_method`: The user could not log in any more without this link.
+	// - `reauthentication_required`: The acting user did not log in with a password, or too long ago.
+	// - `etag_mismatch`: The link was changed since it was read.
+	// - `invalid_field`: A field of the request is not valid.
+	// - `session_ended_meanwhile`: The acting session ended, or its user was locked, before the change was made.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The calling service.
 	Caller string `protobuf:"bytes,8,opt,name=caller,proto3" json:"caller,omitempty"`

@@ -357,8 +357,8 @@ fn while_postgresql_is_away_there_is_no_verdict_and_afterwards_the_right_one() {
         let tokens = store.seed(1, 1, &ann, &session_row(&ann, ground.clock.now()), &|_| {}).await.unwrap();
         let unknown = Token::generate(TokenKind::Ust);
         let context = context(&ground);
-        let verify =
-            async |token: &Token| app.verify_session(&context, ClientInput::default(), token.expose(), true).await;
+        let client = app.client(&context, ClientInput::default()).unwrap();
+        let verify = async |token: &Token| app.verify(&client, token.expose(), true, None).await;
         assert!(matches!(verify(&tokens[0]).await, Ok(Verdict::Active(_))));
 
         cluster.stop();

@@ -149,7 +149,7 @@ fn a_change_that_is_committed_after_later_ones_is_not_overlooked() {
         slow.execute("BEGIN").await;
         let revoke = format!(
             "UPDATE session SET revoked_at = 1, revoke_reason = 1 WHERE session_id = '{}'",
-            session.row.session_id
+            session.row.session_id.uuid()
         );
         slow.execute(&revoke).await;
         slow.execute(&change_of(&ground, 3, &session)).await;

@@ -185,7 +185,7 @@ async fn logins_for_which_hashing_has_no_room_are_refused_at_once_and_counted(da
     for refusal in &refused {
         assert_eq!((refusal.reason, refusal.retry_after), (ErrorReason::Overloaded, Some(Duration::from_secs(1))));
     }
-    let figures = server.app().figures();
+    let figures = server.app().login_metrics();
     let unavailable = figures.logins().find(|(_, outcome, _)| outcome.name() == "unavailable");
     assert_eq!(unavailable.map(|(.., count)| count), Some(refused.len() as u64));
     log_in(&server, &server.alice, "alice-password", "").await.unwrap();

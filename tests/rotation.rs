@@ -136,7 +136,8 @@ impl World {
         let is_last = token + 1 == model.tokens.len();
         let text = model.tokens[token].expose().to_owned();
         let expected = model.verify(token, self.clock.now());
-        let verdict = self.app.verify_session(&self.context, ClientInput::default(), &text, !is_last).await.unwrap();
+        let client = self.app.client(&self.context, ClientInput::default()).unwrap();
+        let verdict = self.app.verify(&client, &text, !is_last, None).await.unwrap();
         match verdict {
             Verdict::Inactive(reason) => assert_eq!(Some(reason), expected),
             Verdict::Active(active) => {

@@ -59,10 +59,10 @@ async fn the_right_password_waits_too_and_then_ends_the_waiting(database: Databa
     let server = TestServer::start(database).await;
     let client = from(&server, "192.0.2.1");
     fail(&client, "alice", server.config.throttle.free_failures).await;
-    let before = server.app().hashes_done();
+    let before = server.app().hashing_metrics().computed.count();
     let throttled = client.log_in("alice", &server.alice.password).await;
     assert_eq!(throttled.reason(), ErrorReason::LoginThrottled);
-    assert_eq!(server.app().hashes_done(), before, "who has to wait costs nothing");
+    assert_eq!(server.app().hashing_metrics().computed.count(), before, "who has to wait costs nothing");
     server.clock.advance(server.config.throttle.base_delay);
     client.log_in("alice", &server.alice.password).await.unwrap();
     fail(&from(&server, "198.51.100.1"), "alice", server.config.throttle.free_failures).await;

@@ -279,7 +279,8 @@ impl Collector for TelemetryCollector {
         let help = "Spans, log records and pages of metrics that were taken by the receiver";
         let mut exported = encoder.encode_descriptor("telemetry_exported", help, None, MetricType::Counter)?;
         for delivery in self.0.iter() {
-            ConstCounter::new(delivery.exported()).encode(exported.encode_family(&[("signal", delivery.kind.name())])?)?;
+            ConstCounter::new(delivery.exported())
+                .encode(exported.encode_family(&[("signal", delivery.kind.name())])?)?;
         }
         let help = "Spans, log records and pages of metrics that were dropped";
         let mut dropped = encoder.encode_descriptor("telemetry_dropped", help, None, MetricType::Counter)?;

@@ -169,8 +169,9 @@ class World:
             return json.load(connection.getresponse())
 
     def client(self, key: str | None = None, **options) -> Client:
-        """Without retries of its own: what fails, failed."""
-        options = {"ca": self.public.certificate.read_bytes(), "retry": RetryPolicy.never()} | options
+        """Without retries of its own: what fails, failed. It waits longer than Envoy does, whose answer is the one that is tested."""
+        never = RetryPolicy.never()
+        options = {"ca": self.public.certificate.read_bytes(), "retry": never, "deadline": PATIENCE} | options
         return Client(f"https://127.0.0.1:{self.port}", api_key=key or self.key, **options)
 
     def tls(self, identity: str = "") -> ssl.SSLContext:

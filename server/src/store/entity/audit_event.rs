@@ -14,6 +14,7 @@ pub struct Model {
     pub time: Time,
     pub correlation_id: String,
     pub operation: String,
+    /// A bare number, so that the hash covers what is stored even if nobody can have written it.
     pub outcome: i16,
     pub reason: String,
     pub caller: String,

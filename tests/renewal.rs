@@ -223,7 +223,11 @@ async fn renewing_with_a_token_whose_grace_is_over_ends_the_session(database: Da
     for token in [&old, &new] {
         assert_eq!(why_inactive(&server.client(), token).await, revoked(RevokeReason::TokenReused));
     }
-    assert_eq!(server.app().login_metrics().token_reuse(), 1, "one session ended so, however often its tokens are tried");
+    assert_eq!(
+        server.app().login_metrics().token_reuse(),
+        1,
+        "one session ended so, however often its tokens are tried"
+    );
     let event = &events_of(&server, "session.renew").await[0];
     assert_eq!(said(event), ("session.renew", "token_reused"));
     server.verify_audit().await;

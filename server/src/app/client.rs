@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::session::verify::CachedVerdict;
 use super::{App, AppPolicy, Context};
 use crate::config::DEFAULT_APP;
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::network::parse_address;
 use crate::model::session::SessionEntry;
-use crate::model::verdict::Verdict;
+use crate::model::verdict::{CachedVerdict, Verdict};
 
 /// The longest name of an app, in bytes.
 const MAX_APP: usize = 64;

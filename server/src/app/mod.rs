@@ -7,14 +7,17 @@ pub mod attribute;
 pub mod audit;
 pub mod background;
 pub mod caller;
+mod check;
 pub mod client;
 pub mod definition;
+mod hashing;
 pub mod import;
 pub mod link;
 pub mod login;
 pub mod page;
 pub mod platform;
 pub mod session;
+mod throttle;
 pub mod user;
 
 use std::collections::HashMap;
@@ -25,7 +28,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{AuditReads, Config, Password, Policy, Session};
 use crate::correlation::CorrelationId;
-use crate::crypto::{Keyring, PasswordHasher, PasswordParams};
+use crate::crypto::{Keyring, PasswordParams};
 use crate::error::Result;
 use crate::store::Store;
 use crate::telemetry::metrics::hashing::HashingMetrics;
@@ -33,6 +36,7 @@ use crate::telemetry::metrics::login::LoginMetrics;
 use crate::upstream::Jwks;
 
 use crate::model::caller::Caller;
+use hashing::PasswordHasher;
 
 /// What is known of a call before its request is read.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ struct Parts {
     clock: Clock,
     keyring: Arc<Keyring>,
     hasher: PasswordHasher,
-    throttle: login::throttle::Throttle,
+    throttle: throttle::Throttle,
     jwks: Jwks,
     platforms: platform::Platforms,
     callers: caller::Callers,
@@ -86,7 +90,7 @@ impl App {
         let hasher = PasswordHasher::start(params, config.password.hash_thread_count(), config.password.hash_queue)?;
         let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
         let parts = Parts {
-            throttle: login::throttle::Throttle::new(config.throttle.clone()),
+            throttle: throttle::Throttle::new(config.throttle.clone()),
             jwks: Jwks::new(config.jwt.clone(), clock.clone()),
             platforms: platform::Platforms::new(&config.platforms)?,
             callers: caller::Callers::new(config.server.max_in_flight_per_caller),

@@ -9,7 +9,7 @@ mod seal;
 mod token;
 
 pub use keyring::{KeyPurpose, Keyring, KeyringError, write_private};
-pub use password::{PasswordHash, PasswordHasher, PasswordMatch, PasswordParams};
+pub use password::{HashMemory, PasswordHash, PasswordMatch, PasswordParams, check_password, hash_password};
 pub use seal::SealError;
 pub use token::{Token, TokenHash, TokenKind, TokenRef};
 use zeroize::Zeroizing;

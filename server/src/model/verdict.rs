@@ -8,6 +8,7 @@ use super::network::{in_networks, same_prefix};
 use super::session::{RevokeReason, SessionEntry};
 use crate::clock::Time;
 use crate::config::{AddressBinding, Policy};
+use crate::crypto::TokenHash;
 
 /// Why a token is not good. The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,26 @@ pub struct Active {
 pub enum Verdict {
     Active(Active),
     Inactive(Inactive),
+}
+
+/// What memory says of a token.
+#[derive(Debug)]
+#[must_use]
+pub enum CachedVerdict {
+    Known(Verdict),
+    /// The database has to be asked: the session is not in memory; or the token is so old that its session has to be ended;
+    /// or the session seems idle, and there may have been activity through another of its tokens or at another server.
+    Unknown(TokenHashes),
+}
+
+/// What the database may know a token by: computed once, however often it is looked up.
+#[derive(Debug)]
+pub struct TokenHashes(pub Vec<TokenHash>);
+
+impl CachedVerdict {
+    pub fn known(self) -> Option<Verdict> {
+        if let Self::Known(verdict) = self { Some(verdict) } else { None }
+    }
 }
 
 /// When a session ends.

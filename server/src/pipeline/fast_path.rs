@@ -15,10 +15,10 @@ use prost::Message;
 use super::method::FastMethod;
 use super::request_body::PREFIX;
 use crate::app::client::Acting;
-use crate::app::session::verify::CachedVerdict;
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::error::Result;
+use crate::model::verdict::CachedVerdict;
 use crate::service::{Handler, convert, link, session};
 
 /// An answer, with the prefix of gRPC.

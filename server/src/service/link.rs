@@ -9,11 +9,11 @@ use super::convert;
 use super::handler::{Handler, Reply};
 use crate::app::link::{DefinitionKey, LinkToCreate, OwnLinkToCreate};
 use crate::app::login::credential::ExternalCredential;
-use crate::app::session::verify::CachedVerdict;
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
 use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
+use crate::model::verdict::CachedVerdict;
 
 /// What Zato SSO answers in the fields that it keeps for the future.
 pub(crate) const RESERVED: &str = "reserved";

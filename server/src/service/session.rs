@@ -16,12 +16,12 @@ use crate::app::login::external::ExternalLogin;
 use crate::app::login::platform::PlatformLogin;
 use crate::app::platform::auth::PlatformAuth;
 use crate::app::session::revoke::RevokeTarget;
-use crate::app::session::verify::{BatchItem, CachedVerdict};
+use crate::app::session::verify::BatchItem;
 use crate::app::session::{ListSessions, Session};
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
 use crate::model::session::{AuthType, SessionState};
-use crate::model::verdict::{Active, Inactive, Verdict};
+use crate::model::verdict::{Active, CachedVerdict, Inactive, Verdict};
 
 #[tonic::async_trait]
 impl SessionService for Handler {

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod listen;
+mod spiffe;
 mod tls;
 
 #[cfg(test)]

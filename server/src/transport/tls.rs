@@ -18,6 +18,7 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
 use super::listen::ServeError;
+use super::spiffe::client_certificate;
 use crate::clock::Time;
 use crate::config;
 use crate::pipeline::peer::ClientCertificate;
@@ -107,7 +108,7 @@ pub(crate) async fn accept(
     let stream = handshake.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()?;
     let chain = stream.get_ref().1.peer_certificates();
     let client = match chain.and_then(<[_]>::first) {
-        Some(certificate) => ClientCertificate::read(certificate),
+        Some(certificate) => client_certificate(certificate),
         None => ClientCertificate::None,
     };
     Some((stream, client))

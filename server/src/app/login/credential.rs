@@ -6,11 +6,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::CheckError;
-use super::throttle::Attempt;
 use crate::app::App;
+use crate::app::check::CheckError;
 use crate::app::definition::material::{LONGEST_SECRET, Material, stored_keys};
 use crate::app::definition::{algorithms_of, clock_skew_of};
+use crate::app::throttle::Attempt;
 use crate::app::user::password::Password;
 use crate::crypto::jwt::{Expected, TokenProblem, UnverifiedToken, VerifyWith};
 use crate::crypto::{PasswordHash, PasswordMatch};

@@ -10,20 +10,22 @@ use std::time::Duration;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::NewLogin;
 use super::admission::{Admission, LoginMethod, SecondFactor, second_factor};
 use super::credential::{ExternalCredential, ProvedExternal};
-use super::throttle::Attempt;
-use super::{CheckError, NewLogin};
 use crate::app::audit::Event;
+use crate::app::check::CheckError;
 use crate::app::client::{Client, ClientInput};
+use crate::app::session::credential::{open_token, seal_token};
 use crate::app::session::{Session, extend};
+use crate::app::throttle::Attempt;
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::config::AddressBinding;
-use crate::crypto::{Keyring, Token, TokenKind};
+use crate::crypto::{Keyring, Token};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
-use crate::model::id::{LinkId, SessionId};
+use crate::model::id::LinkId;
 use crate::model::network::prefix_of;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::verdict::evaluate;
@@ -351,30 +353,4 @@ fn credential(proved: &ProvedExternal, client: &Client<'_>) -> Vec<u8> {
     parts.push(0);
     parts.extend_from_slice(client.app.name.as_bytes());
     parts
-}
-
-fn token_place(hash: &[u8]) -> [&[u8]; 3] {
-    [b"session_credential", hash, b"token"]
-}
-
-fn seal_token(keyring: &Keyring, hash: &[u8], token: &Token) -> Vec<u8> {
-    keyring.seal(&token_place(hash), token.expose().as_bytes())
-}
-
-fn open_token(keyring: &Keyring, row: &SessionCredentialRow) -> Result<Token> {
-    let text = keyring.open(&token_place(&row.credential_hash), &row.token).map(Zeroizing::new);
-    let text = text.map_err(Error::internal)?;
-    let token = std::str::from_utf8(&text).ok().and_then(|text| Token::from_text(TokenKind::Ust, text));
-    token.ok_or_else(|| Error::internal("a sealed token is no token"))
-}
-
-/// The credential of a session goes on giving its current token, after it was replaced by `new`.
-pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: &Token) -> Result<()> {
-    if session.auth_id.is_none() {
-        return Ok(());
-    }
-    let session: SessionId = session.session_id;
-    let Some(row) = tx.credential_of_session(session).await? else { return Ok(()) };
-    let sealed = seal_token(tx.keyring(), &row.credential_hash, new);
-    tx.set_credential_token(&row, sealed).await
 }

@@ -4,7 +4,6 @@ pub(in crate::app) mod admission;
 pub mod credential;
 pub mod external;
 pub mod platform;
-pub(in crate::app) mod throttle;
 
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use zeroize::Zeroizing;
 
 use self::admission::{Admission, LoginMethod, SecondFactor, may_log_in, second_factor};
 use super::audit::Event;
+use super::check::CheckError;
 use super::client::{Client, ClientInput};
 use super::session::Session;
 use super::user::password::{Password, check_new, warns};
@@ -19,7 +19,6 @@ use super::user::{set_password, username_key};
 use super::{App, Context};
 use crate::clock::Time;
 use crate::config;
-use crate::crypto::jwt::TokenProblem;
 use crate::crypto::{PasswordHash, Token};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
@@ -59,32 +58,6 @@ enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>),
     /// Audited.
     Refused(Error),
-}
-
-/// Why a credential, or its user, was not accepted.
-pub(in crate::app) enum CheckError {
-    /// It is no good: the reason is for the audit trail, the caller hears `LOGIN_FAILED`.
-    Refused(Reason),
-    /// Whether it is good is not known.
-    Other(Error),
-}
-
-impl From<Reason> for CheckError {
-    fn from(reason: Reason) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<TokenProblem> for CheckError {
-    fn from(problem: TokenProblem) -> Self {
-        Self::Refused(problem.reason())
-    }
-}
-
-impl From<Error> for CheckError {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
 }
 
 /// The reason of a refusal that has one of its own; `None`: a fault, which is about us.

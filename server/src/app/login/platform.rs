@@ -11,13 +11,14 @@ use serde_json::json;
 use tracing::Instrument;
 use zeroize::Zeroizing;
 
+use super::NewLogin;
 use super::admission::{Admission, LoginMethod, SecondFactor, second_factor};
-use super::throttle::Attempt;
-use super::{CheckError, NewLogin};
 use crate::app::audit::Event;
+use crate::app::check::CheckError;
 use crate::app::client::{Client, ClientInput};
 use crate::app::platform::{Again, Platform, SealedCredential, SessionOnPlatform};
 use crate::app::session::Session;
+use crate::app::throttle::Attempt;
 use crate::app::user::password::Password;
 use crate::app::user::{UserChange, new_row, username_key};
 use crate::app::{App, Context};

@@ -1,5 +1,6 @@
 //! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, the hot path in `verify`.
 
+pub(in crate::app) mod credential;
 pub mod revoke;
 pub mod verify;
 
@@ -7,10 +8,10 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use self::credential::follow_rotation;
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
-use super::login::external::follow_rotation;
 use super::page::{Page, PageRequest, Query};
 use super::platform::SessionOnPlatform;
 use crate::clock::Time;

@@ -7,7 +7,7 @@ use crate::clock::Time;
 use crate::crypto::{TokenHash, TokenKind, TokenRef};
 use crate::error::{Error, Result};
 use crate::model::session::{RevokeReason, SessionEntry};
-use crate::model::verdict::{Active, Inactive, Limits, Verdict, evaluate, idle_limit};
+use crate::model::verdict::{Active, CachedVerdict, Inactive, Limits, TokenHashes, Verdict, evaluate, idle_limit};
 
 /// The most tokens of one batch.
 pub const MAX_BATCH: usize = 500;
@@ -23,26 +23,6 @@ fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
         return Err(Error::invalid("sessions", format!("must have 1 to {MAX_BATCH} entries")));
     }
     Ok(())
-}
-
-/// What memory says of a token.
-#[derive(Debug)]
-#[must_use]
-pub enum CachedVerdict {
-    Known(Verdict),
-    /// The database has to be asked: the session is not in memory; or the token is so old that its session has to be ended;
-    /// or the session seems idle, and there may have been activity through another of its tokens or at another server.
-    Unknown(TokenHashes),
-}
-
-/// What the database may know a token by: computed once, however often it is looked up.
-#[derive(Debug)]
-pub struct TokenHashes(Vec<TokenHash>);
-
-impl CachedVerdict {
-    pub fn known(self) -> Option<Verdict> {
-        if let Self::Known(verdict) = self { Some(verdict) } else { None }
-    }
 }
 
 impl App {

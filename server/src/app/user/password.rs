@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::app::audit::Event;
-use crate::app::login::CheckError;
-use crate::app::login::throttle::Attempt;
+use crate::app::check::CheckError;
+use crate::app::throttle::Attempt;
 use crate::clock::Time;
 use crate::config;
 use crate::crypto::{PasswordHash, PasswordMatch};

@@ -16,7 +16,6 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use crate::clock::Time;
-use crate::model::audit::Reason;
 
 pub use jsonwebtoken::{Algorithm, AlgorithmFamily};
 pub use keys::{KeysError, PublicKeys};
@@ -73,26 +72,6 @@ pub enum TokenProblem {
     WithoutExpiry,
     Expired,
     NotYetValid,
-}
-
-impl TokenProblem {
-    /// As the audit trail has it.
-    pub const fn reason(self) -> Reason {
-        match self {
-            Self::TooLong => Reason::TokenTooLong,
-            Self::Unreadable => Reason::TokenUnreadable,
-            Self::CriticalHeader => Reason::TokenCriticalHeader,
-            Self::AlgorithmNotAllowed => Reason::AlgorithmNotAllowed,
-            Self::KeyUnknown => Reason::UnknownKey,
-            Self::WrongSignature => Reason::WrongSignature,
-            Self::WrongIssuer => Reason::WrongIssuer,
-            Self::WrongSubject => Reason::WrongSubject,
-            Self::WrongAudience => Reason::WrongAudience,
-            Self::WithoutExpiry => Reason::TokenWithoutExpiry,
-            Self::Expired => Reason::TokenExpired,
-            Self::NotYetValid => Reason::TokenNotYetValid,
-        }
-    }
 }
 
 /// What a token must be like.

@@ -1,0 +1,49 @@
+//! What checking a credential can come to, whichever it is.
+
+use crate::crypto::jwt::TokenProblem;
+use crate::error::Error;
+use crate::model::audit::Reason;
+
+/// Why a credential, or its user, was not accepted.
+pub(in crate::app) enum CheckError {
+    /// It is no good: the reason is for the audit trail, the caller hears `LOGIN_FAILED`.
+    Refused(Reason),
+    /// Whether it is good is not known.
+    Other(Error),
+}
+
+impl From<Reason> for CheckError {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<TokenProblem> for CheckError {
+    fn from(problem: TokenProblem) -> Self {
+        Self::Refused(reason(problem))
+    }
+}
+
+impl From<Error> for CheckError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What is wrong with a token, as the audit trail has it.
+const fn reason(problem: TokenProblem) -> Reason {
+    match problem {
+        TokenProblem::TooLong => Reason::TokenTooLong,
+        TokenProblem::Unreadable => Reason::TokenUnreadable,
+        TokenProblem::CriticalHeader => Reason::TokenCriticalHeader,
+        TokenProblem::AlgorithmNotAllowed => Reason::AlgorithmNotAllowed,
+        TokenProblem::KeyUnknown => Reason::UnknownKey,
+        TokenProblem::WrongSignature => Reason::WrongSignature,
+        TokenProblem::WrongIssuer => Reason::WrongIssuer,
+        TokenProblem::WrongSubject => Reason::WrongSubject,
+        TokenProblem::WrongAudience => Reason::WrongAudience,
+        TokenProblem::WithoutExpiry => Reason::TokenWithoutExpiry,
+        TokenProblem::Expired => Reason::TokenExpired,
+        TokenProblem::NotYetValid => Reason::TokenNotYetValid,
+    }
+}

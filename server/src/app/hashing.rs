@@ -1,0 +1,223 @@
+//! Password hashing, in a pool of its own.
+//!
+//! The pool has a fixed number of threads with memory that is used again, a queue of fixed length, and a low priority: a flood
+//! of logins takes the processor time that is left over, and verification goes first.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::crypto::{HashMemory, PasswordHash, PasswordMatch, PasswordParams, check_password, hash_password};
+use crate::error::{Error, Result};
+use crate::priority;
+use crate::telemetry::metrics::hashing::HashingMetrics;
+
+/// How long one who was refused for a full queue is told to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+type Job = Box<dyn FnOnce(&mut HashMemory) + Send>;
+
+/// The pool. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct PasswordHasher {
+    queue: SyncSender<Job>,
+    queued: Arc<AtomicUsize>,
+    /// Jobs that can wait or run.
+    capacity: usize,
+    metrics: Arc<HashingMetrics>,
+    params: PasswordParams,
+    /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
+    decoy: Arc<PasswordHash>,
+}
+
+impl fmt::Debug for PasswordHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordHasher").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+impl PasswordHasher {
+    /// Starts `threads` threads that take from a queue of `queue` places; they end when the last clone is gone.
+    pub(super) fn start(params: PasswordParams, threads: usize, queue: usize) -> Result<Self> {
+        params.check()?;
+        let (sender, receiver) = sync_channel::<Job>(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..threads {
+            let receiver = Arc::clone(&receiver);
+            std::thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work(&receiver))
+                .map_err(Error::internal)?;
+        }
+        let decoy = hash_password(b"", params, &mut HashMemory::new())?;
+        Ok(Self {
+            queue: sender,
+            queued: Arc::default(),
+            capacity: queue + threads,
+            metrics: Arc::default(),
+            params,
+            decoy: Arc::new(decoy),
+        })
+    }
+
+    /// What a hash costs today.
+    pub(super) const fn params(&self) -> PasswordParams {
+        self.params
+    }
+
+    /// Jobs that wait or run.
+    pub(super) fn depth(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<HashingMetrics> {
+        &self.metrics
+    }
+
+    /// Refuses at once what would be refused later, before anything is spent on it. That there is room now is no promise.
+    pub(super) fn has_room(&self) -> Result<()> {
+        if self.depth() < self.capacity { Ok(()) } else { Err(self.refuse()) }
+    }
+
+    /// Hashes a new password.
+    pub(super) async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash> {
+        let params = self.params;
+        self.run(move |memory| hash_password(password.as_bytes(), params, memory)).await?
+    }
+
+    /// Checks a password; `None` (no such user, or no password) takes as long as a wrong one and is wrong.
+    pub(super) async fn check(
+        &self,
+        password: Zeroizing<String>,
+        stored: Option<PasswordHash>,
+    ) -> Result<PasswordMatch> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| (*self.decoy).clone());
+        let params = self.params;
+        let outcome = self.run(move |memory| check_password(password.as_bytes(), &stored, params, memory)).await??;
+        Ok(if exists { outcome } else { PasswordMatch::Wrong })
+    }
+
+    fn refuse(&self) -> Error {
+        self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        Error::Overloaded { retry_after: RETRY_AFTER }
+    }
+
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut HashMemory) -> T + Send + 'static) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let (queued, metrics) = (Arc::clone(&self.queued), Arc::clone(&self.metrics));
+        let asked = Instant::now();
+        let job: Job = Box::new(move |memory| {
+            // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
+            let begun = Instant::now();
+            let answer = (!sender.is_closed()).then(|| job(memory));
+            queued.fetch_sub(1, Ordering::Relaxed);
+            if let Some(answer) = answer {
+                metrics.waited.record(begun.duration_since(asked));
+                metrics.computed.record(begun.elapsed());
+                let _ = sender.send(answer);
+            }
+        });
+        if let Err(refused) = self.queue.try_send(job) {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            return Err(match refused {
+                TrySendError::Full(_) => self.refuse(),
+                TrySendError::Disconnected(_) => Error::internal("the hashing threads are gone"),
+            });
+        }
+        receiver.await.map_err(|_| Error::internal("a hashing thread gave no answer"))
+    }
+}
+
+fn work(receiver: &Mutex<Receiver<Job>>) {
+    priority::lowest();
+    let mut memory = HashMemory::new();
+    loop {
+        let job = receiver.lock().recv();
+        let Ok(job) = job else { return };
+        job(&mut memory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: PasswordParams = PasswordParams { memory_kib: 64, iterations: 1, parallelism: 1 };
+
+    fn text(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_and_no_other() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let stored = hasher.hash(text("correct")).await.unwrap();
+        assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "the stored form is a PHC string");
+        assert_ne!(stored, hasher.hash(text("correct")).await.unwrap(), "each hash has a salt of its own");
+        assert_eq!(hasher.check(text("correct"), Some(stored.clone())).await.unwrap(), PasswordMatch::Right);
+        assert_eq!(hasher.check(text("wrong"), Some(stored)).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn no_password_is_wrong_even_where_the_decoy_would_match() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        assert_eq!(hasher.check(text(""), None).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_nothing_can_be_checked_and_has_no_password() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let nothing = PasswordHash::of_nothing(CHEAP).unwrap();
+        assert!(nothing.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "it looks like any other");
+        assert_ne!(nothing, PasswordHash::of_nothing(CHEAP).unwrap());
+        assert_eq!(hasher.check(text(""), Some(nothing)).await.unwrap(), PasswordMatch::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_is_replaced_at_the_next_login() {
+        let before = PasswordHasher::start(CHEAP, 1, 4).unwrap();
+        let stored = before.hash(text("p")).await.unwrap();
+        let dearer = PasswordHasher::start(PasswordParams { iterations: 2, ..CHEAP }, 1, 4).unwrap();
+        let PasswordMatch::RightRehashed(new) = dearer.check(text("p"), Some(stored)).await.unwrap() else {
+            panic!("the cost differs");
+        };
+        assert_eq!(dearer.check(text("p"), Some(new)).await.unwrap(), PasswordMatch::Right);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_refused_at_once_and_works_again_when_it_has_room() {
+        let hasher = PasswordHasher::start(CHEAP, 1, 1).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (started, running) = oneshot::channel();
+        let first = tokio::spawn({
+            let hasher = hasher.clone();
+            async move {
+                hasher
+                    .run(move |_| {
+                        let _ = started.send(());
+                        let _ = held.recv();
+                    })
+                    .await
+            }
+        });
+        running.await.unwrap();
+        let mut second = Box::pin(hasher.hash(text("waits")));
+        hasher.has_room().unwrap();
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(matches!(hasher.has_room(), Err(Error::Overloaded { .. })), "one runs and one waits");
+        assert!(matches!(hasher.hash(text("too many")).await, Err(Error::Overloaded { .. })));
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        second.await.unwrap();
+        assert_eq!(hasher.depth(), 0);
+        hasher.has_room().unwrap();
+    }
+}

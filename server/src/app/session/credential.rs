@@ -1,0 +1,35 @@
+//! The current token of a session that began with an external credential, kept sealed so that the credential finds the
+//! session again.
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{Keyring, Token, TokenKind};
+use crate::error::{Error, Result};
+use crate::store::{SessionCredentialRow, SessionRow, Tx};
+
+fn token_place(hash: &[u8]) -> [&[u8]; 3] {
+    [b"session_credential", hash, b"token"]
+}
+
+/// The token of a session, sealed for the credential that finds the session again.
+pub(in crate::app) fn seal_token(keyring: &Keyring, hash: &[u8], token: &Token) -> Vec<u8> {
+    keyring.seal(&token_place(hash), token.expose().as_bytes())
+}
+
+/// Opens what [`seal_token`] sealed.
+pub(in crate::app) fn open_token(keyring: &Keyring, row: &SessionCredentialRow) -> Result<Token> {
+    let text = keyring.open(&token_place(&row.credential_hash), &row.token).map(Zeroizing::new);
+    let text = text.map_err(Error::internal)?;
+    let token = std::str::from_utf8(&text).ok().and_then(|text| Token::from_text(TokenKind::Ust, text));
+    token.ok_or_else(|| Error::internal("a sealed token is no token"))
+}
+
+/// The credential of a session goes on giving its current token, after it was replaced by `new`.
+pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: &Token) -> Result<()> {
+    if session.auth_id.is_none() {
+        return Ok(());
+    }
+    let Some(row) = tx.credential_of_session(session.session_id).await? else { return Ok(()) };
+    let sealed = seal_token(tx.keyring(), &row.credential_hash, new);
+    tx.set_credential_token(&row, sealed).await
+}

@@ -1,0 +1,49 @@
+//! Who a client certificate names.
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
+
+use crate::pipeline::peer::ClientCertificate;
+
+/// Reads the identity out of a certificate whose chain TLS has verified.
+pub(super) fn client_certificate(der: &[u8]) -> ClientCertificate {
+    spiffe_id(der).map_or(ClientCertificate::Unusable, |id| ClientCertificate::Spiffe(id.into()))
+}
+
+/// The SPIFFE ID: an X.509-SVID has exactly one URI, and with several nobody could say which of them is meant.
+fn spiffe_id(der: &[u8]) -> Option<String> {
+    let (_, certificate) = parse_x509_certificate(der).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let (only, more) = (uris.next()?, uris.next());
+    let is_spiffe = only.starts_with("spiffe://") && only.len() <= 2048;
+    (is_spiffe && more.is_none()).then(|| only.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["client.example".to_owned()]).expect("a name");
+        let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII")));
+        params.subject_alt_names.extend(names);
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_with_exactly_one_spiffe_uri_names_a_caller() {
+        let id = "spiffe://example.org/billing";
+        assert_eq!(client_certificate(&certificate(&[id])), ClientCertificate::Spiffe(id.into()));
+        for uris in [&[] as &[&str], &[id, "spiffe://example.org/other"], &[id, "https://x"], &["https://x"]] {
+            assert_eq!(client_certificate(&certificate(uris)), ClientCertificate::Unusable, "{uris:?}");
+        }
+        assert_eq!(client_certificate(b"no certificate"), ClientCertificate::Unusable);
+    }
+}

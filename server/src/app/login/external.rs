@@ -130,7 +130,7 @@ impl App {
         let event = transaction.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(transaction.detail(true));
         let is_due = link.last_used_at.is_none_or(|used| now.since(used) >= USED_EVERY);
-        let link: Option<LinkId> = is_due.then(|| link.link_id);
+        let link: Option<LinkId> = is_due.then_some(link.link_id);
         self.parts
             .store
             .write(move |tx| {

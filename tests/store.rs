@@ -282,7 +282,7 @@ async fn put_attribute(store: &Store, owner_id: uuid::Uuid, name: &str, expires_
         name: name.to_owned(),
         value: b"blue".to_vec(),
         is_sealed: false,
-        expires_at: expires_at,
+        expires_at,
         created_at: now,
         updated_at: now,
         version: 1,

@@ -119,7 +119,7 @@ impl Add<Micros> for Time {
 /// Where "now" comes from: the machine, or a test that moves it.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    by_hand: Option<Arc<AtomicI64>>,
+    manual: Option<Arc<AtomicI64>>,
 }
 
 impl Clock {
@@ -129,14 +129,14 @@ impl Clock {
     }
 
     /// A clock that stands still until somebody moves it; clones move together.
-    pub fn by_hand(start: Time) -> Self {
-        Self { by_hand: Some(Arc::new(AtomicI64::new(start.0))) }
+    pub fn manual(start: Time) -> Self {
+        Self { manual: Some(Arc::new(AtomicI64::new(start.0))) }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     pub fn now(&self) -> Time {
-        if let Some(by_hand) = &self.by_hand {
-            return Time(by_hand.load(Ordering::SeqCst));
+        if let Some(manual) = &self.manual {
+            return Time(manual.load(Ordering::SeqCst));
         }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Time(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
@@ -144,8 +144,8 @@ impl Clock {
 
     /// Moves a clock by hand; the machine's stays as it is.
     pub fn advance(&self, duration: Duration) {
-        if let Some(by_hand) = &self.by_hand {
-            by_hand.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        if let Some(manual) = &self.manual {
+            manual.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_clock_by_hand_moves_only_by_hand_and_with_its_clones() {
-        let clock = Clock::by_hand(Time::from_micros(5));
+        let clock = Clock::manual(Time::from_micros(5));
         let clone = clock.clone();
         assert_eq!(clock.now(), Time::from_micros(5));
         clone.advance(Duration::from_micros(7));

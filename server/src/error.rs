@@ -1,4 +1,4 @@
-//! What can go wrong: situations, not codes. `grpc/status.rs` is the one place that turns them into statuses.
+//! What can go wrong: situations, not codes. `pipeline/status.rs` is the one place that turns them into statuses.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -130,7 +130,7 @@ impl Server {
         let house = CancellationToken::new();
         let keeper = tokio::spawn({
             let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());
-            async move { app.keep_house(follower, house).await }
+            async move { app.run_background_tasks(follower, house).await }
         });
         let admin_addr = self.admin_addr();
         let admin =

@@ -15,7 +15,7 @@ const NOT_PROVOKED: [(ErrorReason, &str); 2] = [
     (
         ErrorReason::ShuttingDown,
         "a server says it once, to streams that are open when it ends, and the cases need theirs until they are told; \
-         server/src/grpc/tests has it",
+         server/src/transport/tests has it",
     ),
 ];
 

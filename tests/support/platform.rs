@@ -132,7 +132,7 @@ pub fn basic(platform: &mut Platform) {
 
 /// A Micetro that speaks TLS.
 pub fn over_tls(identity: super::certificates::Identity) -> FakeMicetro {
-    let clock = lanyard_server::clock::Clock::by_hand(START);
+    let clock = lanyard_server::clock::Clock::manual(START);
     FakeMicetro::start_with(Setup { identity: Some(identity), clock, ..Setup::default() })
 }
 

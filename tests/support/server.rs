@@ -90,7 +90,7 @@ impl TestServer {
     /// # Panics
     /// If it does not start.
     pub async fn start_with(database: Database, change: impl FnOnce(&mut Config)) -> Self {
-        Self::start_at(database, Clock::by_hand(START), change).await
+        Self::start_at(database, Clock::manual(START), change).await
     }
 
     /// The same with another clock.

@@ -90,7 +90,7 @@ impl Ground {
         (config.password.memory_kib, config.password.iterations) = (64, 1);
         config.password.hash_threads = 1;
         let keyring = Arc::new(Keyring::generate(START));
-        Self { config, keyring, clock: Clock::by_hand(START), postgres, folder }
+        Self { config, keyring, clock: Clock::manual(START), postgres, folder }
     }
 
     pub fn is_postgres(&self) -> bool {

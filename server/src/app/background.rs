@@ -21,14 +21,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const BEFORE_SURE: Duration = Duration::from_millis(50);
 
 impl App {
-    /// What [`Self::keep_house`] follows: from here on memory is used only while it does.
+    /// What [`Self::run_background_tasks`] follows: from here on memory is used only while it does.
     pub fn follower(&self) -> Follower {
         self.parts.store.follower(self.parts.max_revocation_lag)
     }
 
     /// Runs until `stop`, then writes the activity that is left.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn keep_house(&self, follower: Follower, stop: CancellationToken) {
+    pub async fn run_background_tasks(&self, follower: Follower, stop: CancellationToken) {
         tokio::join!(
             self.flush_regularly(&stop),
             self.purge_regularly(&stop),

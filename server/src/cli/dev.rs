@@ -123,7 +123,7 @@ pub(crate) async fn welcome(
             let credentials = make(app, config, &endpoint).await?;
             write_json(&path, &credentials)?;
             if !output.is_json() {
-                say(&first_words(&credentials, data_dir))?;
+                say(&banner(&credentials, data_dir))?;
             }
             true
         }
@@ -154,7 +154,7 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
     made?;
     let demo = named(&demo_user, "Demo User");
     let demo = app.create_user_by_operator(&context, demo, demo_user.password()).await?;
-    let demo_definition = furnish(app, &context, &super_user, demo.user_id).await?;
+    let demo_definition = seed_links(app, &context, &super_user, demo.user_id).await?;
     let caller = CallerToCreate {
         name: CALLER.to_owned(),
         spiffe_id: None,
@@ -172,7 +172,7 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
 
 /// Gives a user attributes and a linked account. That is done in somebody's session: in one of the super-user, which ends
 /// with it.
-async fn furnish(
+async fn seed_links(
     app: &App,
     context: &Context,
     super_user: &UserCredentials,
@@ -212,7 +212,7 @@ async fn furnish(
 }
 
 /// What a newcomer reads. The lines that are set in work in any shell, from any folder.
-fn first_words(made: &Credentials, data_dir: &Path) -> String {
+fn banner(made: &Credentials, data_dir: &Path) -> String {
     let program = program();
     let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let (admin, demo) = (&made.super_user, &made.demo_user);

@@ -1,9 +1,9 @@
 //! The read-through caches of session rows and of users' links, beside the SQL that changes them: one mechanism.
 //!
 //! Rows are cached, not verdicts, so that expiry stays exact. What makes it exact against revocation: a fill first puts a
-//! placeholder where the row will be, then reads; taking a changed row out takes the placeholder out too, and a fill whose
-//! placeholder is gone keeps its row to itself. A change is taken out after its commit and before it is acknowledged, so
-//! a row read before the commit is never found after the acknowledgement. What other servers change is taken out by the
+//! placeholder where the row will be, then reads; invalidating a row removes the placeholder too, and a fill whose
+//! placeholder is gone keeps its row to itself. A change is invalidated after its commit and before it is acknowledged, so
+//! a row read before the commit is never found after the acknowledgement. What other servers change is invalidated by the
 //! follower of the change feed, the same way; memory is used only while [`Trust`] in it holds.
 
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ use crate::model::link::LinkEntry;
 use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 
-/// What a transaction changed, in both caches.
+/// What a transaction makes invalid, in both caches.
 #[derive(Default)]
-pub(super) struct Changed {
-    pub(super) sessions: Touched<TokenHash>,
-    pub(super) links: Touched<UserId>,
+pub(super) struct Invalidation {
+    pub(super) sessions: InvalidKeys<TokenHash>,
+    pub(super) links: InvalidKeys<UserId>,
 }
 
 /// All that is kept in memory.
@@ -57,18 +57,18 @@ impl Caches {
     }
 
     pub(super) fn clear(&self) {
-        self.take_out(&Changed { sessions: Touched::Everything, links: Touched::Everything });
+        self.invalidate(&Invalidation { sessions: InvalidKeys::Everything, links: InvalidKeys::Everything });
     }
 
-    pub(super) fn take_out(&self, changed: &Changed) {
-        self.sessions.take_out(&changed.sessions);
-        self.links.take_out(&changed.links);
+    pub(super) fn invalidate(&self, invalidation: &Invalidation) {
+        self.sessions.invalidate(&invalidation.sessions);
+        self.links.invalidate(&invalidation.links);
     }
 }
 
-/// What a transaction changed in one cache.
+/// What a transaction makes invalid in one cache.
 #[derive(Default)]
-pub(super) enum Touched<K> {
+pub(super) enum InvalidKeys<K> {
     #[default]
     Nothing,
     Named(Vec<K>),
@@ -76,7 +76,7 @@ pub(super) enum Touched<K> {
     Everything,
 }
 
-impl<K> Touched<K> {
+impl<K> InvalidKeys<K> {
     /// More than this are not worth naming.
     const NAMED: usize = 10_000;
 
@@ -178,16 +178,16 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         Ok(entries)
     }
 
-    pub(super) fn take_out(&self, touched: &Touched<K>) {
-        match (touched, &self.rows) {
-            (Touched::Named(keys), _) => self.forget(keys),
-            (Touched::Everything, Some(rows)) => rows.clear(),
-            (Touched::Nothing, _) | (_, None) => {}
+    pub(super) fn invalidate(&self, invalidated: &InvalidKeys<K>) {
+        match (invalidated, &self.rows) {
+            (InvalidKeys::Named(keys), _) => self.invalidate_keys(keys),
+            (InvalidKeys::Everything, Some(rows)) => rows.clear(),
+            (InvalidKeys::Nothing, _) | (_, None) => {}
         }
     }
 
     /// Rows, and placeholders of rows that are being read, are gone.
-    pub(super) fn forget(&self, keys: &[K]) {
+    pub(super) fn invalidate_keys(&self, keys: &[K]) {
         let Some(rows) = &self.rows else { return };
         for key in keys {
             rows.remove(key);

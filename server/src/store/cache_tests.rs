@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::{RowCache, Touched};
+use super::{InvalidKeys, RowCache};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::model::session::SessionEntry;
@@ -116,13 +116,13 @@ fn verify_batch(world: &Rc<World>) -> Actor {
 }
 
 /// Commit; take out; acknowledge.
-fn change(world: &Rc<World>, touched: Touched<TokenHash>) -> Actor {
+fn change(world: &Rc<World>, invalidated: InvalidKeys<TokenHash>) -> Actor {
     let world = Rc::clone(world);
     Box::pin(async move {
         let version = world.committed.get() + 1;
         world.committed.set(version);
         step().await;
-        world.cache.take_out(&touched);
+        world.cache.invalidate(&invalidated);
         step().await;
         world.acknowledged.set(world.acknowledged.get().max(version));
     })
@@ -225,8 +225,8 @@ fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Acto
     }
 }
 
-fn tokens(tokens: &[TokenHash]) -> Touched<TokenHash> {
-    Touched::Named(tokens.to_vec())
+fn tokens(tokens: &[TokenHash]) -> InvalidKeys<TokenHash> {
+    InvalidKeys::Named(tokens.to_vec())
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn two_changes_that_follow_each_other_closely_in_every_order() {
 #[test]
 fn a_change_of_everything_in_every_order() {
     let orders = in_every_order(None, |world| {
-        vec![verify(world, A), verify(world, B), change(world, Touched::Everything), verify(world, A)]
+        vec![verify(world, A), verify(world, B), change(world, InvalidKeys::Everything), verify(world, A)]
     });
     assert!(orders > 1_000, "{orders}");
 }
@@ -289,7 +289,7 @@ fn the_scheduler_finds_what_it_is_there_to_find() {
     let taken_out_too_early = |world: &Rc<World>| -> Actor {
         let world = Rc::clone(world);
         Box::pin(async move {
-            world.cache.take_out(&tokens(&[A]));
+            world.cache.invalidate(&tokens(&[A]));
             step().await;
             world.committed.set(1);
             step().await;
@@ -363,23 +363,23 @@ fn a_change_takes_out_the_tokens_that_it_names_and_no_others() {
     for token in [A, B] {
         now(cache.get_or_read(&token, found())).unwrap();
     }
-    cache.take_out(&Touched::Nothing);
+    cache.invalidate(&InvalidKeys::Nothing);
     assert_eq!(cache.stats().entries, 2);
-    cache.take_out(&tokens(&[B]));
+    cache.invalidate(&tokens(&[B]));
     assert!(cache.get(&A).is_some() && cache.get(&B).is_none());
-    cache.take_out(&Touched::Everything);
+    cache.invalidate(&InvalidKeys::Everything);
     assert_eq!(cache.stats().entries, 0);
 }
 
 #[test]
 fn too_many_tokens_to_name_are_everything() {
-    let mut touched = Touched::default();
-    touched.add((0..10_000).map(numbered));
-    assert!(matches!(&touched, Touched::Named(tokens) if tokens.len() == 10_000));
-    touched.add([A]);
-    assert!(matches!(touched, Touched::Everything));
-    touched.add([B]);
-    assert!(matches!(touched, Touched::Everything), "it stays so");
+    let mut invalidated = InvalidKeys::default();
+    invalidated.add((0..10_000).map(numbered));
+    assert!(matches!(&invalidated, InvalidKeys::Named(tokens) if tokens.len() == 10_000));
+    invalidated.add([A]);
+    assert!(matches!(invalidated, InvalidKeys::Everything));
+    invalidated.add([B]);
+    assert!(matches!(invalidated, InvalidKeys::Everything), "it stays so");
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn a_cache_that_is_off_reads_each_time_and_holds_nothing() {
         assert!(now(cache.get_or_read(&A, found())).unwrap().is_some());
     }
     assert_eq!(now(cache.fill_many(&[A, B], || async { Ok(vec![(B, row(0))]) })).unwrap().len(), 1);
-    cache.take_out(&Touched::Everything);
+    cache.invalidate(&InvalidKeys::Everything);
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.entries, stats.capacity), (0, 5, 0, 0));
 }

@@ -15,7 +15,7 @@ use sea_orm::{
     QueryFilter, QuerySelect, Statement, Value,
 };
 
-use super::cache::Changed;
+use super::cache::Invalidation;
 use super::change::ChangeKind;
 use super::entity::{session, session_token};
 use super::{Store, fault};
@@ -205,7 +205,7 @@ impl Follower {
             next.tell(begin_transaction(&conn).await?);
         }
         let caches = &self.store.shared.cache;
-        caches.take_out(&self.what_changed(&conn, &changes).await?);
+        caches.invalidate(&self.what_changed(&conn, &changes).await?);
         if next.is_sure() && !before.is_some_and(Position::is_sure) {
             // What was read before all were known that could change it.
             caches.clear();
@@ -280,13 +280,13 @@ impl Follower {
     }
 
     /// What in memory may show what changed.
-    async fn what_changed(&self, conn: &DatabaseConnection, changes: &[Change]) -> Result<Changed> {
+    async fn what_changed(&self, conn: &DatabaseConnection, changes: &[Change]) -> Result<Invalidation> {
         let caches = &self.store.shared.cache;
         if !caches.are_on() {
-            return Ok(Changed::default());
+            return Ok(Invalidation::default());
         }
         let told = Told::of(changes);
-        let mut stale = Changed::default();
+        let mut stale = Invalidation::default();
         stale.links.add(told.links.iter().copied());
         if told.all_links {
             stale.links.add_everything();

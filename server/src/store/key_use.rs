@@ -126,7 +126,7 @@ mod tests {
     async fn what_is_live_under_a_key_is_counted_until_it_has_ended() {
         let mut config = Config::default();
         config.database.url = DatabaseUrl::new("sqlite::memory:");
-        let clock = Clock::by_hand(Time::from_micros(1_700_000_000_000_000));
+        let clock = Clock::manual(Time::from_micros(1_700_000_000_000_000));
         let now = clock.now();
         let mut keyring = Keyring::generate(now);
         let stored = Arc::new(Keyring::generate(now));

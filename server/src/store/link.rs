@@ -184,7 +184,7 @@ impl Store {
         let links = self.shared.cache.links.get_or_read(&user, read).await?;
         let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
         if links.len() > MAX_LINKS_KEPT {
-            self.shared.cache.links.forget(&[user]);
+            self.shared.cache.links.invalidate_keys(&[user]);
         }
         Ok(links)
     }
@@ -242,13 +242,13 @@ impl Tx {
     /// Notes that a login through the link succeeded. No change of the link: its version stays.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
-        let touched = linked_auth::Entity::update_many()
+        let invalidated = linked_auth::Entity::update_many()
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() })
             .filter(linked_auth::Column::LinkId.eq(link))
             .exec_with_returning(&self.conn)
             .await
             .map_err(fault)?;
-        for row in touched {
+        for row in invalidated {
             self.links_changed(row.user_id);
         }
         Ok(())
@@ -261,6 +261,6 @@ impl Tx {
 
     /// Takes a user's links out of the cache when this transaction ends. Called by all that changes them.
     pub(super) fn forget_links(&self, user: UserId) {
-        self.touched.lock().links.add([user]);
+        self.invalidated.lock().links.add([user]);
     }
 }

@@ -27,6 +27,7 @@ mod migration;
 mod plan_tests;
 mod platform;
 mod pool;
+mod postgres;
 mod purge;
 mod read_log;
 pub mod seed;
@@ -90,19 +91,6 @@ pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_z
 /// How long closing waits for what is still to be written.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection of PostgreSQL may stand unused before it is tried first.
-const PING_AFTER: Duration = Duration::from_secs(5);
-
-/// How much of the file of SQLite readers map into memory, in bytes.
-const SQLITE_MAPPED: &str = "4294967296";
-
-/// Pages of SQLite in memory, at most, in KiB (which it takes as a negative number): the writer comes back to what it wrote.
-const SQLITE_WRITER_CACHE: &str = "-65536";
-const SQLITE_READER_CACHE: &str = "-2048";
-
-/// Pages in SQLite's log after which they are put into the file: those that are written again and again go there less often.
-const SQLITE_LOG_PAGES: &str = "4000";
-
 /// Where the database is and how to treat it.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -125,13 +113,7 @@ impl StoreConfig {
             .sqlx_logging(false)
             .record_stmt_in_spans(false);
         if self.database.url.is_postgres() {
-            options
-                .set_application_name("lanyard")
-                .statement_timeout(self.database.statement_timeout)
-                .test_before_acquire(false)
-                .test_before_acquire_if_idle_for(PING_AFTER)
-                // A replica that hangs in a transaction must not hold locks for ever.
-                .map_sqlx_postgres_opts(|postgres| postgres.options([("idle_in_transaction_session_timeout", "15s")]));
+            postgres::set_options(&mut options, &self.database);
         }
         options
     }
@@ -143,45 +125,6 @@ impl StoreConfig {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         (path != ":memory:" && !path.is_empty()).then(|| PathBuf::from(path))
     }
-
-    /// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
-    fn sqlite_options(&self, max_connections: u32, query_only: bool, writer: &WriterThread) -> ConnectOptions {
-        use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-
-        let mut options = self.connect_options();
-        let busy_timeout = self.database.statement_timeout;
-        let writer = writer.clone();
-        options.max_connections(max_connections).test_before_acquire(false).map_sqlx_sqlite_opts(move |sqlite| {
-            let writer = writer.clone();
-            let sqlite = if query_only { sqlite } else { sqlite.thread_name(move |_| writer.new_name()) };
-            sqlite
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(busy_timeout)
-                .pragma("query_only", if query_only { "ON" } else { "OFF" })
-                // All connections of a process share one lock around their page caches; what is mapped goes past it.
-                .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
-                .pragma("wal_autocheckpoint", SQLITE_LOG_PAGES)
-                .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })
-        });
-        options
-    }
-}
-
-/// Turning a new file over to the write-ahead log is not waited for by SQLite when several do it at once: we do.
-async fn connect_sqlite(options: ConnectOptions) -> Result<DatabaseConnection> {
-    const ATTEMPTS: u32 = 100;
-    const PAUSE: Duration = Duration::from_millis(20);
-
-    for _ in 1..ATTEMPTS {
-        match Database::connect(options.clone()).await {
-            Err(error) if error::is_busy(&error) => tokio::time::sleep(PAUSE).await,
-            outcome => return outcome.map_err(fault),
-        }
-    }
-    Database::connect(options).await.map_err(fault)
 }
 
 /// What the pool and all transactions share.
@@ -221,7 +164,7 @@ pub struct Tx {
     store: Store<Transaction>,
     events: Mutex<Vec<AuditEvent>>,
     changes: Mutex<Vec<entity::change::ActiveModel>>,
-    touched: Mutex<cache::Changed>,
+    invalidated: Mutex<cache::Invalidation>,
     dropped: Mutex<Vec<HeldCredential>>,
 }
 
@@ -244,11 +187,11 @@ impl Store {
         let thread = WriterThread::default();
         let (reader, writer) = if config.database.url.is_sqlite() {
             // The writer first: it makes the file, which a reader may not.
-            let writer = connect_sqlite(config.sqlite_options(1, false, &thread)).await?;
+            let writer = sqlite::connect(sqlite::options(&config, 1, false, &thread)).await?;
             // What is in memory belongs to its one connection.
             let in_memory = config.sqlite_path().is_none();
-            let options = config.sqlite_options(config.database.max_connections, true, &thread);
-            (if in_memory { writer.clone() } else { connect_sqlite(options).await? }, writer)
+            let options = sqlite::options(&config, config.database.max_connections, true, &thread);
+            (if in_memory { writer.clone() } else { sqlite::connect(options).await? }, writer)
         } else {
             let pool = Database::connect(config.connect_options()).await.map_err(fault)?;
             (pool.clone(), pool)

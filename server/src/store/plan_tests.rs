@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::session::SessionFilter;
 use super::user::UserFilter;
-use super::{Activity, AttributeRow, SessionRow, SessionTokenRow, Shared, Store, StoreConfig, UserRow, cache, write};
+use super::{
+    Activity, AttributeRow, SessionRow, SessionTokenRow, Shared, Store, StoreConfig, UserRow, cache, sqlite, write,
+};
 use crate::clock::{Clock, Time};
 use crate::config::{AddressBinding, Config, DatabaseUrl};
 use crate::crypto::{Keyring, TokenHash};
@@ -65,7 +67,7 @@ impl Ground {
         }
         let config = StoreConfig::of(&config);
         let keyring = Arc::new(Keyring::generate(START));
-        let clock = Clock::by_hand(START);
+        let clock = Clock::manual(START);
         let first = Store::connect(config.clone(), Arc::clone(&keyring), clock.clone()).await.unwrap();
         first.migrate(&|_, _| {}).await.unwrap();
         let own = first.shared.writer.conn().clone();
@@ -75,18 +77,18 @@ impl Ground {
         let mut conn = Database::connect(if postgres.is_some() {
             config.connect_options()
         } else {
-            config.sqlite_options(1, false, &thread)
+            sqlite::options(&config, 1, false, &thread)
         })
         .await
         .unwrap();
-        let hearing = Arc::clone(&heard);
-        conn.set_metric_callback(move |info| hearing.lock().push(info.statement.clone()));
+        let hook = Arc::clone(&heard);
+        conn.set_metric_callback(move |info| hook.lock().push(info.statement.clone()));
         let mut writer = write::Writer::new(conn.clone(), thread, &config);
-        let hearing = Arc::clone(&heard);
-        writer.hearing = Some(Arc::new(move |statement: &Statement| {
+        let hook = Arc::clone(&heard);
+        writer.hook = Some(Arc::new(move |statement: &Statement| {
             // Those without values only begin and end.
             if statement.values.is_some() {
-                hearing.lock().push(statement.clone());
+                hook.lock().push(statement.clone());
             }
         }));
         let shared = Shared {

@@ -211,8 +211,8 @@ impl Store {
     }
 
     /// The next who asks for the session of this token reads it from the database, with all activity.
-    pub fn forget_session(&self, hash: &TokenHash) {
-        self.shared.cache.sessions.forget(std::slice::from_ref(hash));
+    pub fn invalidate_session(&self, hash: &TokenHash) {
+        self.shared.cache.sessions.invalidate_keys(std::slice::from_ref(hash));
     }
 
     /// The session of a token, from memory or from the database.

@@ -123,7 +123,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
-        self.forget_user(user).await?;
+        self.invalidate_user(user).await?;
         match user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await {
             Ok(_) => {
                 self.feed(ChangeKind::UserChanged, Some(user), None);
@@ -137,7 +137,7 @@ impl Tx {
     /// Removes the user with all links and attributes, those of the sessions too. The sessions are to be revoked before.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, user: UserId) -> Result<()> {
-        self.forget_user(user).await?;
+        self.invalidate_user(user).await?;
         self.forget_links(user);
         self.delete_session_attributes_of_user(user).await?;
         attribute::Entity::delete_many()

@@ -9,10 +9,11 @@ use sea_orm::{DatabaseConnection, DbBackend, TransactionTrait};
 use tracing::Instrument;
 
 use super::audit::Chains;
-use super::cache::Changed;
+use super::cache::Invalidation;
 use super::entity::change;
 use super::sqlite::group_commit::{GroupCommit, WriterThread};
-use super::transaction::{SqliteTransaction, Transaction};
+use super::sqlite::transaction::SqliteTransaction;
+use super::transaction::Transaction;
 use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ pub(super) struct Writer {
     /// SQLite only.
     pub(super) group: GroupCommit,
     #[cfg(test)]
-    pub(super) hearing: Option<super::transaction::Hearing>,
+    pub(super) hook: Option<super::sqlite::transaction::StatementHook>,
 }
 
 impl Writer {
@@ -48,7 +49,7 @@ impl Writer {
             chains: Chains::new(chains),
             group: GroupCommit::new(thread, config.sqlite_path().is_none()),
             #[cfg(test)]
-            hearing: None,
+            hook: None,
         }
     }
 
@@ -62,7 +63,7 @@ impl Writer {
     pub(super) async fn begin_sqlite(&self) -> Result<SqliteTransaction> {
         let transaction = SqliteTransaction::begin(&self.conn).await.map_err(fault)?;
         #[cfg(test)]
-        let transaction = transaction.heard_by(self.hearing.clone()).await;
+        let transaction = transaction.with_hook(self.hook.clone()).await;
         Ok(transaction)
     }
 
@@ -113,12 +114,12 @@ impl Store {
             let _ = tx.store.conn.rollback().await;
             return outcome;
         };
-        let left = tx.left();
-        let committed = commit(tx.store, left.events, left.changes).await;
+        let effects = tx.effects();
+        let committed = commit(tx.store, effects.events, effects.changes).await;
         // Whatever came of the commit: if its answer was lost, it may have happened.
-        self.shared.cache.take_out(&left.changed);
+        self.shared.cache.invalidate(&effects.invalidation);
         committed.map(|()| {
-            self.shared.dropped.tell(left.dropped);
+            self.shared.dropped.tell(effects.dropped);
             value
         })
     }
@@ -142,10 +143,10 @@ pub(super) async fn commit(
     committed
 }
 
-/// What a transaction left to be done beside it.
-pub(super) struct Left {
+/// What a transaction does beside its statements.
+pub(super) struct Effects {
     /// What to take out of the cache.
-    pub(super) changed: Changed,
+    pub(super) invalidation: Invalidation,
     /// What to write before the commit.
     pub(super) events: Vec<AuditEvent>,
     pub(super) changes: Vec<change::ActiveModel>,
@@ -160,14 +161,14 @@ impl Tx {
             store,
             events: Mutex::default(),
             changes: Mutex::default(),
-            touched: Mutex::default(),
+            invalidated: Mutex::default(),
             dropped: Mutex::default(),
         }
     }
 
-    pub(super) fn left(&self) -> Left {
-        Left {
-            changed: std::mem::take(&mut *self.touched.lock()),
+    pub(super) fn effects(&self) -> Effects {
+        Effects {
+            invalidation: std::mem::take(&mut *self.invalidated.lock()),
             events: std::mem::take(&mut *self.events.lock()),
             changes: std::mem::take(&mut *self.changes.lock()),
             dropped: std::mem::take(&mut *self.dropped.lock()),

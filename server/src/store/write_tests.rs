@@ -20,7 +20,7 @@ async fn store(folder: &std::path::Path) -> Store {
     let mut config = Config::dev(folder);
     config.database.statement_timeout = Duration::from_millis(100);
     let keyring = Arc::new(Keyring::generate(Time::default()));
-    let store = Store::connect(StoreConfig::of(&config), keyring, Clock::by_hand(Time::default())).await.unwrap();
+    let store = Store::connect(StoreConfig::of(&config), keyring, Clock::manual(Time::default())).await.unwrap();
     store.migrate(&|_, _| {}).await.unwrap();
     store
 }

@@ -39,7 +39,7 @@ async fn self_made() -> SocketAddr {
 fn jwks(allow_http: bool) -> Jwks {
     let mut config = config::Config::default().jwt;
     config.allow_http_jwks = allow_http;
-    Jwks::new(config, Clock::by_hand(Time::from_micros(1_700_000_000_000_000)))
+    Jwks::new(config, Clock::manual(Time::from_micros(1_700_000_000_000_000)))
 }
 
 async fn failure(jwks: &Jwks, url: &str) -> String {

@@ -112,7 +112,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { clock: Clock::by_hand(START), listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], identity: None }
+        Self { clock: Clock::manual(START), listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], identity: None }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Credential {
     pub(super) auth_type: AuthType,
     pub(super) username: String,
     /// It was here before, so it may have a link.
-    pub(super) is_there: bool,
+    pub(super) exists: bool,
 }
 
 /// What becomes of the definitions, and which they are here.
@@ -63,11 +63,11 @@ impl Definitions {
                 translated.push((*definition, translate(app, definition, jwt.as_ref(), now)?));
             }
             let rows = || translated.iter().filter_map(|(_, step)| step.row.as_ref());
-            let there = there(app, rows()).await?;
+            let existing = existing(app, rows()).await?;
             let wanted_names: Vec<_> = rows().map(|row| row.name.clone()).collect();
             names.extend(app.parts.store.taken_definition_names(&wanted_names).await?);
             for (definition, step) in translated {
-                planned.add(definition, step, &there, (&mut principals, &mut names), &mut numbers);
+                planned.add(definition, step, &existing, (&mut principals, &mut names), &mut numbers);
             }
         }
         Ok(planned)
@@ -77,7 +77,7 @@ impl Definitions {
         &mut self,
         definition: &ZatoDefinition,
         Step { mut line, row }: Step<DefinitionRow>,
-        there: &HashMap<Principal, i64>,
+        existing: &HashMap<Principal, i64>,
         (principals, names): (&mut HashMap<Principal, i64>, &mut HashSet<String>),
         numbers: &mut Numbers,
     ) {
@@ -88,13 +88,13 @@ impl Definitions {
             return self.refuse(definition.id, line);
         }
         principals.insert(principal.clone(), definition.id);
-        let (auth_id, is_there) = match there.get(&principal) {
+        let (auth_id, exists) = match existing.get(&principal) {
             Some(auth_id) => (*auth_id, true),
             None => (numbers.of(definition.id, &mut line), false),
         };
-        let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), is_there };
+        let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), exists };
         self.credentials.insert(definition.id, Ok(credential));
-        if is_there {
+        if exists {
             return self.steps.push(Step::nothing(line.already_there(Some(auth_id.to_string()))));
         }
         if !names.insert(row.name.clone()) {
@@ -130,17 +130,17 @@ fn principal(row: &DefinitionRow) -> Principal {
 }
 
 /// The numbers of those that are here already.
-async fn there(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Result<HashMap<Principal, i64>> {
+async fn existing(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Result<HashMap<Principal, i64>> {
     let mut usernames: HashMap<(AuthType, String), Vec<String>> = HashMap::new();
     for row in rows {
         usernames.entry((row.auth_type, row.issuer.clone())).or_default().push(row.username.clone());
     }
-    let mut there = HashMap::new();
+    let mut existing = HashMap::new();
     for ((auth_type, issuer), usernames) in usernames {
         let found = app.parts.store.definitions_of(auth_type, &issuer, &usernames).await?;
-        there.extend(found.iter().map(|row| (principal(row), row.auth_id)));
+        existing.extend(found.iter().map(|row| (principal(row), row.auth_id)));
     }
-    Ok(there)
+    Ok(existing)
 }
 
 /// Who gets which number: its own if nobody ever had it, else one above all that were given or will be kept.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::definition::{Credential, Definitions};
-use super::user::{Person, Users};
+use super::user::{ImportedUser, Users};
 use super::{CHUNK, Line, Noun, Step, creation_time, is_not_false, is_true};
 use crate::app::App;
 use crate::clock::Time;
@@ -44,12 +44,12 @@ async fn owners(
 ) -> Result<HashMap<i64, Owner>> {
     let names = users.names();
     let credentials = links.iter().filter_map(|(_, link)| definitions.credential(link.auth_id?).ok());
-    let mut there: Vec<i64> =
-        credentials.filter(|credential| credential.is_there).map(|credential| credential.auth_id).collect();
-    there.sort_unstable();
-    there.dedup();
+    let mut existing: Vec<i64> =
+        credentials.filter(|credential| credential.exists).map(|credential| credential.auth_id).collect();
+    existing.sort_unstable();
+    existing.dedup();
     let mut owners = HashMap::new();
-    for auth_ids in there.chunks(CHUNK) {
+    for auth_ids in existing.chunks(CHUNK) {
         let found = app.parts.store.links_of_definitions(auth_ids).await?;
         owners.extend(found.into_iter().map(|link: LinkEntry| {
             let shown = names.get(&link.user_id).map_or_else(|| link.user_id.to_string(), |name| (*name).to_owned());
@@ -69,32 +69,32 @@ fn one(
 ) -> Step<LinkedAuthRow> {
     let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
     let mut line = Line::new(Noun::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
-    let (person, credential) = match ends(row, users, definitions) {
+    let (user, credential) = match ends(row, users, definitions) {
         Ok(ends) => ends,
         Err(reason) => return Step::nothing(line.refused(reason)),
     };
-    line.name = format!("{} - {} {}", person.username, credential.auth_type.name(), credential.username);
+    line.name = format!("{} - {} {}", user.username, credential.auth_type.name(), credential.username);
     if let Some(owner) = owners.get(&credential.auth_id) {
-        return Step::nothing(if owner.user_id == person.user_id {
+        return Step::nothing(if owner.user_id == user.user_id {
             line.already_there(owner.link.map(|link| link.to_string()))
         } else {
             line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
         });
     }
-    if person.is_foreign_super_user {
+    if user.is_foreign_super_user {
         return Step::nothing(line.refused("the user is a super-user here, whom it must not log in"));
     }
     let created_at = time.unwrap_or_else(|| {
         line.changed("when it was made is unknown or in the future: it is now");
         now
     });
-    owners.insert(credential.auth_id, Owner { user_id: person.user_id, shown: person.username.clone(), link: None });
+    owners.insert(credential.auth_id, Owner { user_id: user.user_id, shown: user.username.clone(), link: None });
     // The time is in the identifier, by whose order links are listed.
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());
     let ours = LinkedAuthRow {
         link_id,
-        user_id: person.user_id,
+        user_id: user.user_id,
         auth_id: credential.auth_id,
         is_active: is_not_false(row.is_active.as_ref()),
         is_internal: is_true(row.is_internal.as_ref()),
@@ -111,8 +111,8 @@ fn ends<'a>(
     link: &ZatoLink,
     users: &'a Users,
     definitions: &'a Definitions,
-) -> std::result::Result<(&'a Person, &'a Credential), String> {
-    let person = users.person(&link.user_id)?;
+) -> std::result::Result<(&'a ImportedUser, &'a Credential), String> {
+    let user = users.imported(&link.user_id)?;
     let Some(auth_id) = link.auth_id.filter(|_| !is_true(link.has_ext_principal.as_ref())) else {
         return Err("it is to an account outside Zato, not to a definition".to_owned());
     };
@@ -120,7 +120,7 @@ fn ends<'a>(
     if auth_type(link) != credential.auth_type.name() {
         return Err(format!("it says that definition {auth_id} is of type {}, but it is not", auth_type(link)));
     }
-    Ok((person, credential))
+    Ok((user, credential))
 }
 
 /// Zato puts its name before the type.

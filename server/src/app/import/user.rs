@@ -15,7 +15,7 @@ use crate::store::{UserRow, ZatoUser};
 const ENCRYPTED: [&str; 2] = ["gAAA", "zato.secf."];
 
 /// Whom a link can be for.
-pub(super) struct Person {
+pub(super) struct ImportedUser {
     pub(super) user_id: UserId,
     pub(super) username: String,
     /// A super-user here, whom no such role in Zato made one.
@@ -26,14 +26,14 @@ pub(super) struct Person {
 pub(super) struct Users {
     pub(super) steps: Vec<Step<UserRow>>,
     /// By their IDs in Zato.
-    people: HashMap<String, Person>,
+    users: HashMap<String, ImportedUser>,
     refused: HashSet<String>,
 }
 
 impl Users {
     pub(super) async fn plan(app: &App, users: &[ZatoUser], options: &ImportOptions, now: Time) -> Result<Self> {
         let steps = Vec::with_capacity(users.len());
-        let mut planned = Self { steps, people: HashMap::new(), refused: HashSet::new() };
+        let mut planned = Self { steps, users: HashMap::new(), refused: HashSet::new() };
         let mut names = HashMap::new();
         for users in users.chunks(CHUNK) {
             let mut read = Vec::with_capacity(users.len());
@@ -42,10 +42,10 @@ impl Users {
             }
             let keys: Vec<_> =
                 read.iter().filter_map(|(_, step)| Some(step.row.as_ref()?.username_key.clone())).collect();
-            let there = app.parts.store.users_by_names(&keys).await?;
-            let there: HashMap<_, _> = there.into_iter().map(|row| (row.username_key.clone(), row)).collect();
+            let existing = app.parts.store.users_by_names(&keys).await?;
+            let existing: HashMap<_, _> = existing.into_iter().map(|row| (row.username_key.clone(), row)).collect();
             for (user, step) in read {
-                planned.add(user, step, &there, &mut names, options);
+                planned.add(user, step, &existing, &mut names, options);
             }
         }
         Ok(planned)
@@ -55,12 +55,12 @@ impl Users {
         &mut self,
         user: &ZatoUser,
         Step { line, row }: Step<UserRow>,
-        there: &HashMap<String, UserRow>,
+        existing: &HashMap<String, UserRow>,
         names: &mut HashMap<String, String>,
         options: &ImportOptions,
     ) {
         let Some(row) = row else { return self.refuse(user, line) };
-        if self.people.contains_key(&user.user_id) {
+        if self.users.contains_key(&user.user_id) {
             return self.refuse(user, line.refused("another user has the same user_id in Zato"));
         }
         if let Some(first) = names.get(&row.username_key) {
@@ -68,21 +68,21 @@ impl Users {
             return self.refuse(user, line.refused(reason));
         }
         names.insert(row.username_key.clone(), format!("{} ({})", row.username, user.user_id));
-        let (step, person) = if let Some(there) = there.get(&row.username_key) {
+        let (step, imported) = if let Some(existing) = existing.get(&row.username_key) {
             let keeps_role = options.keep_super_users && is_true(user.is_super_user.as_ref());
-            let user_id = there.user_id;
-            let person = Person {
+            let user_id = existing.user_id;
+            let imported = ImportedUser {
                 user_id,
-                username: there.username.clone(),
-                is_foreign_super_user: there.is_super_user && !keeps_role,
+                username: existing.username.clone(),
+                is_foreign_super_user: existing.is_super_user && !keeps_role,
             };
-            (Step::nothing(line.already_there(Some(user_id.to_string()))), person)
+            (Step::nothing(line.already_there(Some(user_id.to_string()))), imported)
         } else {
             let user_id = row.user_id;
-            let person = Person { user_id, username: row.username.clone(), is_foreign_super_user: false };
-            (Step { line, row: Some(row) }, person)
+            let imported = ImportedUser { user_id, username: row.username.clone(), is_foreign_super_user: false };
+            (Step { line, row: Some(row) }, imported)
         };
-        self.people.insert(user.user_id.clone(), person);
+        self.users.insert(user.user_id.clone(), imported);
         self.steps.push(step);
     }
 
@@ -91,14 +91,14 @@ impl Users {
         self.steps.push(Step::nothing(line));
     }
 
-    /// What people are called, by their IDs here.
+    /// Usernames by their IDs here.
     pub(super) fn names(&self) -> HashMap<UserId, &str> {
-        self.people.values().map(|person| (person.user_id, person.username.as_str())).collect()
+        self.users.values().map(|user| (user.user_id, user.username.as_str())).collect()
     }
 
     /// Who a user of Zato is here, or why nobody.
-    pub(super) fn person(&self, zato_user_id: &str) -> std::result::Result<&Person, String> {
-        self.people.get(zato_user_id).ok_or_else(|| {
+    pub(super) fn imported(&self, zato_user_id: &str) -> std::result::Result<&ImportedUser, String> {
+        self.users.get(zato_user_id).ok_or_else(|| {
             if self.refused.contains(zato_user_id) {
                 format!("user {zato_user_id} was refused")
             } else {

@@ -96,7 +96,7 @@ impl App {
             "scheme": Scheme::of(&SealedCredential::open(&self.parts.keyring, &held)?.authorization).name(),
             "logged_in_anew": matches!(settled, Settled::LoggedInAnew),
         }));
-        let held = self.take_out(acting, event).await?;
+        let held = self.invalidate(acting, event).await?;
         let authorization = SealedCredential::open(&self.parts.keyring, &held)?.authorization;
         let authorities = platform.micetro.authorities().map_err(|problem| Error::PlatformUnavailable {
             problem: "cannot be called: its `ca_file` cannot be read",
@@ -120,7 +120,7 @@ impl App {
     }
 
     /// The credential as it is now that the session cannot be revoked, and the event of its leaving: one is not without the other.
-    async fn take_out(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
+    async fn invalidate(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
         let session = acting.session.session_id;
         let taken = self.parts.store.write(move |tx| {
             let event = event.clone();

@@ -40,7 +40,7 @@ impl App {
             };
             match self.evaluate_session(now, client, session, peek) {
                 Verdict::Inactive(Inactive::IdleExpired | Inactive::Rotated { generations_behind: 2.. }) => {
-                    store.forget_session(&hash);
+                    store.invalidate_session(&hash);
                     return CachedVerdict::Unknown(TokenHashes(vec![hash]));
                 }
                 verdict => return CachedVerdict::Known(verdict),

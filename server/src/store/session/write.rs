@@ -119,7 +119,7 @@ impl Tx {
         let backend = self.shared.backend;
         let rows =
             vec![session::Entity::insert(row).build(backend), session_token::Entity::insert(token).build(backend)];
-        self.conn.later(rows).await.map_err(fault)?;
+        self.conn.defer(rows).await.map_err(fault)?;
         self.feed(ChangeKind::SessionCreated, Some(user), Some(session));
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Tx {
             .await
             .map_err(fault)?;
         let (session, user) = (row.session_id, row.user_id);
-        self.forget_session(session).await?;
+        self.invalidate_session(session).await?;
         self.feed(ChangeKind::SessionRenewed, Some(user), Some(session));
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Tx {
         let session = row.session_id;
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
         self.drop_platform_credential(session).await?;
-        self.forget_session(session).await?;
+        self.invalidate_session(session).await?;
         self.feed(ChangeKind::SessionRevoked, Some(row.user_id), Some(session));
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Tx {
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { user: Some(user), ..SessionFilter::default() };
-        self.forget_user(user).await?;
+        self.invalidate_user(user).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, Some(user), None);
         Ok(ended)
@@ -213,7 +213,7 @@ impl Tx {
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { app: app.map(str::to_owned), ..SessionFilter::default() };
-        self.touched.lock().sessions.add_everything();
+        self.invalidated.lock().sessions.add_everything();
         let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
@@ -234,7 +234,7 @@ impl Tx {
         now: Time,
     ) -> Result<u64> {
         let filter = SessionFilter { auth_id: Some(auth_id), ..SessionFilter::default() };
-        self.forget_sessions(session::Column::AuthId.eq(auth_id)).await?;
+        self.invalidate_sessions(session::Column::AuthId.eq(auth_id)).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
@@ -256,7 +256,7 @@ impl Tx {
             platform_url: url.map(str::to_owned),
             ..SessionFilter::default()
         };
-        self.forget_sessions(filter.condition()).await?;
+        self.invalidate_sessions(filter.condition()).await?;
         let ended = self.revoke_all(&filter, except, reason, now).await?;
         self.feed(ChangeKind::SessionsRevoked, None, None);
         Ok(ended)
@@ -311,18 +311,18 @@ impl Tx {
 
     /// Takes a session out of the cache when this transaction ends. Its row is locked by now: a rotation that is under way
     /// would add a token that is not seen here.
-    async fn forget_session(&self, session: SessionId) -> Result<()> {
+    async fn invalidate_session(&self, session: SessionId) -> Result<()> {
         let condition = Condition::all().add(session_token::Column::SessionId.eq(session));
-        self.forget_tokens(condition).await
+        self.invalidate_tokens(condition).await
     }
 
     /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
-    pub(in crate::store) async fn forget_user(&self, user: UserId) -> Result<()> {
-        self.forget_sessions(session::Column::UserId.eq(user)).await
+    pub(in crate::store) async fn invalidate_user(&self, user: UserId) -> Result<()> {
+        self.invalidate_sessions(session::Column::UserId.eq(user)).await
     }
 
     /// The same for all that meet a condition.
-    async fn forget_sessions(&self, condition: impl IntoCondition) -> Result<()> {
+    async fn invalidate_sessions(&self, condition: impl IntoCondition) -> Result<()> {
         use session::Column;
 
         let live = condition.into_condition().add(Column::RevokedAt.is_null());
@@ -341,10 +341,10 @@ impl Tx {
             return Ok(());
         }
         let sessions = Query::select().column(Column::SessionId).from(session::Entity).cond_where(live).to_owned();
-        self.forget_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
+        self.invalidate_tokens(Condition::all().add(session_token::Column::SessionId.in_subquery(sessions))).await
     }
 
-    async fn forget_tokens(&self, condition: Condition) -> Result<()> {
+    async fn invalidate_tokens(&self, condition: Condition) -> Result<()> {
         let hashes: Vec<TokenHash> = session_token::Entity::find()
             .select_only()
             .column(session_token::Column::TokenHash)
@@ -353,7 +353,7 @@ impl Tx {
             .all(&self.conn)
             .await
             .map_err(fault)?;
-        self.touched.lock().sessions.add(hashes);
+        self.invalidated.lock().sessions.add(hashes);
         Ok(())
     }
 }

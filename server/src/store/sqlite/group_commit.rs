@@ -14,11 +14,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
 
+use super::transaction::SqliteTransaction;
 use crate::error::{Error, Result};
 use crate::priority;
 use crate::priority::Companion;
-use crate::store::transaction::{SqliteTransaction, Transaction};
-use crate::store::write::{Left, Operation, commit};
+use crate::store::transaction::Transaction;
+use crate::store::write::{Effects, Operation, commit};
 use crate::store::{Shared, Store, Tx, fault};
 use crate::telemetry::metrics::database::Waiting;
 
@@ -152,8 +153,8 @@ impl Committer {
             let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(GROUP).collect();
             self.connection.join(&writer.group.thread.name());
             connection = self.runtime.block_on(commit_group(shared, connection, group));
-            let left = end.checked_duration_since(Instant::now());
-            next = left.filter(|left| !left.is_zero()).and_then(|left| self.jobs.recv_timeout(left).ok());
+            let remaining = end.checked_duration_since(Instant::now());
+            next = remaining.filter(|time| !time.is_zero()).and_then(|time| self.jobs.recv_timeout(time).ok());
         }
     }
 }
@@ -199,18 +200,18 @@ async fn commit_group(
 async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job) -> bool {
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let outcome = attempt(&job, &tx).await;
-    let left = tx.left();
+    let effects = tx.effects();
     let (outcome, is_whole) = match outcome {
         Ok(()) => {
-            let committed = commit(tx.store, left.events, left.changes).await;
+            let committed = commit(tx.store, effects.events, effects.changes).await;
             let is_whole = committed.is_ok();
             (committed, is_whole)
         }
         Err(error) => (Err(error), tx.store.conn.rollback().await.is_ok()),
     };
-    shared.cache.take_out(&left.changed);
+    shared.cache.invalidate(&effects.invalidation);
     if outcome.is_ok() {
-        shared.dropped.tell(left.dropped);
+        shared.dropped.tell(effects.dropped);
     }
     let _ = job.done.send(outcome);
     is_whole
@@ -224,10 +225,10 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
     let mut broken = None;
     for job in jobs.by_ref() {
         match run_in_savepoint(shared, outer, &job).await {
-            Ok(mut left) => {
-                events.append(&mut left.events);
-                changes.append(&mut left.changes);
-                good.push((left, job.done));
+            Ok(mut effects) => {
+                events.append(&mut effects.events);
+                changes.append(&mut effects.changes);
+                good.push((effects, job.done));
             }
             Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
             Err(Failed::Broken(error)) => {
@@ -248,12 +249,12 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
         }
     };
     // Whatever came of the commit: what it changed is not in the cache when anybody hears of it.
-    for (left, _) in &good {
-        shared.cache.take_out(&left.changed);
+    for (effects, _) in &good {
+        shared.cache.invalidate(&effects.invalidation);
     }
-    for (left, done) in good {
+    for (effects, done) in good {
         if committed.is_ok() {
-            shared.dropped.tell(left.dropped);
+            shared.dropped.tell(effects.dropped);
         }
         let _ = done.send(committed.as_ref().copied().map_err(again));
     }
@@ -282,7 +283,7 @@ async fn run_in_savepoint(
     shared: &Arc<Shared>,
     outer: &SqliteTransaction,
     job: &Job,
-) -> std::result::Result<Left, Failed> {
+) -> std::result::Result<Effects, Failed> {
     let savepoint = outer.savepoint().await;
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let mut outcome = attempt(job, &tx).await;
@@ -291,7 +292,7 @@ async fn run_in_savepoint(
         outcome = outer.release().await.map_err(fault);
     }
     match outcome {
-        Ok(()) => Ok(tx.left()),
+        Ok(()) => Ok(tx.effects()),
         Err(error) => match outer.take_back(savepoint).await {
             Ok(()) => Err(Failed::TakenBack(error)),
             Err(_) => Err(Failed::Broken(error)),

@@ -1,3 +1,66 @@
-//! What only SQLite needs.
+//! What only SQLite needs: how it is opened, its transactions, and its one writer.
 
 pub(super) mod group_commit;
+pub(super) mod transaction;
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+
+use self::group_commit::WriterThread;
+use super::error::is_busy;
+use super::{StoreConfig, fault};
+use crate::error::Result;
+
+/// How much of the file of SQLite readers map into memory, in bytes.
+const SQLITE_MAPPED: &str = "4294967296";
+
+/// Pages of SQLite in memory, at most, in KiB (which it takes as a negative number): the writer comes back to what it wrote.
+const SQLITE_WRITER_CACHE: &str = "-65536";
+const SQLITE_READER_CACHE: &str = "-2048";
+
+/// Pages in SQLite's log after which they are put into the file: those that are written again and again go there less often.
+const SQLITE_LOG_PAGES: &str = "4000";
+
+/// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
+pub(super) fn options(
+    config: &StoreConfig,
+    max_connections: u32,
+    query_only: bool,
+    writer: &WriterThread,
+) -> ConnectOptions {
+    let mut options = config.connect_options();
+    let busy_timeout = config.database.statement_timeout;
+    let writer = writer.clone();
+    options.max_connections(max_connections).test_before_acquire(false).map_sqlx_sqlite_opts(move |sqlite| {
+        let writer = writer.clone();
+        let sqlite = if query_only { sqlite } else { sqlite.thread_name(move |_| writer.new_name()) };
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(busy_timeout)
+            .pragma("query_only", if query_only { "ON" } else { "OFF" })
+            // All connections of a process share one lock around their page caches; what is mapped goes past it.
+            .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
+            .pragma("wal_autocheckpoint", SQLITE_LOG_PAGES)
+            .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })
+    });
+    options
+}
+
+/// Turning a new file over to the write-ahead log is not waited for by SQLite when several do it at once: we do.
+pub(super) async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
+    const ATTEMPTS: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    for _ in 1..ATTEMPTS {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_busy(&error) => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome.map_err(fault),
+        }
+    }
+    Database::connect(options).await.map_err(fault)
+}

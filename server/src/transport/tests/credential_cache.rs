@@ -23,7 +23,7 @@ impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let config = config::Config::dev(folder.path());
-        let clock = Clock::by_hand(Time::from_micros(1_700_000_000_000_000));
+        let clock = Clock::manual(Time::from_micros(1_700_000_000_000_000));
         let keyring = Arc::new(Keyring::generate(clock.now()));
         let store = open_store(&config, keyring.clone(), clock.clone()).await.expect("a database");
         store.migrate(&|_, _| {}).await.expect("a schema");

@@ -5,6 +5,7 @@ use std::path::Path;
 use sea_orm::{ConnectOptions, Database};
 
 use super::*;
+use crate::store::transaction::Transaction;
 
 /// One connection, and what is numbered there once.
 async fn connect(folder: &Path) -> DatabaseConnection {
@@ -40,13 +41,13 @@ async fn what_is_put_off_is_there_for_the_next_statement_and_after_the_commit() 
     let folder = tempfile::tempdir().unwrap();
     let conn = connect(folder.path()).await;
     let transaction = begin(&conn).await;
-    transaction.later(vec![insert(1), insert(2)]).await.unwrap();
-    assert_eq!(of_sqlite(&transaction).inner.lock().await.visits, 0, "nobody needs it yet");
+    transaction.defer(vec![insert(1), insert(2)]).await.unwrap();
+    assert_eq!(of_sqlite(&transaction).inner.lock().await.round_trips, 0, "nobody needs it yet");
     assert_eq!(numbers(&transaction).await, [1, 2]);
-    transaction.later(vec![insert(3)]).await.unwrap();
+    transaction.defer(vec![insert(3)]).await.unwrap();
     let one = transaction.query_one_raw(text("SELECT max(n) FROM number")).await.unwrap().unwrap();
     assert_eq!(one.try_get_by_index::<i64>(0).unwrap(), 3);
-    transaction.later(vec![insert(4)]).await.unwrap();
+    transaction.defer(vec![insert(4)]).await.unwrap();
     transaction.commit(vec![insert(5)]).await.unwrap();
     assert_eq!(numbers(&conn).await, [1, 2, 3, 4, 5]);
 }
@@ -56,10 +57,10 @@ async fn more_than_fit_in_one_text_are_run_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let conn = connect(folder.path()).await;
     let transaction = begin(&conn).await;
-    transaction.later((0..20).map(insert).collect()).await.unwrap();
+    transaction.defer((0..20).map(insert).collect()).await.unwrap();
     let delete = transaction.execute_unprepared("DELETE FROM number WHERE n >= 18").await.unwrap();
     assert_eq!(delete.rows_affected(), 2, "what was put off is not counted");
-    transaction.later(vec![insert(20)]).await.unwrap();
+    transaction.defer(vec![insert(20)]).await.unwrap();
     let delete = transaction.execute_unprepared("DELETE FROM number WHERE n < 3").await.unwrap();
     assert_eq!(delete.rows_affected(), 3);
     transaction.commit((30..50).map(insert).collect()).await.unwrap();
@@ -73,7 +74,7 @@ async fn what_is_taken_back_or_dropped_is_not_there() {
     for is_needed in [false, true] {
         for is_dropped in [false, true] {
             let transaction = begin(&conn).await;
-            transaction.later(vec![insert(1)]).await.unwrap();
+            transaction.defer(vec![insert(1)]).await.unwrap();
             if is_needed {
                 assert_eq!(numbers(&transaction).await, [1]);
             }
@@ -95,18 +96,18 @@ async fn a_part_is_taken_back_alone() {
         for visited_after in [false, true] {
             let transaction = begin(&conn).await;
             let sqlite = of_sqlite(&transaction);
-            transaction.later(vec![insert(1)]).await.unwrap();
+            transaction.defer(vec![insert(1)]).await.unwrap();
             if visited_before {
                 numbers(&transaction).await;
             }
             let savepoint = sqlite.savepoint().await;
-            transaction.later(vec![insert(2)]).await.unwrap();
+            transaction.defer(vec![insert(2)]).await.unwrap();
             if visited_after {
                 transaction.execute_raw(insert(1)).await.unwrap_err();
             }
             sqlite.take_back(savepoint).await.unwrap();
             sqlite.savepoint().await;
-            transaction.later(vec![insert(3)]).await.unwrap();
+            transaction.defer(vec![insert(3)]).await.unwrap();
             sqlite.release().await.unwrap();
             transaction.commit(Vec::new()).await.unwrap();
             assert_eq!(numbers(&conn).await, [1, 3], "visited before {visited_before}, after {visited_after}");
@@ -129,7 +130,7 @@ async fn after_a_statement_that_failed_nothing_runs_and_nothing_is_there() {
     assert!(numbers(&conn).await.is_empty());
 
     let transaction = begin(&conn).await;
-    transaction.later(vec![insert(1), insert(1)]).await.unwrap();
+    transaction.defer(vec![insert(1), insert(1)]).await.unwrap();
     transaction.commit(Vec::new()).await.unwrap_err();
     assert!(numbers(&conn).await.is_empty());
 }

@@ -1,7 +1,8 @@
-//! The rooms of the server, and who may name whom: arrows go one way, `grpc -> app -> store`, and the wire and the
-//! database each have one room. This reads the sources as tokens, so comments and texts may name what they like, and
-//! macros hide nothing.
+//! The rooms of the server, and who may name whom: arrows go one way, `transport → pipeline → service → app → store`, all may use
+//! `model` and the leaves, and the nouns of `app` know each other without a circle. This reads the sources as tokens, so
+//! comments and texts may name what they like, and macros hide nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,22 +16,24 @@ struct CrateRule {
     reason: &'static str,
 }
 
-const CRATES: [CrateRule; 10] = [
+const CRATES: [CrateRule; 12] = [
     CrateRule {
         name: "tonic",
         // opentelemetry_proto keeps its messages in a module of that name.
-        rooms: &["grpc", "serve", "telemetry"],
-        reason: "only grpc/ and serve.rs speak gRPC",
+        rooms: &["transport", "pipeline", "service", "telemetry"],
+        reason: "only transport/, pipeline/ and service/ speak gRPC",
     },
     CrateRule {
         name: "opentelemetry_sdk",
         rooms: &["telemetry"],
         reason: "only telemetry/ collects; others use the API, which does nothing by itself",
     },
+    CrateRule { name: "opentelemetry_otlp", rooms: &["telemetry"], reason: "only telemetry/ sends" },
+    CrateRule { name: "prometheus_client", rooms: &["telemetry"], reason: "every metric is in telemetry/" },
     CrateRule {
         name: "lanyard_proto",
-        rooms: &["grpc", "serve", "cli"],
-        reason: "messages stop in grpc/; app/ has types of its own",
+        rooms: &["pipeline", "service", "transport", "cli"],
+        reason: "messages stop in service/; app/ has types of its own",
     },
     CrateRule { name: "lanyard_client", rooms: &["cli"], reason: "only the command line is a client" },
     CrateRule { name: "sea_orm", rooms: &["store"], reason: "only store/ knows the database" },
@@ -41,45 +44,65 @@ const CRATES: [CrateRule; 10] = [
     CrateRule { name: "legacy", rooms: &["upstream"], reason: "hyper's client: only upstream/ reaches out to others" },
 ];
 
-/// Rooms that a room may not name.
+/// What a room may name of the server, beside itself. A room that is not here may be named by nobody but the root.
 struct RoomRule {
-    rooms: &'static [&'static str],
-    may_not_name: &'static [&'static str],
+    room: &'static str,
+    may_name: &'static [&'static str],
     reason: &'static str,
 }
 
-const ROOMS: [RoomRule; 6] = [
+/// They use no room and little of each other.
+const LEAVES: [&str; 8] = ["clock", "config", "correlation", "crypto", "error", "model", "priority", "stop"];
+
+const ROOMS: [RoomRule; 17] = [
     RoomRule {
-        rooms: &["store"],
-        may_not_name: &["app", "grpc", "serve", "cli"],
-        reason: "store/ remembers; it does not know who asks",
+        room: "transport",
+        may_name: &["pipeline", "telemetry"],
+        reason: "transport/ makes requests of sockets; what becomes of them is not its own",
     },
     RoomRule {
-        rooms: &["app"],
-        may_not_name: &["grpc", "serve", "cli"],
+        room: "pipeline",
+        may_name: &["service", "app", "telemetry"],
+        reason: "pipeline/ carries calls from transport/ to service/",
+    },
+    RoomRule {
+        room: "service",
+        may_name: &["app"],
+        reason: "service/ turns messages into calls of app/, and never looks past it",
+    },
+    RoomRule {
+        room: "app",
+        may_name: &["store", "upstream", "telemetry"],
         reason: "app/ decides; it does not know who speaks",
     },
+    RoomRule { room: "store", may_name: &["telemetry"], reason: "store/ remembers; it does not know who asks" },
+    RoomRule { room: "upstream", may_name: &[], reason: "upstream/ fetches and parses; it does not know what for" },
     RoomRule {
-        rooms: &["upstream"],
-        may_not_name: &["app", "grpc", "store", "serve", "cli"],
-        reason: "upstream/ fetches and parses; it knows configuration, errors, time and keys, and not what for",
+        room: "telemetry",
+        may_name: &["upstream"],
+        reason: "telemetry/ counts, collects and sends; it does not know of what",
     },
     RoomRule {
-        rooms: &["grpc", "store", "serve", "cli"],
-        may_not_name: &["upstream"],
-        reason: "only app/ decides when to reach out, and telemetry/ sends",
+        room: "serve",
+        may_name: &["transport", "pipeline", "app", "store", "telemetry"],
+        reason: "serve.rs puts the rooms together; it speaks no gRPC",
     },
     RoomRule {
-        rooms: &["telemetry"],
-        may_not_name: &["app", "grpc", "store", "serve", "cli"],
-        reason: "telemetry/ collects and sends; it does not know of what",
+        room: "cli",
+        may_name: &["serve", "transport", "app", "store", "telemetry"],
+        reason: "cli/ is a client, or works on the database; calls are not its own",
     },
-    RoomRule {
-        rooms: &["error", "id", "clock", "crypto", "correlation", "metrics", "priority", "config"],
-        may_not_name: &["app", "grpc", "store", "upstream", "serve", "cli", "telemetry"],
-        reason: "it is a leaf, which all may use and which uses none",
-    },
+    RoomRule { room: "model", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "clock", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "config", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "correlation", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "crypto", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "error", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "priority", may_name: &[], reason: IS_A_LEAF },
+    RoomRule { room: "stop", may_name: &[], reason: IS_A_LEAF },
 ];
+
+const IS_A_LEAF: &str = "it is a leaf, which all may use and which uses none";
 
 #[test]
 fn each_room_names_only_what_it_may_know() {
@@ -89,6 +112,29 @@ fn each_room_names_only_what_it_may_know() {
     let problems: Vec<_> =
         files.iter().flat_map(|file| check_file(file, |s| server_problems(&module_of(&root, file), s))).collect();
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn no_two_rooms_or_nouns_of_app_name_each_other() {
+    let root = repository().join("server/src");
+    let mut rooms = Graph::default();
+    let mut nouns = Graph::default();
+    for file in rust_files(&root) {
+        let module = module_of(&root, &file);
+        let source = fs::read_to_string(&file).expect("a readable source");
+        let (Some(room), false) = (module.first(), is_test(&module)) else { continue };
+        let mut mentions = Mentions::default();
+        mentions.read(without_tests(source.parse().expect("Rust")), &module);
+        for (_, path) in mentions.paths {
+            rooms.add(room, path.first());
+            if let ("app", Some("app"), Some(noun)) = (room.as_str(), path.first().map(String::as_str), module.get(1)) {
+                nouns.add(noun, path.get(1).filter(|other| root.join("app").join(other).is_dir()));
+            }
+        }
+    }
+    assert!(rooms.edges.len() > 5 && nouns.edges.len() > 5, "the sources of the server are not where they were");
+    assert_eq!(rooms.circle(), None, "rooms");
+    assert_eq!(nouns.circle(), None, "nouns of app/");
 }
 
 #[test]
@@ -148,13 +194,57 @@ fn server_problems(module: &[String], tokens: TokenStream) -> Vec<Problem> {
         let rule = CRATES.iter().find(|rule| is_of_crate(ident, rule.name) && !rule.rooms.contains(&room));
         problems.extend(rule.map(|rule| (*line, format!("names {ident}: {}", rule.reason))));
     }
-    for (line, named) in &mentions.rooms {
-        let rule = ROOMS.iter().filter(|rule| rule.rooms.contains(&room));
-        let broken = rule.filter(|rule| rule.may_not_name.contains(&named.as_str()) || named == EVERYTHING);
-        problems.extend(broken.map(|rule| (*line, format!("names crate::{named}: {}", rule.reason))));
+    let rule = ROOMS.iter().find(|rule| rule.room == room && !is_test(module));
+    for (line, path) in &mentions.paths {
+        let (Some(named), Some(rule)) = (path.first(), rule) else { continue };
+        let may = named == room || rule.may_name.contains(&named.as_str()) || LEAVES.contains(&named.as_str());
+        if !may {
+            problems.push((*line, format!("names crate::{named}: {}", rule.reason)));
+        }
     }
     problems.sort();
     problems
+}
+
+/// Tests may put together what the sources keep apart.
+fn is_test(module: &[String]) -> bool {
+    module.iter().any(|part| part == "tests" || part.ends_with("_tests"))
+}
+
+/// The tokens of a file but those of its inline tests, which stand last.
+fn without_tests(tokens: TokenStream) -> TokenStream {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let tests = tokens.windows(2).position(|pair| is_ident(pair.first(), "mod") && is_ident(pair.get(1), "tests"));
+    tokens[..tests.unwrap_or(tokens.len())].iter().cloned().collect()
+}
+
+/// Who names whom.
+#[derive(Default)]
+struct Graph {
+    edges: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    fn add(&mut self, from: &str, to: Option<&String>) {
+        let to = to.filter(|to| *to != from);
+        self.edges.entry(from.to_owned()).or_default().extend(to.cloned());
+    }
+
+    /// Nodes that name each other, if there are any: what is left when all that name nobody are taken away, again and again.
+    fn circle(&self) -> Option<BTreeMap<String, BTreeSet<String>>> {
+        let mut left = self.edges.clone();
+        loop {
+            let nodes: BTreeSet<String> = left.keys().cloned().collect();
+            for named in left.values_mut() {
+                named.retain(|name| nodes.contains(name));
+            }
+            let before = left.len();
+            left.retain(|_, named| !named.is_empty());
+            if left.len() == before {
+                return Some(left).filter(|left| !left.is_empty());
+            }
+        }
+    }
 }
 
 fn is_of_crate(ident: &str, name: &str) -> bool {
@@ -168,8 +258,8 @@ const EVERYTHING: &str = "*";
 #[derive(Default)]
 struct Mentions {
     idents: Vec<(usize, String)>,
-    /// The first segment of each path that begins with `crate`, `self` or `super`, from the root of the crate.
-    rooms: Vec<(usize, String)>,
+    /// Each path that begins with `crate`, `self` or `super`, from the root of the crate.
+    paths: Vec<(usize, Vec<String>)>,
 }
 
 impl Mentions {
@@ -198,6 +288,12 @@ impl Mentions {
         }
     }
 
+    fn mention(&mut self, line: usize, path: Vec<String>) {
+        if !path.is_empty() {
+            self.paths.push((line, path));
+        }
+    }
+
     /// Reads a path that stands at the beginning of `tokens` and continues `base`; returns how many tokens it took.
     fn path(&mut self, tokens: &[TokenTree], base: &[String]) -> usize {
         let mut path = base.to_vec();
@@ -218,16 +314,19 @@ impl Mentions {
                         }
                     }
                     if path.is_empty() && renames_root {
-                        self.rooms.push((line, EVERYTHING.to_owned()));
+                        self.paths.push((line, vec![EVERYTHING.to_owned()]));
                     }
                     if !is_path_separator(&tokens[at..]) {
-                        self.rooms.extend(path.into_iter().next().map(|room| (line, room)));
+                        self.mention(line, path);
                         return at;
                     }
                     at += 2;
                 }
                 Some(TokenTree::Punct(star)) if star.as_char() == '*' => {
-                    self.rooms.push((line, path.into_iter().next().unwrap_or_else(|| EVERYTHING.to_owned())));
+                    if path.is_empty() {
+                        path.push(EVERYTHING.to_owned());
+                    }
+                    self.paths.push((line, path));
                     return at + 1;
                 }
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
@@ -239,7 +338,7 @@ impl Mentions {
                 }
                 // `crate::store::<T>`, or the end of an empty member of a group.
                 _ => {
-                    self.rooms.extend(path.into_iter().next().map(|room| (line, room)));
+                    self.mention(line, path);
                     return at.max(1);
                 }
             }
@@ -265,14 +364,14 @@ fn a_planted_violation_is_found_with_its_line() {
         ("app/session.rs", "use tonic::Status;"),
         ("app/session.rs", "fn f() -> tonic_types::Status { todo!() }"),
         ("app/session.rs", "use lanyard_proto::v1;"),
-        ("app/session.rs", "use crate::grpc::status;"),
-        ("app/session.rs", "fn f() { tracing::info!(x = crate::grpc::x()) }"),
+        ("app/session.rs", "use crate::pipeline::status;"),
+        ("app/session.rs", "fn f() { tracing::info!(x = crate::service::x()) }"),
         ("app/mod.rs", "use sea_orm::EntityTrait as _;"),
-        ("app/session.rs", "use super::super::grpc::status;"),
-        ("app/session.rs", "mod tests { use super::super::super::grpc; }"),
+        ("app/session.rs", "use super::super::pipeline::status;"),
+        ("app/session.rs", "mod inner { use super::super::super::pipeline; }"),
         ("store/user.rs", "use crate::app::User;"),
         ("store/user.rs", "use crate::{clock::Time, app::{self, User}};"),
-        ("store/user.rs", "use crate::{grpc};"),
+        ("store/user.rs", "use crate::{service};"),
         ("store/mod.rs", "pub use super::app;"),
         ("store/mod.rs", "use crate::*;"),
         ("store/mod.rs", "use crate as all;"),
@@ -282,13 +381,19 @@ fn a_planted_violation_is_found_with_its_line() {
         ("crypto/mod.rs", "use crate::app;"),
         ("cli/user.rs", "use tonic::Status;"),
         ("main.rs", "use sea_orm_migration::prelude::*;"),
-        ("grpc/session.rs", "use sea_orm::DbErr;"),
-        ("metrics.rs", "use tonic::Status;"),
+        ("service/session.rs", "use sea_orm::DbErr;"),
+        ("service/session.rs", "use crate::store::SessionRow;"),
+        ("service/session.rs", "use crate::pipeline::Stage;"),
+        ("pipeline/call.rs", "use crate::transport::Listener;"),
+        ("pipeline/call.rs", "use crate::store::Store;"),
+        ("model/session.rs", "use crate::store::SessionRow;"),
+        ("store/figures.rs", "use prometheus_client::registry::Registry;"),
+        ("serve.rs", "use tonic::Status;"),
         ("app/session.rs", "use opentelemetry_sdk::trace::SdkTracerProvider;"),
         ("telemetry/mod.rs", "use crate::app::App;"),
         ("upstream/jwks.rs", "use crate::app::App;"),
         ("upstream/jwks.rs", "use crate::store::Store;"),
-        ("grpc/session.rs", "use crate::upstream::Jwks;"),
+        ("service/session.rs", "use crate::upstream::Jwks;"),
         ("store/user.rs", "use crate::upstream::Jwks;"),
         ("app/session.rs", "use jsonwebtoken::decode;"),
         ("app/session.rs", "use hyper_util::client::legacy::Client;"),
@@ -302,11 +407,15 @@ fn a_planted_violation_is_found_with_its_line() {
 #[test]
 fn what_a_room_may_know_is_no_violation() {
     let fine = [
-        ("grpc/session.rs", "use crate::{app, error::Error}; use tonic::Status; use lanyard_proto::v1;"),
-        ("serve.rs", "use tonic_health::server; use crate::{app::App, grpc, store::Store};"),
+        ("service/session.rs", "use crate::{app, error::Error}; use tonic::Status; use lanyard_proto::v1;"),
+        ("serve.rs", "use crate::{app::App, pipeline, transport, store::Store};"),
         ("app/session.rs", "use super::user::User; use crate::store::{self, Store}; use crate::clock::Time;"),
-        ("app/session.rs", "/// As tonic's Status; see crate::grpc.\nfn f() -> &'static str { \"sea_orm\" } // tonic"),
+        (
+            "app/session.rs",
+            "/// As tonic's Status; see crate::service.\nfn f() -> &'static str { \"sea_orm\" } // tonic",
+        ),
         ("app/session.rs", "mod tests { use super::*; use super::super::user; fn f(self) { self.x } }"),
+        ("transport/tests/mod.rs", "use crate::app::App; use crate::serve::open_store;"),
         ("app/mod.rs", "pub(crate) mod session; pub(super) fn f() {} pub(in crate::app) fn g() {}"),
         (
             "store/user.rs",
@@ -317,11 +426,23 @@ fn what_a_room_may_know_is_no_violation() {
         ("upstream/jwks.rs", "use crate::crypto::jwt::PublicKeys; use crate::{clock::Clock, config, error::Error};"),
         ("app/mod.rs", "use crate::upstream::Jwks;"),
         ("crypto/jwt/mod.rs", "use jsonwebtoken::decode;"),
-        ("lib.rs", "pub mod app; pub mod grpc; pub mod store;"),
+        ("lib.rs", "pub mod app; pub mod service; pub mod store;"),
     ];
     for (file, code) in fine {
         assert_eq!(planted_problems(file, code), [], "{file} may say {code}");
     }
+}
+
+#[test]
+fn a_circle_is_found_and_a_chain_is_none() {
+    let edge = |graph: &mut Graph, from: &str, to: &str| graph.add(from, Some(&to.to_owned()));
+    let mut graph = Graph::default();
+    for (from, to) in [("login", "session"), ("session", "audit"), ("login", "audit"), ("audit", "audit")] {
+        edge(&mut graph, from, to);
+    }
+    assert_eq!(graph.circle(), None);
+    edge(&mut graph, "audit", "login");
+    assert!(graph.circle().is_some());
 }
 
 #[test]

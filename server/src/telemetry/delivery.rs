@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn hears_from_the_exporters_what_was_rejected() {
-        let deliveries: Deliveries = Arc::new([Arc::new(delivery(1))]);
+        let deliveries: Deliveries = vec![Arc::new(delivery(1))];
         let subscriber = tracing_subscriber::layer::SubscriberExt::with(
             tracing_subscriber::registry(),
             rejections(deliveries.clone()),

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -51,7 +51,8 @@ const SERVICE: &str = "lanyard";
 
 /// What others say of every migration and statement is not for an operator; who wants it names them in the level.
 /// What the SDK says of each export is counted and told here.
-const QUIET: &str = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
+const QUIET: &str =
+    "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
 
 /// What the SDK needs to end its threads, once nothing holds them up any more.
 const ENDING: Duration = Duration::from_secs(1);

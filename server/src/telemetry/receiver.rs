@@ -71,7 +71,8 @@ impl Receiver {
         let (response, delivery) = match self {
             Self::Grpc(Grpc { channel, metadata, delivery }) => {
                 let mut client = MetricsServiceClient::with_interceptor(channel.clone(), metadata.clone());
-                let response = client.export(metrics).await.map_err(|status| format!("gRPC status {:?}", status.code()))?;
+                let response =
+                    client.export(metrics).await.map_err(|status| format!("gRPC status {:?}", status.code()))?;
                 (response.into_inner(), delivery)
             }
             Self::Http(Http { client, uri }) => {

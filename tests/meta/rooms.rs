@@ -116,11 +116,11 @@ fn each_room_names_only_what_it_may_know() {
 
 #[test]
 fn no_two_rooms_or_nouns_of_app_name_each_other() {
-    let root = repository().join("server/src");
+    let sources = repository().join("server/src");
     let mut rooms = Graph::default();
     let mut nouns = Graph::default();
-    for file in rust_files(&root) {
-        let module = module_of(&root, &file);
+    for file in rust_files(&sources) {
+        let module = module_of(&sources, &file);
         let source = fs::read_to_string(&file).expect("a readable source");
         let (Some(room), false) = (module.first(), is_test(&module)) else { continue };
         let mut mentions = Mentions::default();
@@ -128,7 +128,7 @@ fn no_two_rooms_or_nouns_of_app_name_each_other() {
         for (_, path) in mentions.paths {
             rooms.add(room, path.first());
             if let ("app", Some("app"), Some(noun)) = (room.as_str(), path.first().map(String::as_str), module.get(1)) {
-                nouns.add(noun, path.get(1).filter(|other| root.join("app").join(other).is_dir()));
+                nouns.add(noun, path.get(1).filter(|other| sources.join("app").join(other).is_dir()));
             }
         }
     }

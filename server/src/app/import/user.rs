@@ -26,14 +26,14 @@ pub(super) struct ImportedUser {
 pub(super) struct Users {
     pub(super) steps: Vec<Step<UserRow>>,
     /// By their IDs in Zato.
-    users: HashMap<String, ImportedUser>,
+    imported: HashMap<String, ImportedUser>,
     refused: HashSet<String>,
 }
 
 impl Users {
     pub(super) async fn plan(app: &App, users: &[ZatoUser], options: &ImportOptions, now: Time) -> Result<Self> {
         let steps = Vec::with_capacity(users.len());
-        let mut planned = Self { steps, users: HashMap::new(), refused: HashSet::new() };
+        let mut planned = Self { steps, imported: HashMap::new(), refused: HashSet::new() };
         let mut names = HashMap::new();
         for users in users.chunks(CHUNK) {
             let mut read = Vec::with_capacity(users.len());
@@ -60,7 +60,7 @@ impl Users {
         options: &ImportOptions,
     ) {
         let Some(row) = row else { return self.refuse(user, line) };
-        if self.users.contains_key(&user.user_id) {
+        if self.imported.contains_key(&user.user_id) {
             return self.refuse(user, line.refused("another user has the same user_id in Zato"));
         }
         if let Some(first) = names.get(&row.username_key) {
@@ -82,7 +82,7 @@ impl Users {
             let imported = ImportedUser { user_id, username: row.username.clone(), is_foreign_super_user: false };
             (Step { line, row: Some(row) }, imported)
         };
-        self.users.insert(user.user_id.clone(), imported);
+        self.imported.insert(user.user_id.clone(), imported);
         self.steps.push(step);
     }
 
@@ -93,12 +93,12 @@ impl Users {
 
     /// Usernames by their IDs here.
     pub(super) fn names(&self) -> HashMap<UserId, &str> {
-        self.users.values().map(|user| (user.user_id, user.username.as_str())).collect()
+        self.imported.values().map(|user| (user.user_id, user.username.as_str())).collect()
     }
 
     /// Who a user of Zato is here, or why nobody.
     pub(super) fn imported(&self, zato_user_id: &str) -> std::result::Result<&ImportedUser, String> {
-        self.users.get(zato_user_id).ok_or_else(|| {
+        self.imported.get(zato_user_id).ok_or_else(|| {
             if self.refused.contains(zato_user_id) {
                 format!("user {zato_user_id} was refused")
             } else {

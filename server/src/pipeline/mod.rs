@@ -82,3 +82,30 @@ pub(crate) type Request = http::Request<request_body::RequestBody>;
 
 /// The future of a generated service.
 pub(crate) type ServiceFuture = tonic::codegen::BoxFuture<http::Response<tonic::body::Body>, Infallible>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each stage refuses is tested in `transport/tests/stages.rs`.
+    #[test]
+    fn the_stages_follow_each_other_from_the_socket_to_the_service() {
+        let stages: Vec<Stage> = std::iter::successors(Some(Stage::FIRST), |stage| Some(stage.next()))
+            .take_while(|s| *s != Stage::Over)
+            .collect();
+        assert_eq!(
+            stages,
+            [
+                Stage::Accept,
+                Stage::Limit,
+                Stage::Authenticate,
+                Stage::Authorize,
+                Stage::LimitCaller,
+                Stage::Read,
+                Stage::FastPath,
+                Stage::Dispatch,
+                Stage::Serve
+            ]
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! The body of a request: what was read of it ahead, and what is still to come.
 //!
-//! A hot call is read here and, if memory knows the answer, answered without the generated service. If it does not, or if
-//! anything about the bytes is unusual, the service gets them all as if nobody had looked.
+//! What the fast path may answer is read ahead. If it cannot, or if anything about the bytes is unusual, the service gets them
+//! all as if nobody had looked.
 //!
 //! A body that fails is never handed on as an error. It fails only when its stream is closed (`RST_STREAM`, or the connection is
 //! gone), so nobody waits for an answer: hyper sees the same when it finds the call pending, and drops it as cancelled.

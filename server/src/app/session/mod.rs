@@ -1,4 +1,4 @@
-//! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, the hot path in `verify`.
+//! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, verification in `verify`.
 
 pub(in crate::app) mod credential;
 pub mod revoke;

@@ -7,6 +7,7 @@ mod dispatch;
 mod fast_path;
 mod identity;
 mod limits;
+mod stages;
 mod stopping;
 
 use std::collections::HashMap;

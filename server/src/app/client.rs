@@ -92,7 +92,7 @@ impl App {
     }
 
     /// The same; `cached`: what memory said of the token already.
-    #[tracing::instrument(level = "debug", skip_all)]
+    #[tracing::instrument(name = "acting", level = "debug", skip_all)]
     pub async fn acting_as_cached<'a>(
         &'a self,
         context: &'a Context,
@@ -100,7 +100,7 @@ impl App {
         cached: Option<CachedVerdict>,
     ) -> Result<Acting<'a>> {
         let client = self.client(context, input.client)?;
-        let verdict = self.verify(&client, input.ust, false, cached).await?;
+        let verdict = self.verify_session(&client, input.ust, false, cached).await?;
         Acting::new(client, verdict)
     }
 }

@@ -166,7 +166,7 @@ pub(crate) async fn verify(
     cached: Option<CachedVerdict>,
 ) -> Result<v1::VerifySessionResponse> {
     let client = app.client(&context, convert::client(message.client.as_ref()))?;
-    app.verify(&client, &message.ust, message.peek, cached).await.map(verdict)
+    app.verify_session(&client, &message.ust, message.peek, cached).await.map(verdict)
 }
 
 /// `cached`: what memory said of each token already.
@@ -177,7 +177,7 @@ pub(crate) async fn batch_verify(
     cached: Option<Vec<CachedVerdict>>,
 ) -> Result<v1::BatchVerifySessionsResponse> {
     let (items, common) = batch(&message);
-    let verdicts = app.verify_batch(&context, &items, common, message.peek, cached).await?;
+    let verdicts = app.verify_sessions(&context, &items, common, message.peek, cached).await?;
     Ok(v1::BatchVerifySessionsResponse { verdicts: verdicts.into_iter().map(verdict).collect() })
 }
 

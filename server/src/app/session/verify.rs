@@ -56,7 +56,7 @@ impl App {
 
     /// The verdict on a token. `cached`: what memory said already, or `None` to ask it here.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn verify(
+    pub async fn verify_session(
         &self,
         client: &Client<'_>,
         ust: &str,
@@ -70,7 +70,7 @@ impl App {
         };
         match self.read_session(&hashes).await? {
             None => Ok(Verdict::Inactive(Inactive::Unknown)),
-            Some(session) => self.verify_session(client, session, peek).await,
+            Some(session) => self.verify_stored(client, session, peek).await,
         }
     }
 
@@ -116,7 +116,7 @@ impl App {
     /// The verdicts on many tokens, in their order: those that are not in memory are read together. `cached`: what memory said
     /// already, or `None` to ask it here.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn verify_batch(
+    pub async fn verify_sessions(
         &self,
         context: &Context,
         items: &[BatchItem<'_>],
@@ -147,7 +147,7 @@ impl App {
             let client = self.client_of_item(context, *own, common)?;
             verdicts.push(match hashes.iter().find_map(|hash| read.get(hash)) {
                 None => Verdict::Inactive(Inactive::Unknown),
-                Some(session) => self.verify_session(&client, Arc::clone(session), peek).await?,
+                Some(session) => self.verify_stored(&client, Arc::clone(session), peek).await?,
             });
         }
         Ok(verdicts)
@@ -165,7 +165,7 @@ impl App {
 
     /// The verdict on a session that was just read, and what follows from it: a token from before the last rotation ends its
     /// session.
-    async fn verify_session(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
+    async fn verify_stored(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
         let id = session.session_id;
         match self.evaluate_session(self.parts.clock.now(), client, session, peek) {
             Verdict::Inactive(Inactive::Rotated { generations_behind: 2.. }) => {

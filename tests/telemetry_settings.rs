@@ -49,9 +49,7 @@ fn each_variable_does_what_it_does_everywhere() {
         ("OTEL_TRACES_EXPORTER", "otlp", |t| t.sends(SignalKind::Traces)),
         ("OTEL_METRICS_EXPORTER", "none", |t| !t.metrics.enabled && t.exporter == Exporter::Off),
         ("OTEL_LOGS_EXPORTER", "otlp", |t| t.sends(SignalKind::Logs)),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/x", |t| {
-            uri(t, SignalKind::Logs) == "http://c:1/x/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-        }),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/", |t| uri(t, SignalKind::Logs) == "http://c:1/"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:1", |t| {
             uri(t, SignalKind::Traces).starts_with("http://c:1/") && t.exporter == Exporter::Otlp
         }),
@@ -94,6 +92,8 @@ fn each_variable_does_what_it_does_everywhere() {
         assert!(check(&telemetry), "{name}={value}: {telemetry:?}");
         assert_eq!(telemetry.ignored, Vec::<String>::new(), "{name}={value}");
     }
+    let http = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/x"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
+    assert_eq!(uri(&with(&http), SignalKind::Logs), "http://c:1/x/v1/logs");
     let insecure = with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "c:1"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")]);
     assert!(uri(&insecure, SignalKind::Traces).starts_with("http://c:1/"));
     assert!(uri(&with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "c:1")]), SignalKind::Traces).starts_with("https://c:1/"));
@@ -168,6 +168,7 @@ fn a_key_that_cannot_work_is_refused_by_name() {
     for (key, value, told) in [
         ("ENDPOINT", "localhost:4317", "telemetry.endpoint"),
         ("ENDPOINT", "http://u:p@c", "credential"),
+        ("ENDPOINT", "http://c:4317/x", "no path"),
         ("SAMPLING_RATIO", "1.5", "telemetry.sampling_ratio"),
         ("FLUSH_TIMEOUT", "2m", "telemetry.flush_timeout"),
         ("HEADERS", "novalue", "telemetry.headers"),

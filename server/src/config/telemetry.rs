@@ -191,7 +191,7 @@ impl Telemetry {
         })
     }
 
-    /// A signal's own endpoint is taken as it is; to the common one its path is added, where there are paths.
+    /// A signal's own endpoint is taken as it is; to the common one its path is added. With gRPC there are no paths.
     fn uri(&self, kind: SignalKind, protocol: Protocol) -> Result<Uri, &'static str> {
         let default = match protocol {
             Protocol::Grpc => "http://localhost:4317",
@@ -199,16 +199,13 @@ impl Telemetry {
         };
         let own = self.signal(kind).endpoint.as_deref();
         let base = checked(own.or(self.endpoint.as_deref()).unwrap_or(default))?;
-        let path = match (protocol, kind) {
-            (Protocol::Grpc, SignalKind::Traces) => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-            (Protocol::Grpc, SignalKind::Metrics) => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-            (Protocol::Grpc, SignalKind::Logs) => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-            (Protocol::HttpProtobuf, _) if own.is_some() => return Ok(base),
-            (Protocol::HttpProtobuf, SignalKind::Traces) => "/v1/traces",
-            (Protocol::HttpProtobuf, SignalKind::Metrics) => "/v1/metrics",
-            (Protocol::HttpProtobuf, SignalKind::Logs) => "/v1/logs",
-        };
-        let path = format!("{}{path}", base.path().trim_end_matches('/'));
+        if protocol == Protocol::Grpc {
+            return if base.path() == "/" { Ok(base) } else { Err("must have no path where `protocol` is \"grpc\"") };
+        }
+        if own.is_some() {
+            return Ok(base);
+        }
+        let path = format!("{}/v1/{}", base.path().trim_end_matches('/'), kind.name());
         let mut parts = base.into_parts();
         parts.path_and_query = Some(path.parse().map_err(|_| NO_URL)?);
         Uri::from_parts(parts).map_err(|_| NO_URL)

@@ -1,64 +1,76 @@
 //! Log lines on their way out, beside standard error.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LogBatch, LogProcessor, SdkLogRecord, SdkLoggerProvider};
-use prost::Message;
+use opentelemetry_sdk::logs::{
+    BatchConfigBuilder, BatchLogProcessor, LogExporter, LogProcessor, SdkLogRecord, SdkLoggerProvider,
+};
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::queue::Queue;
-use super::{Origin, filter};
+use super::delivery::{Counted, Delivery};
+use super::filter;
+use crate::config::Signal;
 
 /// What carries the records out must not make more of them.
-const QUIET: &str = "h2=off,hyper=off,hyper_util=off,hyper_rustls=off,rustls=off,tower=off";
+const QUIET: &str = "h2=off,hyper=off,hyper_util=off,hyper_rustls=off,rustls=off,tonic=off,tower=off";
 
-/// A record, and who made it.
-pub(super) type Record = (SdkLogRecord, InstrumentationScope);
+/// The provider of the process.
+pub(super) fn provider<E>(signal: &Signal, resource: Resource, exporter: Counted<E>) -> SdkLoggerProvider
+where
+    E: LogExporter + 'static,
+{
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(signal.queue.unwrap_or(1))
+        .with_max_export_batch_size(signal.batch.unwrap_or(1))
+        .with_scheduled_delay(signal.delay)
+        .build();
+    let delivery = exporter.delivery.clone();
+    let batches = BatchLogProcessor::builder(exporter).with_batch_config(batches).build();
+    SdkLoggerProvider::builder().with_resource(resource).with_log_processor(Processor { delivery, batches }).build()
+}
 
-/// What `level` lets through goes into `queue`, with the correlation ID of its call.
-pub(super) fn layer<S>(level: &str, queue: Queue<Record>) -> impl Layer<S> + use<S>
+/// Hands on what `level` lets through, with the correlation ID of its call.
+pub(super) fn layer<S>(level: &str, provider: &SdkLoggerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let provider = SdkLoggerProvider::builder().with_log_processor(Enqueue(queue)).build();
-    OpenTelemetryTracingBridge::builder(&provider)
+    OpenTelemetryTracingBridge::builder(provider)
         .with_tracing_span_attributes(TracingSpanAttributes::allowlist(["correlation_id"]))
         .build()
         .with_filter(filter(&format!("{level},{QUIET}")))
 }
 
+/// Counts records that there is no room for, and leaves the others to the SDK.
 #[derive(Debug)]
-struct Enqueue(Queue<Record>);
+struct Processor {
+    delivery: Arc<Delivery>,
+    batches: BatchLogProcessor,
+}
 
-impl LogProcessor for Enqueue {
+impl LogProcessor for Processor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.0.push((record.clone(), scope.clone()));
+        if self.delivery.admit() {
+            self.batches.emit(record, scope);
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
+        self.batches.force_flush()
     }
 
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.delivery.close();
+        self.batches.shutdown_with_timeout(timeout)
     }
-}
 
-pub(super) fn encode(records: &[Record], origin: &Origin) -> Vec<u8> {
-    let records: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
-    let batch = LogBatch::new(&records);
-    let resource_logs = group_logs_by_resource_and_scope(&batch, &(&origin.resource).into());
-    ExportLogsServiceRequest { resource_logs }.encode_to_vec()
-}
-
-pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let answer = ExportLogsServiceResponse::decode(answer).unwrap_or_default();
-    answer.partial_success.map_or(0, |partial| u64::try_from(partial.rejected_log_records).unwrap_or(0))
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
+    }
 }

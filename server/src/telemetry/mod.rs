@@ -2,27 +2,30 @@
 //! call carries the call's span, and with it the correlation ID. And by OTLP, where the configuration says so: traces,
 //! metrics and logs. `TELEMETRY.md` has the names.
 
+mod delivery;
 mod line;
 mod logs;
 pub mod metrics;
-mod queue;
+mod receiver;
 #[cfg(test)]
 mod tests;
 mod traces;
 
+use std::future::pending;
 use std::io::{IsTerminal, stderr};
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
-use opentelemetry_sdk::trace::SpanData;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::runtime::{Builder, Handle};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,13 +35,13 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::clock::{Clock, Time};
 use crate::config::{Config, ConfigError, Log, LogFormat, Propagation, SignalKind};
 use crate::crypto::random_bytes;
+use crate::priority;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Receiver;
 
+use delivery::{Counted, Delivery, DropReason};
 use line::WithTrace;
-use logs::Record;
 use metrics::otlp::TelemetryCollector;
-use queue::{Sending, Tally, Way};
+use receiver::Receiver;
 
 /// The semantic conventions by which things are named.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
@@ -47,123 +50,175 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
 const SERVICE: &str = "lanyard";
 
 /// What others say of every migration and statement is not for an operator; who wants it names them in the level.
-const QUIET: &str = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
+/// What the SDK says of each export is counted and told here.
+const QUIET: &str =
+    "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
 
-/// Telemetry of the process: what is sent, from [`Self::run`] to [`Self::stop`].
+/// What the SDK needs to end its threads, once nothing holds them up any more.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// Telemetry of the process, until [`Self::stop`].
 pub struct Telemetry {
-    origin: Arc<Origin>,
-    traces: Option<(Sending<SpanData>, Way)>,
-    logs: Option<(Sending<Record>, Way)>,
-    metrics: Option<(Duration, Way)>,
-    tallies: Tallies,
-    /// One after the other: spans and records, then the metrics, which count what became of those.
-    stopping: [CancellationToken; 2],
-    senders: [JoinSet<()>; 2],
-    flush_timeout: Duration,
+    origin: Origin,
+    sending: Option<Sending>,
     ignored: Vec<String>,
 }
 
+/// What sends, where anything is sent.
+struct Sending {
+    /// Drives the connections to receivers.
+    runtime: Handle,
+    deliveries: Deliveries,
+    traces: Option<SdkTracerProvider>,
+    logs: Option<SdkLoggerProvider>,
+    metrics: Option<(Duration, Receiver, Arc<Delivery>)>,
+    metrics_task: Option<JoinHandle<()>>,
+    /// Ends the task that sends metrics.
+    stopping: CancellationToken,
+    /// Ends all exports.
+    give_up: CancellationToken,
+    flush_timeout: Duration,
+}
+
 /// One for each signal that is sent.
-type Tallies = Vec<(SignalKind, Arc<Tally>)>;
+type Deliveries = Vec<Arc<Delivery>>;
 
 /// Who sends.
-pub(crate) struct Origin {
+#[derive(Clone)]
+struct Origin {
     resource: Resource,
     started: Time,
 }
 
 impl Telemetry {
-    /// Starts logging, and collecting what is to be sent, for the whole process, once. A second time keeps what is there.
-    /// Fails if a file that the configuration names cannot be read.
+    /// Starts logging, and sending traces and logs, for the whole process, once. A second time keeps what is there. Fails if a
+    /// file that the configuration names cannot be read.
     pub fn start(config: &Config, clock: &Clock) -> Result<Self, ConfigError> {
         let telemetry = &config.telemetry;
-        let mut started = Self {
-            origin: Arc::new(Origin { resource: resource(config)?, started: clock.now() }),
-            traces: None,
-            logs: None,
-            metrics: None,
-            tallies: Vec::new(),
-            stopping: Default::default(),
-            senders: Default::default(),
-            flush_timeout: telemetry.flush_timeout,
-            ignored: telemetry.ignored.clone(),
-        };
+        let origin = Origin { resource: resource(config)?, started: clock.now() };
         if telemetry.propagation == Propagation::TraceContext {
             opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         }
         let mut layers = vec![console(&config.log, stderr)];
-        if let Some(way) = started.way(config, SignalKind::Traces, traces::rejected)? {
-            let (queue, sending) = queue::queue(&telemetry.traces, way.tally.clone(), traces::encode);
-            let provider = traces::provider(config, &started.origin, queue);
-            layers.push(traces::layer(&provider).boxed());
-            opentelemetry::global::set_tracer_provider(provider);
-            started.traces = Some((sending, way));
+        let is_sending = SignalKind::ALL.into_iter().any(|kind| telemetry.sends(kind));
+        let sending = is_sending.then(|| Sending::start(config, &origin)).transpose()?;
+        if let Some(sending) = &sending {
+            layers.push(delivery::rejections(sending.deliveries.clone()).boxed());
+            if let Some(provider) = &sending.traces {
+                layers.push(traces::layer(provider).boxed());
+                opentelemetry::global::set_tracer_provider(provider.clone());
+            }
+            if let Some(provider) = &sending.logs {
+                layers.push(logs::layer(&config.log.level, provider).boxed());
+            }
         }
-        if let Some(way) = started.way(config, SignalKind::Logs, logs::rejected)? {
-            let (queue, sending) = queue::queue(&telemetry.logs, way.tally.clone(), logs::encode);
-            layers.push(logs::layer(&config.log.level, queue).boxed());
-            started.logs = Some((sending, way));
-        }
-        let way = started.way(config, SignalKind::Metrics, metrics::otlp::rejected)?;
-        started.metrics = way.map(|way| (telemetry.metrics.delay, way));
         install(layers);
-        Ok(started)
+        Ok(Self { origin, sending, ignored: telemetry.ignored.clone() })
     }
 
-    /// The way of a signal, if it is sent.
-    fn way(
-        &mut self,
-        config: &Config,
-        kind: SignalKind,
-        rejected: fn(&[u8]) -> u64,
-    ) -> Result<Option<Way>, ConfigError> {
-        let telemetry = &config.telemetry;
-        if !telemetry.sends(kind) {
-            return Ok(None);
-        }
-        let receiver = telemetry.destination(kind).map_err(str::to_owned).and_then(|to| Receiver::new(&to));
-        let key = || format!("telemetry.{}", kind.name());
-        let receiver = receiver.map_err(|problem| ConfigError::Invalid { key: key(), problem })?;
-        let tally = Arc::<Tally>::default();
-        self.tallies.push((kind, tally.clone()));
-        let export_timeout = telemetry.signal(kind).export_timeout;
-        Ok(Some(Way { kind, receiver, export_timeout, tally, rejected, is_failing: AtomicBool::new(false) }))
-    }
-
-    /// Sends from now on, on the current runtime; `metrics` are those of the server.
+    /// Sends metrics, those of the server, from now on.
     pub fn run(&mut self, metrics: &Metrics, clock: &Clock) {
         for ignored in std::mem::take(&mut self.ignored) {
             tracing::warn!("{ignored}; the variable is ignored");
         }
-        let tallies = self.tallies.clone();
-        metrics.register(|registry| registry.register_collector(Box::new(TelemetryCollector(tallies))));
-        let [first, last] = &mut self.senders;
-        let [stop_first, stop_last] = self.stopping.clone();
-        if let Some((sending, way)) = self.traces.take() {
-            first.spawn(sending.run(way, self.origin.clone(), stop_first.clone()));
-        }
-        if let Some((sending, way)) = self.logs.take() {
-            first.spawn(sending.run(way, self.origin.clone(), stop_first));
-        }
-        if let Some((delay, way)) = self.metrics.take() {
+        let Some(sending) = &mut self.sending else { return };
+        let deliveries = sending.deliveries.clone();
+        metrics.register(|registry| registry.register_collector(Box::new(TelemetryCollector(deliveries))));
+        if let Some((delay, receiver, delivery)) = sending.metrics.take() {
             let (metrics, origin, clock) = (metrics.clone(), self.origin.clone(), clock.clone());
-            last.spawn(metrics::otlp::send_regularly(metrics, delay, way, origin, clock, stop_last));
+            let stop = sending.stopping.clone();
+            let task = metrics::otlp::send_regularly(metrics, delay, receiver, delivery, origin, clock, stop);
+            sending.metrics_task = Some(sending.runtime.spawn(task));
         }
     }
 
     /// Sends what is left, for a while. Nothing after it is sent.
-    pub async fn stop(mut self) {
-        let flush = async {
-            for (stop, senders) in self.stopping.iter().zip(&mut self.senders) {
-                stop.cancel();
-                while senders.join_next().await.is_some() {}
-            }
+    pub async fn stop(self) {
+        if let Some(sending) = self.sending {
+            sending.stop().await;
+        }
+    }
+}
+
+impl Sending {
+    fn start(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
+        let runtime = runtime()
+            .map_err(|problem| ConfigError::Invalid { key: "telemetry".to_owned(), problem: problem.to_string() })?;
+        // There, because threads of the SDK get the priority of the thread that starts them.
+        let (config, resource, driver) = (config.clone(), origin.resource.clone(), runtime.clone());
+        let started = runtime.spawn(async move { Self::new(&config, &resource, driver) });
+        runtime.block_on(started).expect("nothing in it panics")
+    }
+
+    fn new(config: &Config, resource: &Resource, runtime: Handle) -> Result<Self, ConfigError> {
+        let telemetry = &config.telemetry;
+        let mut sending = Self {
+            runtime,
+            deliveries: Vec::new(),
+            traces: None,
+            logs: None,
+            metrics: None,
+            metrics_task: None,
+            stopping: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+            flush_timeout: telemetry.flush_timeout,
         };
-        if timeout(self.flush_timeout, flush).await.is_err() {
-            let left: u64 = self.tallies.iter().map(|(_, tally)| tally.queued()).sum();
+        for kind in SignalKind::ALL.into_iter().filter(|kind| telemetry.sends(*kind)) {
+            let invalid = |problem| ConfigError::Invalid { key: format!("telemetry.{}", kind.name()), problem };
+            let signal = telemetry.signal(kind);
+            let delivery = Arc::new(Delivery::new(kind, signal, sending.give_up.clone()));
+            sending.deliveries.push(delivery.clone());
+            let destination = telemetry.destination(kind).map_err(|problem| invalid(problem.to_owned()))?;
+            let receiver = Receiver::new(destination, delivery.clone()).map_err(invalid)?;
+            let (resource, runtime) = (resource.clone(), sending.runtime.clone());
+            match kind {
+                SignalKind::Traces => {
+                    let exporter = receiver.span_exporter().map_err(|problem| invalid(problem.to_string()))?;
+                    let provider = traces::provider(config, resource, Counted { exporter, delivery, runtime });
+                    sending.traces = Some(provider);
+                }
+                SignalKind::Logs => {
+                    let exporter = receiver.log_exporter().map_err(|problem| invalid(problem.to_string()))?;
+                    sending.logs = Some(logs::provider(signal, resource, Counted { exporter, delivery, runtime }));
+                }
+                SignalKind::Metrics => sending.metrics = Some((signal.delay, receiver, delivery)),
+            }
+        }
+        Ok(sending)
+    }
+
+    async fn stop(self) {
+        let deadline = Instant::now() + self.flush_timeout;
+        self.runtime.spawn(async move {
+            sleep_until(deadline).await;
+            self.give_up.cancel();
+        });
+        let limit = self.flush_timeout + ENDING;
+        // Both at once: the receiver of the one may hold it up.
+        let traces = spawn_blocking(move || self.traces.map(|provider| provider.shutdown_with_timeout(limit)));
+        let logs = spawn_blocking(move || self.logs.map(|provider| provider.shutdown_with_timeout(limit)));
+        let _ = tokio::join!(traces, logs);
+        let left: u64 = self.deliveries.iter().map(|delivery| delivery.dropped(DropReason::Stopped)).sum();
+        // The metrics count what became of those.
+        self.stopping.cancel();
+        if let Some(task) = self.metrics_task {
+            let _ = task.await;
+        }
+        if left > 0 {
             tracing::warn!(left, "telemetry was not taken in time: it is lost");
         }
     }
+}
+
+/// A runtime with one thread, which lives as long as the process. It gives way to the calling thread.
+fn runtime() -> std::io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (handle, give_way) = (runtime.handle().clone(), priority::behind_this_thread());
+    std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
+        give_way();
+        runtime.block_on(pending::<()>());
+    })?;
+    Ok(handle)
 }
 
 /// Starts logging to standard error for the whole process, and nothing else, once.

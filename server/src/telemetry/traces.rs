@@ -1,15 +1,17 @@
 //! Spans on their way out. The span of a call is begun in `grpc`; those within it are `tracing`'s, made only where the call is
 //! sampled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanLimits, SpanProcessor};
-use prost::Message;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanLimits,
+    SpanProcessor,
+};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Subscriber};
@@ -17,8 +19,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{self, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Origin;
-use super::queue::Queue;
+use super::delivery::{Counted, Delivery};
 use crate::config::Config;
 
 /// Where the modules of the server say they are.
@@ -30,9 +31,11 @@ const LOG_SPANS: &str = "lanyard_server::pipeline::observe";
 /// Under this key `tracing_opentelemetry` tells where a span was made.
 const TARGET: &str = "target";
 
-/// The provider of the process: spans that end go into `queue`.
-pub(super) fn provider(config: &Config, origin: &Origin, queue: Queue<SpanData>) -> SdkTracerProvider {
-    let database = if config.database.url.is_sqlite() { "sqlite" } else { "postgresql" };
+/// The provider of the process.
+pub(super) fn provider<E>(config: &Config, resource: Resource, exporter: Counted<E>) -> SdkTracerProvider
+where
+    E: SpanExporter + 'static,
+{
     let telemetry = &config.telemetry;
     let limits = SpanLimits {
         max_attributes_per_span: telemetry.max_attributes,
@@ -40,12 +43,23 @@ pub(super) fn provider(config: &Config, origin: &Origin, queue: Queue<SpanData>)
         max_attributes_per_event: telemetry.max_event_attributes,
         ..SpanLimits::default()
     };
+    let signal = &telemetry.traces;
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(signal.queue.unwrap_or(1))
+        .with_max_export_batch_size(signal.batch.unwrap_or(1))
+        .with_scheduled_delay(signal.delay)
+        .build();
+    let processor = Processor {
+        database: if config.database.url.is_sqlite() { "sqlite" } else { "postgresql" },
+        delivery: exporter.delivery.clone(),
+        batches: BatchSpanProcessor::new(exporter, batches),
+    };
     SdkTracerProvider::builder()
         // Calls that are not sampled make no span.
         .with_sampler(Sampler::AlwaysOn)
         .with_span_limits(limits)
-        .with_resource(origin.resource.clone())
-        .with_span_processor(Enqueue { queue, database })
+        .with_resource(resource)
+        .with_span_processor(processor)
         .build()
 }
 
@@ -88,30 +102,39 @@ impl<S> Filter<S> for InSampledCall {
     }
 }
 
+/// Describes spans, counts those that there is no room for, and leaves the others to the SDK.
 #[derive(Debug)]
-struct Enqueue {
-    queue: Queue<SpanData>,
+struct Processor {
     database: &'static str,
+    delivery: Arc<Delivery>,
+    batches: BatchSpanProcessor,
 }
 
-impl SpanProcessor for Enqueue {
+impl SpanProcessor for Processor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, mut span: SpanData) {
-        self.describe(&mut span);
-        self.queue.push(span);
+        if self.delivery.admit() {
+            self.describe(&mut span);
+            self.batches.on_end(span);
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
+        self.batches.force_flush()
     }
 
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.delivery.close();
+        self.batches.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
     }
 }
 
-impl Enqueue {
+impl Processor {
     /// Where a span was made says what it is of.
     fn describe(&self, span: &mut SpanData) {
         let Some(place) = span.attributes.iter().position(|pair| pair.key.as_str() == TARGET) else { return };
@@ -128,14 +151,4 @@ impl Enqueue {
             span.attributes.push(KeyValue::new("db.operation.name", span.name.clone()));
         }
     }
-}
-
-pub(super) fn encode(spans: &[SpanData], origin: &Origin) -> Vec<u8> {
-    let resource_spans = group_spans_by_resource_and_scope(spans.to_vec(), &(&origin.resource).into());
-    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
-}
-
-pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let answer = ExportTraceServiceResponse::decode(answer).unwrap_or_default();
-    answer.partial_success.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0))
 }

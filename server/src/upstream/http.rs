@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing::Span;
 use tracing::field::Empty;
 
-pub(super) type Connector = HttpsConnector<HttpConnector>;
+pub type Connector = HttpsConnector<HttpConnector>;
 
 /// A connector that trusts `authorities`, or those of the system. With `allow_http` it connects in the open too, where a URL says
 /// so.
@@ -106,7 +106,7 @@ pub(super) fn client_span(method: &Method, host: &str, port: u16) -> Span {
 }
 
 /// The client says "connect error" only; its sources say which.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

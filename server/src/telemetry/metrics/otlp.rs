@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Exemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
@@ -19,42 +19,37 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prost::Message;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::clock::{Clock, Time};
-use crate::telemetry::queue::{Dropped, Way};
-use crate::telemetry::{Origin, Tallies};
+use crate::telemetry::delivery::{Delivery, DropReason};
+use crate::telemetry::receiver::Receiver;
+use crate::telemetry::{Deliveries, Origin};
 
 /// Sends the page until `stop`, and then once more.
 pub(in crate::telemetry) async fn send_regularly(
     metrics: Metrics,
     delay: Duration,
-    way: Way,
-    origin: Arc<Origin>,
+    receiver: Receiver,
+    delivery: Arc<Delivery>,
+    origin: Origin,
     clock: Clock,
     stop: CancellationToken,
 ) {
-    loop {
+    let mut is_last = false;
+    while !is_last {
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => is_last = true,
             () = sleep(delay) => {}
         }
-        way.send_at_once(&encode(&metrics.text(), &origin, clock.now())).await;
-        if stop.is_cancelled() {
-            return;
-        }
+        delivery.admit();
+        delivery.deliver(1, receiver.export_metrics(request(&metrics.text(), &origin, clock.now()))).await;
     }
 }
 
-pub(in crate::telemetry) fn rejected(answer: &[u8]) -> u64 {
-    let answer = ExportMetricsServiceResponse::decode(answer).unwrap_or_default();
-    u64::from(answer.partial_success.is_some_and(|partial| partial.rejected_data_points > 0))
-}
-
-fn encode(page: &str, origin: &Origin, now: Time) -> Vec<u8> {
+fn request(page: &str, origin: &Origin, now: Time) -> ExportMetricsServiceRequest {
     let resource = ResourceAttributesWithSchema::from(&origin.resource);
     let scope = InstrumentationScope {
         name: "lanyard".to_owned(),
@@ -62,14 +57,13 @@ fn encode(page: &str, origin: &Origin, now: Time) -> Vec<u8> {
         ..InstrumentationScope::default()
     };
     let metrics = Page { started: nanos(origin.started), now: nanos(now) }.read(page);
-    let message = ExportMetricsServiceRequest {
+    ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(Resource { attributes: resource.attributes.0, ..Resource::default() }),
             scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }],
             schema_url: resource.schema_url.unwrap_or_default(),
         }],
-    };
-    message.encode_to_vec()
+    }
 }
 
 fn nanos(time: Time) -> u64 {
@@ -272,7 +266,7 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
 }
 
 /// What became of what was to be sent.
-pub(in crate::telemetry) struct TelemetryCollector(pub(crate) Tallies);
+pub(in crate::telemetry) struct TelemetryCollector(pub(in crate::telemetry) Deliveries);
 
 impl fmt::Debug for TelemetryCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -284,22 +278,23 @@ impl Collector for TelemetryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Spans, log records and pages of metrics that were taken by the receiver";
         let mut exported = encoder.encode_descriptor("telemetry_exported", help, None, MetricType::Counter)?;
-        for (kind, tally) in &self.0 {
-            ConstCounter::new(tally.exported()).encode(exported.encode_family(&[("signal", kind.name())])?)?;
+        for delivery in self.0.iter() {
+            ConstCounter::new(delivery.exported())
+                .encode(exported.encode_family(&[("signal", delivery.kind.name())])?)?;
         }
         let help = "Spans, log records and pages of metrics that were dropped";
         let mut dropped = encoder.encode_descriptor("telemetry_dropped", help, None, MetricType::Counter)?;
-        for (kind, tally) in &self.0 {
-            for reason in Dropped::ALL {
-                let labels = [("signal", kind.name()), ("reason", reason.name())];
-                ConstCounter::new(tally.dropped(reason)).encode(dropped.encode_family(&labels)?)?;
+        for delivery in self.0.iter() {
+            for reason in DropReason::ALL {
+                let labels = [("signal", delivery.kind.name()), ("reason", reason.name())];
+                ConstCounter::new(delivery.dropped(reason)).encode(dropped.encode_family(&labels)?)?;
             }
         }
         let help = "Spans and log records that wait to be sent";
         let mut queued = encoder.encode_descriptor("telemetry_queued", help, None, MetricType::Gauge)?;
-        for (kind, tally) in &self.0 {
-            let waiting = i64::try_from(tally.queued()).unwrap_or(i64::MAX);
-            ConstGauge::new(waiting).encode(queued.encode_family(&[("signal", kind.name())])?)?;
+        for delivery in self.0.iter() {
+            let waiting = i64::try_from(delivery.queued()).unwrap_or(i64::MAX);
+            ConstGauge::new(waiting).encode(queued.encode_family(&[("signal", delivery.kind.name())])?)?;
         }
         Ok(())
     }

@@ -216,6 +216,34 @@ fn headers_are_sent_and_never_shown() {
     });
 }
 
+/// The exporters read the variable too.
+#[test]
+fn configured_headers_replace_those_of_the_variable() {
+    run(async {
+        for (collector, protocol) in
+            [(Collector::grpc().await, Protocol::Grpc), (Collector::http().await, Protocol::HttpProtobuf)]
+        {
+            let installation = Installation::prepare(Database::Sqlite, |config| {
+                to(&collector, config);
+                config.telemetry.protocol = protocol;
+            })
+            .await;
+            let program = installation.start_with(&[
+                ("OTEL_EXPORTER_OTLP_HEADERS", "x-of-the-variable=1"),
+                ("LANYARD__TELEMETRY__HEADERS", "x-tenant=ours"),
+                ("OTEL_TRACES_SAMPLER", "always_on"),
+            ]);
+            Caller::of(&installation, &program).await.ust().await;
+            eventually("all three signals arrive", async || !collector.counts().contains(&0)).await;
+            for headers in collector.headers() {
+                assert_eq!(headers["x-tenant"], "ours", "{headers:?}");
+                assert!(!headers.contains_key("x-of-the-variable"), "{headers:?}");
+                assert!(headers["user-agent"].to_str().is_ok_and(|agent| agent.starts_with("lanyard/")), "{headers:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_file_that_is_not_there_stops_the_start_and_is_named() {
     run(async {

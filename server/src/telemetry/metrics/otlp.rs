@@ -278,13 +278,13 @@ impl Collector for TelemetryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Spans, log records and pages of metrics that were taken by the receiver";
         let mut exported = encoder.encode_descriptor("telemetry_exported", help, None, MetricType::Counter)?;
-        for delivery in self.0.iter() {
+        for delivery in &self.0 {
             ConstCounter::new(delivery.exported())
                 .encode(exported.encode_family(&[("signal", delivery.kind.name())])?)?;
         }
         let help = "Spans, log records and pages of metrics that were dropped";
         let mut dropped = encoder.encode_descriptor("telemetry_dropped", help, None, MetricType::Counter)?;
-        for delivery in self.0.iter() {
+        for delivery in &self.0 {
             for reason in DropReason::ALL {
                 let labels = [("signal", delivery.kind.name()), ("reason", reason.name())];
                 ConstCounter::new(delivery.dropped(reason)).encode(dropped.encode_family(&labels)?)?;
@@ -292,7 +292,7 @@ impl Collector for TelemetryCollector {
         }
         let help = "Spans and log records that wait to be sent";
         let mut queued = encoder.encode_descriptor("telemetry_queued", help, None, MetricType::Gauge)?;
-        for delivery in self.0.iter() {
+        for delivery in &self.0 {
             let waiting = i64::try_from(delivery.queued()).unwrap_or(i64::MAX);
             ConstGauge::new(waiting).encode(queued.encode_family(&[("signal", delivery.kind.name())])?)?;
         }

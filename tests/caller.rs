@@ -142,11 +142,11 @@ async fn knock(client: &Client, grant: Grant) -> ErrorReason {
 
 async fn a_grant_opens_its_methods_and_no_other(database: Database) {
     let server = TestServer::start(database).await;
-    for grant in Grant::ALL {
+    for &grant in Grant::ALL {
         let name = format!("only-{}", grant.name());
         let key = server.caller(CallerToCreate { grants: Grants::NONE.with(grant), ..all_powerful(&name) }).await;
         let client = server.client_of(&key);
-        for other in Grant::ALL {
+        for &other in Grant::ALL {
             let forbidden = knock(&client, other).await == ErrorReason::CallerForbidden;
             assert_eq!(forbidden, grant != other, "{grant} {other}");
         }

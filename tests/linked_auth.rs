@@ -330,7 +330,7 @@ async fn a_look_up_answers_in_order_by_number_and_by_name(database: Database) {
 
 async fn a_look_up_needs_a_grant_of_its_own_and_no_user(database: Database) {
     let server = TestServer::start(database).await;
-    let others: Grants = Grant::ALL.into_iter().filter(|grant| *grant != Grant::LinkLookup).collect();
+    let others: Grants = Grant::ALL.iter().copied().filter(|grant| *grant != Grant::LinkLookup).collect();
     for (name, grants, allowed) in
         [("without", others, false), ("with", [Grant::LinkLookup].into_iter().collect(), true)]
     {

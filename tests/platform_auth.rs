@@ -92,7 +92,7 @@ async fn it_takes_a_grant_of_its_own(database: Database) {
     let on = OnPlatform::start(database).await;
     let login = on.log_in().await;
     let with = |name: &str, granted: Grants| CallerToCreate { grants: granted, ..all_powerful(name) };
-    let all_but = Grant::ALL.into_iter().filter(|grant| *grant != Grant::PlatformAuth).collect();
+    let all_but = Grant::ALL.iter().copied().filter(|grant| *grant != Grant::PlatformAuth).collect();
     let refused = on.server.client_of(&on.server.caller(with("most", all_but)).await).on_behalf_of(&login.ust);
     let refusal = auth(&refused, false).await.refusal();
     assert_eq!((refusal.reason, refusal.code), (ErrorReason::CallerForbidden, Code::PermissionDenied));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
+use strum::FromRepr;
 
 mod env;
 mod otel;
@@ -183,13 +184,22 @@ pub enum QuotaPolicy {
 }
 
 /// What a change of the user's address means to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// The numbers are those of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, FromRepr)]
 #[serde(rename_all = "snake_case")]
+#[repr(i16)]
 pub enum AddressBinding {
-    Off,
-    Record,
-    Prefix,
-    Exact,
+    Off = 0,
+    Record = 1,
+    Prefix = 2,
+    Exact = 3,
+}
+
+impl AddressBinding {
+    /// A number from a newer version reads as the strictest there is.
+    pub fn from_number(number: i16) -> Self {
+        Self::from_repr(number).unwrap_or(Self::Exact)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use strum::VariantArray;
+
 use crate::config::ConfigError;
 use crate::crypto::KeyringError;
 use crate::error::Error;
@@ -12,57 +14,27 @@ use lanyard_client::v1::ErrorReason;
 use lanyard_client::{Code, ConnectError, MicetroError};
 
 /// An exit code. Scripts rely on them: a number never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(crate) enum Exit {
-    Ok,
-    Failed,
-    Usage,
-    Unauthenticated,
-    PermissionDenied,
-    NotFound,
-    Unavailable,
-    NotGood,
-    AuditProblems,
-    SchemaOutdated,
-    RowsRefused,
-    Unhealthy,
-    Config,
+    Ok = 0,
+    Failed = 1,
+    Usage = 2,
+    Unauthenticated = 3,
+    PermissionDenied = 4,
+    NotFound = 5,
+    Unavailable = 6,
+    NotGood = 7,
+    AuditProblems = 8,
+    SchemaOutdated = 9,
+    RowsRefused = 10,
+    Unhealthy = 11,
+    /// As sysexits.h has it.
+    Config = 78,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 13] = [
-        Self::Ok,
-        Self::Failed,
-        Self::Usage,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::NotFound,
-        Self::Unavailable,
-        Self::NotGood,
-        Self::AuditProblems,
-        Self::SchemaOutdated,
-        Self::RowsRefused,
-        Self::Unhealthy,
-        Self::Config,
-    ];
-
     pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Unauthenticated => 3,
-            Self::PermissionDenied => 4,
-            Self::NotFound => 5,
-            Self::Unavailable => 6,
-            Self::NotGood => 7,
-            Self::AuditProblems => 8,
-            Self::SchemaOutdated => 9,
-            Self::RowsRefused => 10,
-            Self::Unhealthy => 11,
-            // As sysexits.h has it.
-            Self::Config => 78,
-        }
+        self as u8
     }
 
     pub(crate) const fn meaning(self) -> &'static str {
@@ -249,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_code_means_one_thing() {
-        let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        let mut codes: Vec<u8> = Exit::VARIANTS.iter().map(|exit| exit.code()).collect();
         codes.dedup();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 78]);
     }

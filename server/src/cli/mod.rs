@@ -123,8 +123,10 @@ fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
 }
 
 fn help_of_exit_codes() -> String {
-    let codes = exit::Exit::ALL.map(|exit| format!("  {:>2}  {}\n", exit.code(), exit.meaning()));
-    format!("Exit codes:\n{}", codes.concat())
+    let codes = <exit::Exit as strum::VariantArray>::VARIANTS
+        .iter()
+        .map(|exit| format!("  {:>2}  {}\n", exit.code(), exit.meaning()));
+    format!("Exit codes:\n{}", codes.collect::<String>())
 }
 
 fn long_help() -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, Serializer};
+use strum::IntoStaticStr;
 
 /// What all signals have in common; `config.default.toml` explains each key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -129,7 +130,8 @@ pub enum Exemplars {
 }
 
 /// The three kinds of telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum SignalKind {
     Traces,
     Metrics,
@@ -140,12 +142,8 @@ impl SignalKind {
     pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
     /// As in keys, labels and paths.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -5,70 +5,54 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::id::CallerId;
 
 /// The right to call one group of methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[repr(u8)]
 pub enum Grant {
+    #[strum(serialize = "session.create")]
     SessionCreate,
+    #[strum(serialize = "session.verify")]
     SessionVerify,
+    #[strum(serialize = "session.read")]
     SessionRead,
+    #[strum(serialize = "session.write")]
     SessionWrite,
+    #[strum(serialize = "user.read")]
     UserRead,
+    #[strum(serialize = "user.write")]
     UserWrite,
+    #[strum(serialize = "user.self")]
     UserSelf,
+    #[strum(serialize = "attribute.read")]
     AttributeRead,
+    #[strum(serialize = "attribute.write")]
     AttributeWrite,
+    #[strum(serialize = "audit.read")]
     AuditRead,
+    #[strum(serialize = "definition.read")]
     DefinitionRead,
+    #[strum(serialize = "definition.write")]
     DefinitionWrite,
+    #[strum(serialize = "link.read")]
     LinkRead,
+    #[strum(serialize = "link.write")]
     LinkWrite,
+    #[strum(serialize = "link.lookup")]
     LinkLookup,
+    #[strum(serialize = "platform.auth")]
     PlatformAuth,
 }
 
 impl Grant {
-    pub const ALL: [Self; 16] = [
-        Self::SessionCreate,
-        Self::SessionVerify,
-        Self::SessionRead,
-        Self::SessionWrite,
-        Self::UserRead,
-        Self::UserWrite,
-        Self::UserSelf,
-        Self::AttributeRead,
-        Self::AttributeWrite,
-        Self::AuditRead,
-        Self::DefinitionRead,
-        Self::DefinitionWrite,
-        Self::LinkRead,
-        Self::LinkWrite,
-        Self::LinkLookup,
-        Self::PlatformAuth,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name by which operators give it and by which it is stored.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SessionCreate => "session.create",
-            Self::SessionVerify => "session.verify",
-            Self::SessionRead => "session.read",
-            Self::SessionWrite => "session.write",
-            Self::UserRead => "user.read",
-            Self::UserWrite => "user.write",
-            Self::UserSelf => "user.self",
-            Self::AttributeRead => "attribute.read",
-            Self::AttributeWrite => "attribute.write",
-            Self::AuditRead => "audit.read",
-            Self::DefinitionRead => "definition.read",
-            Self::DefinitionWrite => "definition.write",
-            Self::LinkRead => "link.read",
-            Self::LinkWrite => "link.write",
-            Self::LinkLookup => "link.lookup",
-            Self::PlatformAuth => "platform.auth",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -87,7 +71,7 @@ impl FromStr for Grant {
     type Err = ParseGrantError;
 
     fn from_str(name: &str) -> Result<Self, ParseGrantError> {
-        Self::ALL.into_iter().find(|grant| grant.name() == name).ok_or(ParseGrantError)
+        Self::ALL.iter().copied().find(|grant| grant.name() == name).ok_or(ParseGrantError)
     }
 }
 
@@ -99,7 +83,7 @@ impl Grants {
     pub const NONE: Self = Self(0);
 
     pub fn all() -> Self {
-        Grant::ALL.into_iter().collect()
+        Grant::ALL.iter().copied().collect()
     }
 
     #[must_use]
@@ -116,7 +100,7 @@ impl Grants {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Grant> {
-        Grant::ALL.into_iter().filter(move |grant| self.contains(*grant))
+        Grant::ALL.iter().copied().filter(move |grant| self.contains(*grant))
     }
 }
 
@@ -282,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_set_holds_what_was_put_in_and_reads_back_from_its_text() {
-        for grant in Grant::ALL {
+        for grant in Grant::ALL.iter().copied() {
             let alone = Grants::NONE.with(grant);
             assert_eq!(alone.iter().collect::<Vec<_>>(), [grant]);
             assert_eq!(grant.to_string().parse(), Ok(grant));

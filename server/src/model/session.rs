@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ipnet::IpNet;
+use strum::{FromRepr, IntoStaticStr, VariantArray};
 
 use super::id::{SessionId, UserId};
 use crate::clock::{Micros, Time};
 use crate::config::AddressBinding;
 
 /// How the user proved who they are. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromRepr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[repr(i16)]
 pub enum AuthType {
     Password = 1,
     BasicAuth = 2,
@@ -20,28 +23,14 @@ pub enum AuthType {
 }
 
 impl AuthType {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
     /// As it is called in audit events and links.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::BasicAuth => "basic_auth",
-            Self::Jwt => "jwt",
-            Self::Platform => "platform",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// A number from a newer version reads as a password.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            2 => Self::BasicAuth,
-            3 => Self::Jwt,
-            4 => Self::Platform,
-            _ => Self::Password,
-        }
+    pub fn from_number(number: i16) -> Self {
+        Self::from_repr(number).unwrap_or(Self::Password)
     }
 }
 
@@ -54,7 +43,8 @@ pub enum SessionState {
 }
 
 /// Why a session ended early. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
+#[repr(i16)]
 pub enum RevokeReason {
     Unknown = 0,
     Logout = 1,
@@ -76,53 +66,9 @@ pub enum RevokeReason {
 }
 
 impl RevokeReason {
-    pub const fn number(self) -> i16 {
-        self as i16
-    }
-
     /// A number from a newer version reads as unknown.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            1 => Self::Logout,
-            2 => Self::Administrator,
-            3 => Self::PasswordChanged,
-            4 => Self::UserLocked,
-            5 => Self::UserRejected,
-            6 => Self::UserDeleted,
-            7 => Self::Quota,
-            8 => Self::TokenReused,
-            9 => Self::TotpChanged,
-            10 => Self::LinkInactive,
-            11 => Self::LinkDeleted,
-            12 => Self::DefinitionInactive,
-            13 => Self::DefinitionDeleted,
-            14 => Self::SecretRotated,
-            15 => Self::PlatformRefused,
-            16 => Self::PlatformRemoved,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// The numbers are those of the database.
-impl AddressBinding {
-    pub const fn number(self) -> i16 {
-        match self {
-            Self::Off => 0,
-            Self::Record => 1,
-            Self::Prefix => 2,
-            Self::Exact => 3,
-        }
-    }
-
-    /// A number from a newer version reads as the strictest there is.
-    pub const fn from_number(number: i16) -> Self {
-        match number {
-            0 => Self::Off,
-            1 => Self::Record,
-            2 => Self::Prefix,
-            _ => Self::Exact,
-        }
+    pub fn from_number(number: i16) -> Self {
+        Self::from_repr(number).unwrap_or(Self::Unknown)
     }
 }
 
@@ -221,13 +167,13 @@ mod tests {
     #[test]
     fn every_number_reads_back_as_itself() {
         for number in 1..=4 {
-            assert_eq!(AuthType::from_number(number).number(), number);
+            assert_eq!(AuthType::from_number(number) as i16, number);
         }
         for number in 0..=16 {
-            assert_eq!(RevokeReason::from_number(number).number(), number);
+            assert_eq!(RevokeReason::from_number(number) as i16, number);
         }
         for number in 0..=3 {
-            assert_eq!(AddressBinding::from_number(number).number(), number);
+            assert_eq!(AddressBinding::from_number(number) as i16, number);
         }
     }
 

@@ -1,13 +1,15 @@
 //! The change feed: what changed, for those who follow it.
 
 use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait, QueryTrait, Statement};
+use strum::FromRepr;
 
 use super::Tx;
 use super::entity::change;
 use crate::model::id::{SessionId, UserId};
 
 /// What changed, for those who follow the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
+#[repr(i16)]
 pub(in crate::store) enum ChangeKind {
     /// One that only newer servers know: anything may have changed.
     Unknown = 0,
@@ -27,25 +29,8 @@ pub(in crate::store) enum ChangeKind {
 }
 
 impl ChangeKind {
-    pub(super) const fn number(self) -> i16 {
-        self as i16
-    }
-
-    pub(super) const fn from_number(number: i16) -> Self {
-        match number {
-            1 => Self::SessionCreated,
-            2 => Self::SessionRenewed,
-            3 => Self::SessionRevoked,
-            4 => Self::SessionsRevoked,
-            5 => Self::UserChanged,
-            6 => Self::UserDeleted,
-            7 => Self::AttributesChanged,
-            8 => Self::CallersChanged,
-            9 => Self::DefinitionChanged,
-            10 => Self::DefinitionDeleted,
-            11 => Self::LinksChanged,
-            _ => Self::Unknown,
-        }
+    pub(super) fn from_number(number: i16) -> Self {
+        Self::from_repr(number).unwrap_or(Self::Unknown)
     }
 }
 

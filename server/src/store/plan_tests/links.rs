@@ -70,7 +70,7 @@ fn definition(auth_type: AuthType, username: &str) -> DefinitionRow {
     DefinitionRow {
         auth_id: 0,
         auth_type,
-        name: format!("{username} {}", auth_type.number()),
+        name: format!("{username} {}", auth_type as i16),
         username: username.to_owned(),
         issuer: String::new(),
         audience: String::new(),

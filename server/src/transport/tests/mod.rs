@@ -202,7 +202,7 @@ async fn app(config: &config::Config) -> App {
     store.migrate(&|_, _| {}).await.expect("a schema");
     let rights = [Grant::SessionVerify, Grant::SessionRead];
     let granted: Grants = rights.into_iter().collect();
-    let others = Grant::ALL.into_iter().filter(|grant| !rights.contains(grant)).collect();
+    let others = Grant::ALL.iter().copied().filter(|grant| !rights.contains(grant)).collect();
     for (name, grants, max_in_flight) in [
         ("known", granted, None),
         ("powerless", others, None),

@@ -26,7 +26,7 @@ use lanyard_tests::support::server::{Database, run};
 use tour::Tour;
 
 /// Everything that any part of the program could say.
-const LOUD: &str = "trace,sea_orm=trace,sea_orm_migration=trace,sqlx=trace";
+const LOUD: &str = "trace,sea_orm=trace,sqlx=trace";
 
 fn loud(config: &mut Config) {
     LOUD.clone_into(&mut config.log.level);

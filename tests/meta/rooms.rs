@@ -380,7 +380,7 @@ fn a_planted_violation_is_found_with_its_line() {
         ("config.rs", "const X: usize = crate::app::session::LIMIT;"),
         ("crypto/mod.rs", "use crate::app;"),
         ("cli/user.rs", "use tonic::Status;"),
-        ("main.rs", "use sea_orm_migration::prelude::*;"),
+        ("main.rs", "use sea_orm::prelude::*;"),
         ("service/session.rs", "use sea_orm::DbErr;"),
         ("service/session.rs", "use crate::store::SessionRow;"),
         ("service/session.rs", "use crate::pipeline::Stage;"),

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, Order, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, Order, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Statement, TryInsertResult, Value,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::entity::{audit_chain, audit_event};
 use super::transaction::Transaction;
-use super::{Store, Tx, change, entity, fault};
+use super::{Store, Tx, change, entity};
 use crate::clock::Time;
 use crate::crypto::Keyring;
 use crate::error::{Error, Result};
@@ -93,20 +93,20 @@ impl Tx {
 }
 
 impl Store<Transaction> {
-    /// The statements that write events to a chain, which is to be given back when the outcome is known, and changes to the
-    /// feed.
+    /// Writes events to a chain, which is to be given back when the outcome is known, and changes to the feed.
     ///
     /// The changes come last: what a follower reads of them rests on their transaction having a number by then.
-    pub(super) async fn to_write_down(
+    pub(super) async fn write_down(
         &self,
         events: Vec<AuditEvent>,
         changes: Vec<entity::change::ActiveModel>,
-    ) -> Result<(ChainLease, Vec<Statement>)> {
+    ) -> Result<ChainLease> {
         let backend = self.shared.backend;
         let chains = &self.shared.writer.chains;
         let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
         if events.is_empty() {
-            return Ok((lease, change::insert(backend, changes).collect()));
+            self.conn.execute_all(change::insert(backend, changes)).await?;
+            return Ok(lease);
         }
         lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
         let free = chains.free.lock().pop();
@@ -117,11 +117,11 @@ impl Store<Transaction> {
             self.open_chain().await?
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
-        let mut statements: Vec<Statement> = insert(backend, rows).collect();
-        statements.push(self.move_head(&head)?);
-        statements.extend(change::insert(backend, changes));
+        self.conn.execute_all(insert(backend, rows)).await?;
+        self.conn.execute_raw(self.move_head(&head)?).await?;
+        self.conn.execute_all(change::insert(backend, changes)).await?;
         lease.head = Some(head);
-        Ok((lease, statements))
+        Ok(lease)
     }
 
     /// The statement that stores where a chain ends now.
@@ -146,13 +146,9 @@ impl Store<Transaction> {
                 .order_by(audit_event::Column::ChainNumber, Order::Desc)
                 .into_tuple::<i64>()
                 .one(&self.conn)
-                .await
-                .map_err(fault)?;
-            let before = audit_chain::Entity::find()
-                .order_by(audit_chain::Column::Number, Order::Desc)
-                .one(&self.conn)
-                .await
-                .map_err(fault)?;
+                .await?;
+            let before =
+                audit_chain::Entity::find().order_by(audit_chain::Column::Number, Order::Desc).one(&self.conn).await?;
             let last_chain = before.as_ref().map(|chain| chain.number);
             let number = std::cmp::max(last_chain, last_event).unwrap_or(0) + 1;
             let key_id = self.keyring().current_audit_key();
@@ -173,8 +169,7 @@ impl Store<Transaction> {
             let inserted = audit_chain::Entity::insert(row)
                 .on_conflict_do_nothing_on([audit_chain::Column::Number])
                 .exec_without_returning(&self.conn)
-                .await
-                .map_err(fault)?;
+                .await?;
             if matches!(inserted, TryInsertResult::Inserted(1..)) {
                 return Ok(head);
             }

@@ -73,17 +73,16 @@ impl Ground {
         let own = first.shared.writer.conn().clone();
 
         let heard = Arc::<Mutex<Vec<Statement>>>::default();
-        let thread = super::sqlite::group_commit::WriterThread::default();
         let mut conn = Database::connect(if postgres.is_some() {
             config.connect_options()
         } else {
-            sqlite::options(&config, 1, false, &thread)
+            sqlite::options(&config, 1, false)
         })
         .await
         .unwrap();
         let hook = Arc::clone(&heard);
         conn.set_metric_callback(move |info| hook.lock().push(info.statement.clone()));
-        let mut writer = write::Writer::new(conn.clone(), thread, &config);
+        let mut writer = write::Writer::new(conn.clone(), &config);
         let hook = Arc::clone(&heard);
         writer.hook = Some(Arc::new(move |statement: &Statement| {
             // Those without values only begin and end.

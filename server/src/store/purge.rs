@@ -4,8 +4,8 @@ use crate::model::id::SessionId;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoIden, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityName, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
+use super::Store;
 use super::entity::{attribute, caller_key, change, session, session_token};
-use super::{Store, fault};
 use crate::clock::Time;
 use crate::error::Result;
 
@@ -71,17 +71,16 @@ impl Store {
                 .lock_exclusive()
                 .into_tuple()
                 .all(&tx)
-                .await
-                .map_err(fault)?;
+                .await?;
             if ended.is_empty() {
-                tx.rollback().await.map_err(fault)?;
+                tx.rollback().await?;
                 continue;
             }
             let attributes = attribute::Entity::delete_many().filter(attribute::Column::OwnerId.is_in(ended.clone()));
-            attributes.exec(&tx).await.map_err(fault)?;
+            attributes.exec(&tx).await?;
             let sessions = session::Entity::delete_many().filter(session::Column::SessionId.is_in(ended));
-            done += sessions.exec(&tx).await.map_err(fault)?.rows_affected;
-            tx.commit(Vec::new()).await.map_err(fault)?;
+            done += sessions.exec(&tx).await?.rows_affected;
+            tx.commit().await?;
         }
         Ok(done)
     }
@@ -100,7 +99,7 @@ impl Store {
             .from_table(Alias::new(table.table_name()).into_iden())
             .and_where(Expr::tuple(columns).in_subquery(old))
             .to_owned();
-        let done = self.shared.writer.conn().execute(&delete).await.map_err(fault)?;
+        let done = self.shared.writer.conn().execute(&delete).await?;
         Ok(done.rows_affected())
     }
 
@@ -114,7 +113,7 @@ impl Store {
             .value(Column::Successor, Option::<Vec<u8>>::None)
             .and_where(Expr::col(Column::TokenHash).in_subquery(over))
             .to_owned();
-        let done = self.shared.writer.conn().execute(&clear).await.map_err(fault)?;
+        let done = self.shared.writer.conn().execute(&clear).await?;
         Ok(done.rows_affected())
     }
 }

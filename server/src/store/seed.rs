@@ -8,13 +8,13 @@ use sea_orm::{
 };
 
 use super::entity::{definition, linked_auth, session, session_token, user};
-use super::{DefinitionRow, LinkedAuthRow, SessionRow, Store, UserRow, fault};
+use super::{DefinitionRow, LinkedAuthRow, SessionRow, Store, UserRow};
 use crate::crypto::{Token, TokenKind};
 use crate::error::{Error, Result};
 use crate::model::id::{LinkId, SessionId, UserId};
 
 /// Rows of one statement: SQLite takes up to 32,766 values.
-const BATCH: u64 = 1_000;
+const BATCH: usize = 1_000;
 
 impl Store {
     /// Adds `users` users like `user`, each with `sessions` live sessions like `session`, and returns the tokens of all.
@@ -29,9 +29,9 @@ impl Store {
         let conn = self.shared.writer.conn();
         if self.shared.backend == DbBackend::Sqlite {
             // Hashes come in no order: with all pages in memory each is written once, else a million take minutes.
-            conn.execute_unprepared("PRAGMA cache_size = -1048576").await.map_err(fault)?;
+            conn.execute_unprepared("PRAGMA cache_size = -1048576").await?;
         }
-        let conn = conn.begin().await.map_err(fault)?;
+        let conn = conn.begin().await?;
         let now = self.clock().now();
         let mut tokens = Vec::new();
         let mut user_rows = Vec::new();
@@ -46,47 +46,37 @@ impl Store {
                 ..user.clone()
             });
         }
-        for batch in user_rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
+        for batch in user_rows.chunks(BATCH) {
             let rows = batch.iter().map(|row| row.clone().into_active_model());
-            user::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
+            user::Entity::insert_many(rows).exec_without_returning(&conn).await?;
         }
-        let mut pending = (Vec::new(), Vec::new());
-        for user in &user_rows {
-            for _ in 0..sessions {
-                let session_id = SessionId::new(now);
-                let token = Token::generate(TokenKind::Ust);
-                let (hash, key_id) = self.keyring().hash_token(token.as_ref());
-                pending.0.push(
-                    SessionRow {
-                        session_id,
-                        user_id: user.user_id,
-                        username: user.username.clone(),
-                        ..session.clone()
-                    }
-                    .into_active_model(),
-                );
-                pending.1.push(
-                    session_token::Model {
-                        token_hash: hash,
-                        key_id: i32::from(key_id),
-                        session_id,
-                        generation: 0,
-                        grace_until: None,
-                        successor: None,
-                    }
-                    .into_active_model(),
-                );
-                tokens.push(token);
-                if pending.0.len() as u64 == BATCH {
-                    insert(&conn, std::mem::take(&mut pending)).await?;
-                    progress(tokens.len() as u64);
-                }
-            }
+        let per_user = usize::try_from(sessions).unwrap_or(usize::MAX);
+        let owners: Vec<&UserRow> = user_rows.iter().flat_map(|user| std::iter::repeat_n(user, per_user)).collect();
+        for batch in owners.chunks(BATCH) {
+            let made: Vec<_> = batch.iter().map(|owner| self.session_of(owner, session)).collect();
+            let (rows, token_rows) = made.iter().map(|(row, token_row, _)| (row.clone(), token_row.clone())).unzip();
+            insert(&conn, rows, token_rows).await?;
+            tokens.extend(made.into_iter().map(|(.., token)| token));
+            progress(tokens.len() as u64);
         }
-        insert(&conn, pending).await?;
-        conn.commit().await.map_err(fault)?;
-        progress(tokens.len() as u64);
+        conn.commit().await?;
         Ok(tokens)
+    }
+
+    fn session_of(
+        &self,
+        owner: &UserRow,
+        session: &SessionRow,
+    ) -> (session::ActiveModel, session_token::ActiveModel, Token) {
+        let session_id = SessionId::new(self.clock().now());
+        let token = Token::generate(TokenKind::Ust);
+        let (token_hash, key_id) = self.keyring().hash_token(token.as_ref());
+        let key_id = i32::from(key_id);
+        let (user_id, username) = (owner.user_id, owner.username.clone());
+        let row = SessionRow { session_id, user_id, username, ..session.clone() };
+        let token_row =
+            session_token::Model { token_hash, key_id, session_id, generation: 0, grace_until: None, successor: None };
+        (row.into_active_model(), token_row.into_active_model(), token)
     }
 
     /// Adds `count` definitions like `definition` and links the first `links` of them to the first of the users that
@@ -98,11 +88,11 @@ impl Store {
         count: u64,
         definition: &DefinitionRow,
     ) -> Result<Vec<i64>> {
-        let conn = self.shared.writer.conn().begin().await.map_err(fault)?;
+        let conn = self.shared.writer.conn().begin().await?;
         let users = user_ids(&conn, username).await?;
         let mut numbers = Vec::new();
-        for first in (0..count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
-            let batch = first..count.min(first + BATCH);
+        for first in (0..count).step_by(BATCH) {
+            let batch = first..count.min(first + BATCH as u64);
             let rows = batch.clone().map(|number| {
                 let row = DefinitionRow {
                     name: format!("{}{number}", definition.name),
@@ -111,17 +101,16 @@ impl Store {
                 };
                 definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model() }
             });
-            let inserted =
-                definition::Entity::insert_many(rows).exec_with_returning_keys(&conn).await.map_err(fault)?;
+            let inserted = definition::Entity::insert_many(rows).exec_with_returning_keys(&conn).await?;
             let mut rows = Vec::new();
             for (number, auth_id) in batch.zip(&inserted) {
                 let user_id = *users.get(&format!("{username}{}", number / links)).ok_or(Error::UserNotFound)?;
                 rows.push(self.link_row(user_id, *auth_id).into_active_model());
             }
-            linked_auth::Entity::insert_many(rows).exec_without_returning(&conn).await.map_err(fault)?;
+            linked_auth::Entity::insert_many(rows).exec_without_returning(&conn).await?;
             numbers.extend(inserted);
         }
-        conn.commit().await.map_err(fault)?;
+        conn.commit().await?;
         Ok(numbers)
     }
 
@@ -147,17 +136,15 @@ async fn user_ids(conn: &DatabaseTransaction, username: &str) -> Result<HashMap<
         .select_only()
         .columns([user::Column::UsernameKey, user::Column::UserId])
         .filter(user::Column::UsernameKey.starts_with(username));
-    Ok(users.into_tuple::<(String, UserId)>().all(conn).await.map_err(fault)?.into_iter().collect())
+    Ok(users.into_tuple::<(String, UserId)>().all(conn).await?.into_iter().collect())
 }
 
 async fn insert(
     conn: &DatabaseTransaction,
-    rows: (Vec<session::ActiveModel>, Vec<session_token::ActiveModel>),
+    sessions: Vec<session::ActiveModel>,
+    tokens: Vec<session_token::ActiveModel>,
 ) -> Result<()> {
-    if rows.0.is_empty() {
-        return Ok(());
-    }
-    session::Entity::insert_many(rows.0).exec_without_returning(conn).await.map_err(fault)?;
-    session_token::Entity::insert_many(rows.1).exec_without_returning(conn).await.map_err(fault)?;
+    session::Entity::insert_many(sessions).exec_without_returning(conn).await?;
+    session_token::Entity::insert_many(tokens).exec_without_returning(conn).await?;
     Ok(())
 }

@@ -12,25 +12,28 @@ pub enum Transaction {
 }
 
 impl Transaction {
-    /// Runs statements whose outcome is that of the transaction, now or with one that comes later.
-    pub(super) async fn defer(&self, statements: Vec<Statement>) -> Result<(), DbErr> {
-        match self {
-            Self::Postgres(transaction) => run_each(transaction, statements).await,
-            Self::Sqlite(transaction) => {
-                transaction.defer(statements).await;
-                Ok(())
-            }
+    /// Runs statements, one after the other.
+    pub(super) async fn execute_all(
+        &self,
+        statements: impl IntoIterator<Item = Statement, IntoIter: Send>,
+    ) -> Result<(), DbErr> {
+        for statement in statements {
+            self.execute_raw(statement).await?;
         }
+        Ok(())
     }
 
-    /// Runs the last statements and commits.
-    pub(super) async fn commit(self, last: Vec<Statement>) -> Result<(), DbErr> {
+    /// Commits. If that fails nothing is left of the transaction, unless the connection is lost.
+    pub(super) async fn commit(self) -> Result<(), DbErr> {
         match self {
-            Self::Postgres(transaction) => {
-                run_each(&transaction, last).await?;
-                transaction.commit().await
+            Self::Postgres(transaction) => transaction.commit().await,
+            Self::Sqlite(transaction) => {
+                let committed = transaction.commit().await;
+                if committed.is_err() {
+                    let _ = transaction.rollback().await;
+                }
+                committed
             }
-            Self::Sqlite(transaction) => transaction.commit(last).await,
         }
     }
 
@@ -40,14 +43,6 @@ impl Transaction {
             Self::Sqlite(transaction) => transaction.rollback().await,
         }
     }
-}
-
-/// PostgreSQL's protocol prepares one statement at a time.
-async fn run_each(transaction: &DatabaseTransaction, statements: Vec<Statement>) -> Result<(), DbErr> {
-    for statement in statements {
-        transaction.execute_raw(statement).await?;
-    }
-    Ok(())
 }
 
 #[async_trait]

@@ -11,10 +11,10 @@ use tracing::Instrument;
 use super::audit::Chains;
 use super::cache::Invalidation;
 use super::entity::change;
-use super::sqlite::group_commit::{GroupCommit, WriterThread};
+use super::sqlite::group_commit::GroupCommit;
 use super::sqlite::transaction::SqliteTransaction;
 use super::transaction::Transaction;
-use super::{HeldCredential, Shared, Store, StoreConfig, Tx, fault};
+use super::{HeldCredential, Shared, Store, StoreConfig, Tx};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
@@ -30,6 +30,9 @@ pub trait Operation<T>: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + 
 
 impl<T, F: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static> Operation<T> for F {}
 
+/// An operation that leaves its value where its caller finds it. All are of one type, so that what runs them is compiled once.
+pub(super) type ErasedOperation = Arc<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
 /// The way to the database for all that changes it.
 pub(super) struct Writer {
     conn: DatabaseConnection,
@@ -41,13 +44,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: DatabaseConnection, thread: WriterThread, config: &StoreConfig) -> Self {
+    pub(super) fn new(conn: DatabaseConnection, config: &StoreConfig) -> Self {
         // SQLite has one writer, so one chain; on PostgreSQL as many as can commit at once.
         let chains = if config.database.url.is_sqlite() { 1 } else { config.database.max_connections as usize };
         Self {
             conn,
             chains: Chains::new(chains),
-            group: GroupCommit::new(thread, config.sqlite_path().is_none()),
+            group: GroupCommit::new(config.sqlite_path().is_none()),
             #[cfg(test)]
             hook: None,
         }
@@ -56,15 +59,17 @@ impl Writer {
     pub(super) async fn begin(&self) -> Result<Transaction> {
         match self.conn.get_database_backend() {
             DbBackend::Sqlite => self.begin_sqlite().await.map(Transaction::Sqlite),
-            _ => self.conn.begin().await.map(Transaction::Postgres).map_err(fault),
+            _ => self.conn.begin().await.map(Transaction::Postgres).map_err(Error::from),
         }
     }
 
     pub(super) async fn begin_sqlite(&self) -> Result<SqliteTransaction> {
-        let transaction = SqliteTransaction::begin(&self.conn).await.map_err(fault)?;
-        #[cfg(test)]
-        let transaction = transaction.with_hook(self.hook.clone()).await;
-        Ok(transaction)
+        let transaction = SqliteTransaction::begin(
+            &self.conn,
+            #[cfg(test)]
+            self.hook.clone(),
+        );
+        Ok(transaction.await?)
     }
 
     pub(super) fn conn(&self) -> &DatabaseConnection {
@@ -77,8 +82,22 @@ impl Store {
     ///
     /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
     /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
-    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let (operation, value) = (Arc::new(operation), Arc::clone(&slot));
+        let erased: ErasedOperation = Arc::new(move |tx| {
+            let (operation, value) = (Arc::clone(&operation), Arc::clone(&value));
+            Box::pin(async move {
+                *value.lock() = Some(operation(tx).await?);
+                Ok(())
+            })
+        });
+        self.write_erased(erased).await?;
+        slot.lock().take().ok_or_else(|| Error::internal("a transaction left no value"))
+    }
+
+    #[tracing::instrument(name = "write", level = "debug", skip_all)]
+    async fn write_erased(&self, operation: ErasedOperation) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
             // Another thread runs it, whoever waits. One that lost is taken back, and tried again only for who still waits.
             return Box::pin(self.write_with_retries(operation)).await;
@@ -88,14 +107,14 @@ impl Store {
         running.await.map_err(|_| Error::internal("a transaction panicked"))?
     }
 
-    async fn write_with_retries<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
-        let (operation, begun) = (Arc::new(operation), Instant::now());
+    async fn write_with_retries(&self, operation: ErasedOperation) -> Result<()> {
+        let begun = Instant::now();
         let run = || {
             let (store, operation) = (self, Arc::clone(&operation));
             async move {
                 match store.shared.backend {
                     DbBackend::Sqlite => store.write_in_group(operation).await,
-                    _ => store.write_alone(&*operation).await,
+                    _ => store.write_alone(&operation).await,
                 }
             }
         };
@@ -104,24 +123,20 @@ impl Store {
         outcome
     }
 
-    async fn write_alone<T>(&self, operation: &impl Operation<T>) -> Result<T> {
+    async fn write_alone(&self, operation: &ErasedOperation) -> Result<()> {
         let waiting = Waiting::new(&self.shared.metrics);
         let tx = Tx::new(self.shared.writer.begin().await?, &self.shared);
         drop(waiting);
-        let outcome = operation(&tx).await;
-        let Ok(value) = outcome else {
+        if let Err(error) = operation(&tx).await {
             // Dropping it would do, later; the row locks are better given back now.
             let _ = tx.store.conn.rollback().await;
-            return outcome;
-        };
+            return Err(error);
+        }
         let effects = tx.effects();
         let committed = commit(tx.store, effects.events, effects.changes).await;
         // Whatever came of the commit: if its answer was lost, it may have happened.
         self.shared.cache.invalidate(&effects.invalidation);
-        committed.map(|()| {
-            self.shared.dropped.tell(effects.dropped);
-            value
-        })
+        committed.inspect(|()| self.shared.dropped.tell(effects.dropped))
     }
 }
 
@@ -131,14 +146,14 @@ pub(super) async fn commit(
     events: Vec<AuditEvent>,
     changes: Vec<change::ActiveModel>,
 ) -> Result<()> {
-    let (chain, last) = match tx.to_write_down(events, changes).await {
-        Ok(last) => last,
+    let chain = match tx.write_down(events, changes).await {
+        Ok(chain) => chain,
         Err(error) => {
             let _ = tx.conn.rollback().await;
             return Err(error);
         }
     };
-    let committed = tx.conn.commit(last).await.map_err(fault);
+    let committed = tx.conn.commit().await.map_err(Error::from);
     chain.end(committed.is_ok());
     committed
 }

@@ -15,7 +15,7 @@ use crate::model::session::{RevokeReason, SessionEntry};
 use crate::store::change::ChangeKind;
 use crate::store::entity::{attribute, session, session_token, user};
 use crate::store::unique::unique;
-use crate::store::{SessionRow, SessionTokenRow, Tx, UserRow, fault};
+use crate::store::{SessionRow, SessionTokenRow, Tx, UserRow};
 
 /// A user's sessions in an app that are not revoked and have not reached their absolute limit.
 fn not_ended(user: UserId, app: &str, now: Time) -> Condition {
@@ -39,11 +39,11 @@ impl Tx {
     /// The token and its session, which is locked until the transaction ends.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
-        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
+        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await?;
         let Some(token) = token else { return Ok(None) };
         let session = self.lock_session(token.session_id).await?;
         // Read again under the lock: a rotation may have changed it meanwhile.
-        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
+        let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await?;
         Ok(token.zip(session))
     }
 
@@ -62,8 +62,8 @@ impl Tx {
     pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
         // One row: not asked for by `one`, see `unique`.
         let count = count_not_ended(user, app, now).build(self.shared.backend);
-        let row = self.conn.query_one_raw(count).await.map_err(fault)?;
-        let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(fault)?;
+        let row = self.conn.query_one_raw(count).await?;
+        let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -79,9 +79,9 @@ impl Tx {
         }
         let count = count_not_ended(user, app, now).into_query();
         let found = user::Entity::find_by_id(user).expr_as(count, COUNT).build(self.shared.backend);
-        let Some(row) = self.conn.query_one_raw(found).await.map_err(fault)? else { return Ok(None) };
-        let count: i64 = row.try_get("", COUNT).map_err(fault)?;
-        let user = UserRow::from_query_result(&row, "").map_err(fault)?;
+        let Some(row) = self.conn.query_one_raw(found).await? else { return Ok(None) };
+        let count: i64 = row.try_get("", COUNT)?;
+        let user = UserRow::from_query_result(&row, "")?;
         Ok(Some((user, u64::try_from(count).unwrap_or(0))))
     }
 
@@ -93,8 +93,7 @@ impl Tx {
             .filter(not_ended(user, app, now))
             .order_by(session::Column::SessionId, Order::Asc)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         // Which have not been idle for too long is known with the activity in memory only.
         let with_noted = rows.into_iter().map(|row| {
             let noted = self.activity().of(row.session_id);
@@ -116,10 +115,8 @@ impl Tx {
         };
         let row: session::ActiveModel = new.row.into();
         let token: session_token::ActiveModel = token.into();
-        let backend = self.shared.backend;
-        let rows =
-            vec![session::Entity::insert(row).build(backend), session_token::Entity::insert(token).build(backend)];
-        self.conn.defer(rows).await.map_err(fault)?;
+        session::Entity::insert(row).exec_without_returning(&self.conn).await?;
+        session_token::Entity::insert(token).exec_without_returning(&self.conn).await?;
         self.feed(ChangeKind::SessionCreated, Some(user), Some(session));
         Ok(())
     }
@@ -127,7 +124,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_token(&self, token: SessionTokenRow) -> Result<()> {
         let row: session_token::ActiveModel = token.into();
-        session_token::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
+        session_token::Entity::insert(row).exec_without_returning(&self.conn).await?;
         Ok(())
     }
 
@@ -142,8 +139,7 @@ impl Tx {
             })
             .filter(session_token::Column::TokenHash.eq(token.token_hash))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         // The one before it has had its time.
         session_token::Entity::update_many()
             .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
@@ -151,8 +147,7 @@ impl Tx {
             .filter(session_token::Column::Generation.lt(token.generation))
             .filter(session_token::Column::Successor.is_not_null())
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(())
     }
 
@@ -168,8 +163,7 @@ impl Tx {
             })
             .filter(session::Column::SessionId.eq(row.session_id))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let (session, user) = (row.session_id, row.user_id);
         self.invalidate_session(session).await?;
         self.feed(ChangeKind::SessionRenewed, Some(user), Some(session));
@@ -289,8 +283,7 @@ impl Tx {
             })
             .filter(condition.add(session::Column::RevokedAt.is_null()))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(done.rows_affected)
     }
 
@@ -304,8 +297,7 @@ impl Tx {
         attribute::Entity::delete_many()
             .filter(attribute::Column::OwnerId.in_subquery(sessions))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(())
     }
 
@@ -335,8 +327,7 @@ impl Tx {
             .lock_exclusive()
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         if locked.is_empty() {
             return Ok(());
         }
@@ -351,8 +342,7 @@ impl Tx {
             .filter(condition)
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         self.invalidated.lock().sessions.add(hashes);
         Ok(())
     }

@@ -2,13 +2,11 @@
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -17,10 +15,9 @@ use tracing::Instrument;
 use super::transaction::SqliteTransaction;
 use crate::error::{Error, Result};
 use crate::priority;
-use crate::priority::Companion;
 use crate::store::transaction::Transaction;
-use crate::store::write::{Effects, Operation, commit};
-use crate::store::{Shared, Store, Tx, fault};
+use crate::store::write::{Effects, ErasedOperation, commit};
+use crate::store::{Shared, Store, Tx};
 use crate::telemetry::metrics::database::Waiting;
 
 /// Transactions of one commit.
@@ -31,12 +28,9 @@ const QUEUE: usize = 1024;
 /// transaction; others that want it (purging, the activity of sessions) wait no longer than this.
 const HELD: Duration = Duration::from_millis(50);
 
-/// An operation that puts its value where its caller finds it.
-type BoxedOperation = Box<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
-
 /// A transaction that waits for the writer.
 struct Job {
-    operation: BoxedOperation,
+    operation: ErasedOperation,
     done: oneshot::Sender<Result<()>>,
     _place: OwnedSemaphorePermit,
 }
@@ -46,63 +40,32 @@ pub(in crate::store) struct GroupCommit {
     jobs: Sender<Job>,
     places: Arc<Semaphore>,
     waiting: Mutex<Option<Receiver<Job>>>,
-    thread: WriterThread,
     /// It is gone with its connection.
     is_in_memory: bool,
 }
 
-/// The thread of the writer's connection, by its name: each connection has another.
-#[derive(Clone, Default)]
-pub(in crate::store) struct WriterThread(Arc<AtomicU64>);
-
-impl WriterThread {
-    /// For the thread of a connection that is made now.
-    pub(in crate::store) fn new_name(&self) -> String {
-        static NAMED: AtomicU64 = AtomicU64::new(0);
-
-        self.0.store(NAMED.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        self.name()
-    }
-
-    fn name(&self) -> String {
-        format!("sqlite-{}", self.0.load(Ordering::Relaxed))
-    }
-}
-
 impl GroupCommit {
-    pub(in crate::store) fn new(thread: WriterThread, is_in_memory: bool) -> Self {
+    pub(in crate::store) fn new(is_in_memory: bool) -> Self {
         let (jobs, waiting) = channel();
         let places = Arc::new(Semaphore::new(QUEUE));
-        Self { jobs, places, waiting: Mutex::new(Some(waiting)), thread, is_in_memory }
+        Self { jobs, places, waiting: Mutex::new(Some(waiting)), is_in_memory }
     }
 }
 
 impl Store {
-    pub(in crate::store) async fn write_in_group<T: Send + 'static>(
-        &self,
-        operation: Arc<impl Operation<T>>,
-    ) -> Result<T> {
-        let slot = Arc::new(Mutex::new(None));
-        let job_slot = Arc::clone(&slot);
+    pub(in crate::store) async fn write_in_group(&self, operation: ErasedOperation) -> Result<()> {
         let (done, outcome) = oneshot::channel();
         let span = tracing::Span::current();
         let waiting = Mutex::new(Some(Waiting::new(&self.shared.metrics)));
-        let operation: BoxedOperation = Box::new(move |tx| {
+        let operation: ErasedOperation = Arc::new(move |tx| {
             drop(waiting.lock().take());
-            let (slot, operation) = (Arc::clone(&job_slot), Arc::clone(&operation));
-            let running = async move {
-                let value = operation(tx).await?;
-                *slot.lock() = Some(value);
-                Ok(())
-            };
-            Box::pin(running.instrument(span.clone()))
+            Box::pin(operation(tx).instrument(span.clone()))
         });
         let group = &self.shared.writer.group;
         let place = Arc::clone(&group.places).acquire_owned().await.map_err(Error::internal)?;
         let gone = || Error::ShuttingDown;
         group.jobs.send(Job { operation, done, _place: place }).map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())??;
-        slot.lock().take().ok_or_else(|| Error::internal("a transaction left no value"))
+        outcome.await.map_err(|_| gone())?
     }
 
     /// Starts the thread that commits for all; it ends with the last clone of the store. It is no task: an answer of the
@@ -110,12 +73,7 @@ impl Store {
     pub(in crate::store) fn start_group_commit(&self) -> Result<()> {
         let group = &self.shared.writer.group;
         let Some(jobs) = group.waiting.lock().take() else { return Ok(()) };
-        let committer = Committer {
-            jobs,
-            shared: Arc::downgrade(&self.shared),
-            runtime: Handle::current(),
-            connection: Companion::default(),
-        };
+        let committer = Committer { jobs, shared: Arc::downgrade(&self.shared), runtime: Handle::current() };
         let thread = std::thread::Builder::new().name("commit".to_owned());
         thread.spawn(move || committer.run()).map_err(Error::internal)?;
         Ok(())
@@ -127,11 +85,10 @@ struct Committer {
     jobs: Receiver<Job>,
     shared: Weak<Shared>,
     runtime: Handle,
-    connection: Companion,
 }
 
 impl Committer {
-    fn run(mut self) {
+    fn run(self) {
         priority::after_others();
         let runtime = self.runtime.clone();
         // A connection goes back by way of a task.
@@ -143,7 +100,7 @@ impl Committer {
     }
 
     /// One group after the other on one connection.
-    fn commit_for_a_while(&mut self, shared: &Arc<Shared>, first: Job) {
+    fn commit_for_a_while(&self, shared: &Arc<Shared>, first: Job) {
         let writer = &shared.writer;
         // There is one connection to what is in memory, for reading too.
         let held = if writer.group.is_in_memory { Duration::ZERO } else { HELD };
@@ -151,7 +108,6 @@ impl Committer {
         let (mut next, mut connection) = (Some(first), None);
         while let Some(job) = next {
             let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(GROUP).collect();
-            self.connection.join(&writer.group.thread.name());
             connection = self.runtime.block_on(commit_group(shared, connection, group));
             let remaining = end.checked_duration_since(Instant::now());
             next = remaining.filter(|time| !time.is_zero()).and_then(|time| self.jobs.recv_timeout(time).ok());
@@ -166,7 +122,7 @@ async fn commit_group(
     mut group: Vec<Job>,
 ) -> Option<SqliteTransaction> {
     let begun = match connection {
-        Some(connection) => Ok(connection.begin_another().await),
+        Some(connection) => connection.begin_another().await.map_err(Error::from),
         None => shared.writer.begin_sqlite().await,
     };
     let outer = match begun {
@@ -284,16 +240,15 @@ async fn run_in_savepoint(
     outer: &SqliteTransaction,
     job: &Job,
 ) -> std::result::Result<Effects, Failed> {
-    let savepoint = outer.savepoint().await;
+    outer.savepoint().await.map_err(|error| Failed::Broken(error.into()))?;
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let mut outcome = attempt(job, &tx).await;
     if outcome.is_ok() {
-        // With what was put off: it is of this job and of no other.
-        outcome = outer.release().await.map_err(fault);
+        outcome = outer.release().await.map_err(Error::from);
     }
     match outcome {
         Ok(()) => Ok(tx.effects()),
-        Err(error) => match outer.take_back(savepoint).await {
+        Err(error) => match outer.rollback_to_savepoint().await {
             Ok(()) => Err(Failed::TakenBack(error)),
             Err(_) => Err(Failed::Broken(error)),
         },

@@ -8,10 +8,9 @@ use std::time::Duration;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-use self::group_commit::WriterThread;
+use super::StoreConfig;
 use super::error::is_busy;
-use super::{StoreConfig, fault};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How much of the file of SQLite readers map into memory, in bytes.
 const SQLITE_MAPPED: &str = "4294967296";
@@ -24,18 +23,10 @@ const SQLITE_READER_CACHE: &str = "-2048";
 const SQLITE_LOG_PAGES: &str = "4000";
 
 /// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
-pub(super) fn options(
-    config: &StoreConfig,
-    max_connections: u32,
-    query_only: bool,
-    writer: &WriterThread,
-) -> ConnectOptions {
+pub(super) fn options(config: &StoreConfig, max_connections: u32, query_only: bool) -> ConnectOptions {
     let mut options = config.connect_options();
     let busy_timeout = config.database.statement_timeout;
-    let writer = writer.clone();
     options.max_connections(max_connections).test_before_acquire(false).map_sqlx_sqlite_opts(move |sqlite| {
-        let writer = writer.clone();
-        let sqlite = if query_only { sqlite } else { sqlite.thread_name(move |_| writer.new_name()) };
         sqlite
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -59,8 +50,8 @@ pub(super) async fn connect(options: ConnectOptions) -> Result<DatabaseConnectio
     for _ in 1..ATTEMPTS {
         match Database::connect(options.clone()).await {
             Err(error) if is_busy(&error) => tokio::time::sleep(PAUSE).await,
-            outcome => return outcome.map_err(fault),
+            outcome => return outcome.map_err(Error::from),
         }
     }
-    Database::connect(options).await.map_err(fault)
+    Database::connect(options).await.map_err(Error::from)
 }

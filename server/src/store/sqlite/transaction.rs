@@ -1,80 +1,65 @@
-//! Transactions of SQLite, driven by statements of our own instead of the library's.
-//!
-//! Each round trip to the thread that has the connection wakes it and is woken by it, which costs more than most statements:
-//! what needs no answer of its own goes with the next statement that does, from the beginning on.
+//! Transactions of SQLite. Unlike those of sea-orm, one can follow another on a held connection, refuses to go on after a failed
+//! statement as PostgreSQL does, and can close a connection whose state is unknown.
 
-use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::sqlite::{SqliteQueryResult, SqliteRow};
+use sea_orm::sqlx::sqlite::SqliteQueryResult;
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, Sqlite};
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
-    Statement, Value, Values,
+    Statement, Values,
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-/// So many statements are one text, at most. Each sequence of statements is a text of its own, which is prepared once: those of
-/// single changes come again and again, while no two batches of reads are alike.
-const AT_ONCE: usize = 8;
-
-/// Takes the write lock now, not in the middle, where it could not be waited for.
-const BEGIN: &str = "BEGIN IMMEDIATE";
-
-/// Cloning shares it.
+/// Clones share it.
 #[derive(Clone)]
 pub struct SqliteTransaction {
     inner: Arc<Mutex<Inner>>,
 }
 
-/// Where a part of a transaction began that can be taken back alone.
-pub(in crate::store) struct Savepoint {
-    round_trips: u64,
-    deferred: usize,
-}
-
 impl SqliteTransaction {
-    pub(in crate::store) async fn begin(conn: &DatabaseConnection) -> Result<Self, DbErr> {
+    pub(in crate::store) async fn begin(
+        conn: &DatabaseConnection,
+        #[cfg(test)] hook: Option<StatementHook>,
+    ) -> Result<Self, DbErr> {
         let conn = conn.get_sqlite_connection_pool().acquire().await.map_err(not_acquired)?;
         let inner = Inner {
             conn,
-            deferred: vec![text(BEGIN)],
-            round_trips: 0,
             has_failed: false,
-            is_over: false,
+            is_over: true,
             #[cfg(test)]
-            hook: None,
+            hook,
         };
-        Ok(Self { inner: Arc::new(Mutex::new(inner)) })
+        Self { inner: Arc::new(Mutex::new(inner)) }.begin_another().await
     }
 
-    /// Another transaction on the same connection, after one that came to its end.
-    pub(in crate::store) async fn begin_another(self) -> Self {
+    /// Begins another transaction on the same connection, after one that ended.
+    pub(in crate::store) async fn begin_another(self) -> Result<Self, DbErr> {
         let mut inner = self.inner.lock().await;
-        inner.deferred = vec![text(BEGIN)];
-        inner.round_trips = 0;
         inner.has_failed = false;
+        // Takes the write lock now: in the middle it could not be waited for.
+        inner.execute(text("BEGIN IMMEDIATE")).await?;
         inner.is_over = false;
         drop(inner);
-        self
+        Ok(self)
     }
 
-    /// Runs statements whose outcome is that of the transaction with one that comes later.
-    pub(in crate::store) async fn defer(&self, statements: Vec<Statement>) {
-        self.inner.lock().await.deferred.extend(statements);
-    }
-
-    /// Runs the last statements and commits.
-    pub(in crate::store) async fn commit(&self, last: Vec<Statement>) -> Result<(), DbErr> {
-        self.inner.lock().await.commit(last).await
+    pub(in crate::store) async fn commit(&self) -> Result<(), DbErr> {
+        let mut inner = self.inner.lock().await;
+        inner.execute(text("COMMIT")).await?;
+        inner.is_over = true;
+        Ok(())
     }
 
     pub(in crate::store) async fn rollback(&self) -> Result<(), DbErr> {
-        self.inner.lock().await.rollback().await
+        let mut inner = self.inner.lock().await;
+        inner.has_failed = false;
+        inner.execute(text("ROLLBACK")).await?;
+        inner.is_over = true;
+        Ok(())
     }
 
     /// Closes the connection, whatever the transaction came to.
@@ -82,45 +67,27 @@ impl SqliteTransaction {
         self.inner.lock().await.conn.close_on_drop();
     }
 
-    #[cfg(test)]
-    pub(in crate::store) async fn with_hook(self, hook: Option<StatementHook>) -> Self {
-        self.inner.lock().await.hook = hook;
-        self
+    /// Begins a part that can be rolled back alone.
+    pub(in crate::store) async fn savepoint(&self) -> Result<(), DbErr> {
+        self.inner.lock().await.execute(text("SAVEPOINT part")).await.map(drop)
     }
 
-    pub(in crate::store) async fn savepoint(&self) -> Savepoint {
-        let mut inner = self.inner.lock().await;
-        let savepoint = Savepoint { round_trips: inner.round_trips, deferred: inner.deferred.len() };
-        inner.deferred.push(text("SAVEPOINT part"));
-        savepoint
-    }
-
-    /// Keeps what was done since the savepoint; all of it was done by then.
+    /// Keeps the part.
     pub(in crate::store) async fn release(&self) -> Result<(), DbErr> {
-        self.inner.lock().await.run_all(vec![text("RELEASE part")]).await
+        self.inner.lock().await.execute(text("RELEASE part")).await.map(drop)
     }
 
-    /// Takes back what was done since the savepoint.
-    pub(in crate::store) async fn take_back(&self, to: Savepoint) -> Result<(), DbErr> {
+    pub(in crate::store) async fn rollback_to_savepoint(&self) -> Result<(), DbErr> {
         let mut inner = self.inner.lock().await;
-        if inner.round_trips == to.round_trips {
-            inner.deferred.truncate(to.deferred);
-            return Ok(());
-        }
-        inner.deferred.clear();
         inner.has_failed = false;
-        inner.run_all(vec![text("ROLLBACK TO part"), text("RELEASE part")]).await
+        inner.execute(text("ROLLBACK TO part")).await?;
+        inner.execute(text("RELEASE part")).await.map(drop)
     }
 }
 
 struct Inner {
     conn: PoolConnection<Sqlite>,
-    /// What goes with the next statement, before it.
-    deferred: Vec<Statement>,
-    /// How often the connection was asked.
-    round_trips: u64,
-    /// A statement failed: nothing else may run. If it was the one that begins, what came after it would be no part of the
-    /// transaction; and PostgreSQL lets nothing run either.
+    /// After a failed statement nothing else may run, as in PostgreSQL.
     has_failed: bool,
     is_over: bool,
     #[cfg(test)]
@@ -131,108 +98,39 @@ struct Inner {
 #[cfg(test)]
 pub(in crate::store) type StatementHook = Arc<dyn Fn(&Statement) + Send + Sync>;
 
+type Query = sqlx::query::Query<'static, Sqlite, SqlxValues>;
+
 impl Inner {
-    /// This one with what is deferred.
-    async fn with_deferred(&mut self, statement: Statement) -> Result<Joined, DbErr> {
-        if self.deferred.len() >= AT_ONCE {
-            self.run_all(Vec::new()).await?;
-        }
-        let mut all = std::mem::take(&mut self.deferred);
-        all.push(statement);
-        self.round_trip(&all)?;
-        Ok(Joined::from(all))
-    }
-
-    /// Runs what is deferred, and these.
-    async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), DbErr> {
-        let mut all = std::mem::take(&mut self.deferred);
-        all.extend(statements);
-        self.round_trip(&all)?;
-        let texts =
-            if all.len() <= AT_ONCE { vec![Joined::from(all)] } else { all.into_iter().map(Joined::of).collect() };
-        for text in texts {
-            let done = self.conn.execute(text.query()).await;
-            self.noted(done).map_err(DbErr::Exec)?;
-        }
-        Ok(())
-    }
-
-    #[cfg_attr(not(test), expect(unused_variables, reason = "only tests hear them"))]
-    fn round_trip(&mut self, statements: &[Statement]) -> Result<(), DbErr> {
+    fn query(&self, statement: Statement) -> Result<Query, DbErr> {
         if self.has_failed {
             return Err(DbErr::Custom("a statement of the transaction failed before".to_owned()));
         }
-        self.round_trips += 1;
         #[cfg(test)]
         if let Some(hook) = &self.hook {
-            for statement in statements {
-                hook(statement);
-            }
+            hook(&statement);
         }
-        Ok(())
+        let values = statement.values.unwrap_or(Values(Vec::new()));
+        Ok(sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values)))
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<SqliteQueryResult, DbErr> {
+        let query = self.query(statement)?;
+        let done = self.conn.execute(query).await;
+        self.noted(done).map_err(DbErr::Exec)
     }
 
     fn noted<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
         self.has_failed |= outcome.is_err();
         outcome.map_err(of_driver)
     }
-
-    async fn commit(&mut self, mut last: Vec<Statement>) -> Result<(), DbErr> {
-        last.push(text("COMMIT"));
-        if let Err(error) = self.run_all(last).await {
-            let _ = self.rollback().await;
-            return Err(error);
-        }
-        self.is_over = true;
-        Ok(())
-    }
-
-    async fn rollback(&mut self) -> Result<(), DbErr> {
-        self.deferred.clear();
-        self.has_failed = false;
-        if self.round_trips > 0 {
-            self.run_all(vec![text("ROLLBACK")]).await?;
-        }
-        self.is_over = true;
-        Ok(())
-    }
 }
 
 impl Drop for Inner {
-    /// Closing the connection takes back what was not committed, whatever its state is.
+    /// Closing the connection rolls back what was not committed, whatever its state is.
     fn drop(&mut self) {
-        if !self.is_over && self.round_trips > 0 {
+        if !self.is_over {
             self.conn.close_on_drop();
         }
-    }
-}
-
-/// Statements as one text with all their values.
-struct Joined {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Joined {
-    fn of(statement: Statement) -> Self {
-        Self { sql: statement.sql, values: statement.values.map_or_else(Vec::new, |Values(values)| values) }
-    }
-
-    fn query(self) -> sqlx::query::Query<'static, Sqlite, SqlxValues> {
-        sqlx::query_with(AssertSqlSafe(self.sql), SqlxValues(Values(self.values)))
-    }
-}
-
-impl From<Vec<Statement>> for Joined {
-    fn from(statements: Vec<Statement>) -> Self {
-        let mut statements = statements.into_iter();
-        let mut joined = statements.next().map_or(Self { sql: String::new(), values: Vec::new() }, Self::of);
-        for statement in statements {
-            joined.sql.push_str("; ");
-            joined.sql.push_str(&statement.sql);
-            joined.values.extend(statement.values.into_iter().flat_map(|Values(values)| values));
-        }
-        joined
     }
 }
 
@@ -243,13 +141,7 @@ impl ConnectionTrait for SqliteTransaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut inner = self.inner.lock().await;
-        let joined = inner.with_deferred(statement).await?;
-        // Each statement tells what it changed: the last is the one that was asked for.
-        let done = inner.conn.fetch_many(joined.query()).try_filter_map(|item| async move { Ok(item.left()) });
-        let last: Result<SqliteQueryResult, _> =
-            done.try_fold(SqliteQueryResult::default(), |_, done| ready(Ok(done))).await;
-        inner.noted(last).map(ExecResult::from).map_err(DbErr::Exec)
+        self.inner.lock().await.execute(statement).await.map(ExecResult::from)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -258,15 +150,15 @@ impl ConnectionTrait for SqliteTransaction {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut inner = self.inner.lock().await;
-        let joined = inner.with_deferred(statement).await?;
-        let row = inner.conn.fetch_optional(joined.query()).await;
+        let query = inner.query(statement)?;
+        let row = inner.conn.fetch_optional(query).await;
         inner.noted(row).map(|row| row.map(QueryResult::from)).map_err(DbErr::Query)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut inner = self.inner.lock().await;
-        let joined = inner.with_deferred(statement).await?;
-        let rows: Result<Vec<SqliteRow>, _> = inner.conn.fetch_all(joined.query()).await;
+        let query = inner.query(statement)?;
+        let rows = inner.conn.fetch_all(query).await;
         let rows = inner.noted(rows).map_err(DbErr::Query)?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }

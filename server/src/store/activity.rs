@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
+use super::Store;
 use super::write::retry;
-use super::{Store, fault};
 use crate::clock::Time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
 /// Rows of one statement: enough that those of neighbours share pages and a commit, few enough that others who write do not
@@ -127,7 +127,7 @@ impl Store {
             let statement = update(self.shared.backend, batch);
             let write = || {
                 let running = self.shared.writer.conn().execute_raw(statement.clone());
-                async { running.await.map_err(fault) }
+                async { running.await.map_err(Error::from) }
             };
             retry(write).await?;
             self.activity().forget(batch);

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::change::ChangeKind;
 use super::entity::attribute;
-use super::{AttributeRow, Store, Tx, fault};
+use super::{AttributeRow, Store, Tx};
 use crate::clock::Time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::id::{SessionId, UserId};
 
 /// An attribute to be stored; whatever has its name is replaced.
@@ -44,7 +44,7 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await
-            .map_err(fault)
+            .map_err(Error::from)
     }
 }
 
@@ -52,7 +52,7 @@ impl Tx {
     /// How many attributes of an owner have not expired.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attribute_count(&self, owner: Uuid, now: Time) -> Result<u64> {
-        attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(fault)
+        attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(Error::from)
     }
 
     /// Stores an attribute in the place of the one with its name, expired or not.
@@ -73,8 +73,7 @@ impl Tx {
         attribute::Entity::insert(row.into_active_model())
             .on_conflict(replace)
             .exec_without_returning(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(())
     }
 
@@ -84,8 +83,7 @@ impl Tx {
         let done = attribute::Entity::delete_many()
             .filter(live_of(owner, now).add(attribute::Column::Name.is_in(names)))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(done.rows_affected)
     }
 

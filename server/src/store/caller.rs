@@ -8,7 +8,7 @@ use sea_orm::{
 use super::change::ChangeKind;
 use super::entity::{caller, caller_key};
 use super::error::is_unique_violation;
-use super::{CallerRow, Store, Tx, fault};
+use super::{CallerRow, Store, Tx};
 use crate::clock::Time;
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ impl<C: ConnectionTrait> Store<C> {
     /// The caller that has a key, and until when the key is good.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
-        let key = caller_key::Entity::find_by_id(*hash).one(&self.conn).await.map_err(fault)?;
+        let key = caller_key::Entity::find_by_id(*hash).one(&self.conn).await?;
         let Some(key) = key else { return Ok(None) };
         let caller = self.caller(key.caller_id).await?;
         Ok(caller.map(|caller| (caller, key.expires_at)))
@@ -43,37 +43,32 @@ impl<C: ConnectionTrait> Store<C> {
             .filter(caller::Column::RevokedAt.is_null())
             .find_with_related(caller_key::Entity)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let key = |key: caller_key::Model| (key.key_hash, key.expires_at);
         Ok(callers.into_iter().map(|(caller, keys)| (caller, keys.into_iter().map(key).collect())).collect())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_spiffe_id(&self, spiffe_id: &str) -> Result<Option<CallerRow>> {
-        caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(fault)
+        caller::Entity::find().filter(caller::Column::SpiffeId.eq(spiffe_id)).one(&self.conn).await.map_err(Error::from)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller(&self, caller: CallerId) -> Result<Option<CallerRow>> {
-        caller::Entity::find_by_id(caller).one(&self.conn).await.map_err(fault)
+        caller::Entity::find_by_id(caller).one(&self.conn).await.map_err(Error::from)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_name(&self, name: &str) -> Result<Option<CallerRow>> {
-        caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(fault)
+        caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(Error::from)
     }
 
     /// All callers in the order of their names, each with the times at which its keys expire.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
-        let callers =
-            caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await.map_err(fault)?;
-        let keys = caller_key::Entity::find()
-            .order_by(caller_key::Column::ExpiresAt, Order::Asc)
-            .all(&self.conn)
-            .await
-            .map_err(fault)?;
+        let callers = caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await?;
+        let keys =
+            caller_key::Entity::find().order_by(caller_key::Column::ExpiresAt, Order::Asc).all(&self.conn).await?;
         let expiries = |id: CallerId| keys.iter().filter(move |key| key.caller_id == id).map(|key| key.expires_at);
         Ok(callers
             .into_iter()
@@ -94,7 +89,7 @@ impl Tx {
             Err(error) if is_unique_violation(&error) => {
                 Err(Error::invalid("caller", "a caller of this name or with this SPIFFE ID is there already"))
             }
-            Err(error) => Err(fault(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -107,7 +102,7 @@ impl Tx {
             created_at: Set(key.created_at),
             expires_at: Set(key.expires_at),
         };
-        caller_key::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(fault)?;
+        caller_key::Entity::insert(row).exec_without_returning(&self.conn).await?;
         self.feed(ChangeKind::CallersChanged, None, None);
         Ok(())
     }
@@ -121,8 +116,7 @@ impl Tx {
             .set(caller_key::ActiveModel { expires_at: Set(time), ..Default::default() })
             .filter(Column::CallerId.eq(caller).and(Column::ExpiresAt.gt(time)))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         self.feed(ChangeKind::CallersChanged, None, None);
         Ok(())
     }
@@ -133,8 +127,7 @@ impl Tx {
             .set(caller::ActiveModel { revoked_at: Set(Some(now)), ..Default::default() })
             .filter(caller::Column::CallerId.eq(caller))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         self.cut_caller_keys(caller, now).await
     }
 }

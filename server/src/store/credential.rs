@@ -7,7 +7,7 @@ use sea_orm::{
 use super::entity::{linked_auth, session, session_credential};
 use super::error::is_unique_violation;
 use super::session::with_activity;
-use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx, fault};
+use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx};
 use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
@@ -37,8 +37,7 @@ impl<C: ConnectionTrait> Store<C> {
             .find_also_related(session::Entity)
             .and_also_related(linked_auth::Entity)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let whole = |(credential, session, link): (_, Option<SessionRow>, _)| {
             let session = session?;
             let noted = self.activity().of(session.session_id);
@@ -59,8 +58,7 @@ impl Tx {
             .order_by(session_credential::Column::SessionId, Order::Asc)
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         if sessions.is_empty() {
             return Ok(Vec::new());
         }
@@ -74,13 +72,13 @@ impl Tx {
     /// Gives a credential its session, in the place of what it had under any of its hashes.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn put_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
-        session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await.map_err(fault)?;
+        session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await?;
         let row: session_credential::ActiveModel = row.into();
         match session_credential::Entity::insert(row).exec_without_returning(&self.conn).await {
             Ok(_) => Ok(()),
             // Somebody else's login with the same credential was faster.
             Err(error) if is_unique_violation(&error) => Err(Error::WriteConflict),
-            Err(error) => Err(fault(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -91,7 +89,7 @@ impl Tx {
             .filter(session_credential::Column::SessionId.eq(session))
             .one(&self.conn)
             .await;
-        found.map_err(fault)
+        found.map_err(Error::from)
     }
 
     /// Stores the current token of the session, sealed.
@@ -101,8 +99,7 @@ impl Tx {
             .set(session_credential::ActiveModel { token: Set(token), ..Default::default() })
             .filter(session_credential::Column::CredentialHash.eq(row.credential_hash.clone()))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::{
 use super::change::ChangeKind;
 use super::entity::definition;
 use super::error::violates_index;
-use super::{DefinitionRow, Store, Tx, fault};
+use super::{DefinitionRow, Store, Tx};
 use crate::error::{Error, Result};
 use crate::model::session::AuthType;
 
@@ -32,7 +32,7 @@ impl DefinitionFilter {
 impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definition(&self, auth_id: i64) -> Result<Option<DefinitionRow>> {
-        definition::Entity::find_by_id(auth_id).one(&self.conn).await.map_err(fault)
+        definition::Entity::find_by_id(auth_id).one(&self.conn).await.map_err(Error::from)
     }
 
     /// Definitions that match, in the order of their numbers, behind `after`.
@@ -51,7 +51,7 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await
-            .map_err(fault)
+            .map_err(Error::from)
     }
 
     /// The definition of a principal, exactly as it is written. With basic auth the issuer is empty.
@@ -72,7 +72,7 @@ impl<C: ConnectionTrait> Store<C> {
             .add(Column::AuthType.eq(auth_type))
             .add(Column::Username.eq(username))
             .add(Column::Issuer.eq(issuer));
-        definition::Entity::find().filter(principal).one(&self.conn).await.map_err(fault)
+        definition::Entity::find().filter(principal).one(&self.conn).await.map_err(Error::from)
     }
 }
 
@@ -80,7 +80,7 @@ impl Tx {
     /// The definition, locked until the transaction ends: whatever changes it, links it or begins a session with it waits.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_definition(&self, auth_id: i64) -> Result<Option<DefinitionRow>> {
-        definition::Entity::find_by_id(auth_id).lock_exclusive().one(&self.conn).await.map_err(fault)
+        definition::Entity::find_by_id(auth_id).lock_exclusive().one(&self.conn).await.map_err(Error::from)
     }
 
     /// Stores a new definition and returns its number, which no other ever had: that of the row is not looked at.
@@ -115,8 +115,7 @@ impl Tx {
             })
             .filter(definition::Column::AuthId.eq(row.auth_id))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(())
     }
 
@@ -124,7 +123,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_definition(&self, auth_id: i64) -> Result<()> {
         self.feed_definition(ChangeKind::DefinitionDeleted, auth_id).await?;
-        definition::Entity::delete_by_id(auth_id).exec(&self.conn).await.map_err(fault)?;
+        definition::Entity::delete_by_id(auth_id).exec(&self.conn).await?;
         Ok(())
     }
 
@@ -145,6 +144,6 @@ pub(super) fn taken(error: DbErr) -> Error {
     } else if violates_index(&error, "definition_principal", "definition.auth_type") {
         Error::DefinitionExists
     } else {
-        fault(error)
+        Error::from(error)
     }
 }

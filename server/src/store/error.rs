@@ -16,17 +16,18 @@ const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
 /// Primary result codes of SQLite: READONLY, IOERR, FULL, CANTOPEN.
 const SQLITE_UNAVAILABLE: [i32; 4] = [8, 10, 13, 14];
 
-/// The situation that an error of the database is. Taken by value: it is what `map_err` hands over.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn fault(error: DbErr) -> Error {
-    match &error {
-        // It repeats the URL, and with it the password.
-        DbErr::Conn(RuntimeErr::Internal(_)) => Error::store_unavailable("its URL cannot be used"),
-        DbErr::Conn(source) => Error::store_unavailable(describe(source)),
-        DbErr::ConnectionAcquire(source) => Error::store_unavailable(source),
-        DbErr::Exec(source) | DbErr::Query(source) => runtime_fault(source),
-        // Its Display repeats its source and no statement.
-        other => Error::internal(other),
+impl From<DbErr> for Error {
+    /// The situation that an error of the database is.
+    fn from(error: DbErr) -> Self {
+        match &error {
+            // It repeats the URL, and with it the password.
+            DbErr::Conn(RuntimeErr::Internal(_)) => Self::store_unavailable("its URL cannot be used"),
+            DbErr::Conn(source) => Self::store_unavailable(describe(source)),
+            DbErr::ConnectionAcquire(source) => Self::store_unavailable(source),
+            DbErr::Exec(source) | DbErr::Query(source) => runtime_fault(source),
+            // Its Display repeats its source and no statement.
+            other => Self::internal(other),
+        }
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_cannot_be_parsed_is_not_repeated() {
         for url in ["postgres://lanyard:hunter2@localhost:port/lanyard", "nosql://lanyard:hunter2@localhost/lanyard"] {
-            let error = fault(sea_orm::Database::connect(url).await.unwrap_err());
+            let error = Error::from(sea_orm::Database::connect(url).await.unwrap_err());
             let Error::StoreUnavailable { source } = &error else { panic!("{url}: {error:?}") };
             assert!(!source.0.contains("hunter2") && !source.0.is_empty(), "{source}");
         }

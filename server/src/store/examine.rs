@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Store, fault};
+use super::Store;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 
@@ -102,8 +102,8 @@ impl Store {
 
     /// The first column of all rows.
     async fn column<T: sea_orm::TryGetable>(&self, query: &str) -> Result<Vec<T>> {
-        let rows = self.conn.query_all_raw(Statement::from_string(self.shared.backend, query)).await.map_err(fault)?;
-        rows.iter().map(|row| row.try_get_by_index(0).map_err(fault)).collect()
+        let rows = self.conn.query_all_raw(Statement::from_string(self.shared.backend, query)).await?;
+        rows.iter().map(|row| row.try_get_by_index(0).map_err(Error::from)).collect()
     }
 }
 

@@ -15,10 +15,10 @@ use sea_orm::{
     QueryFilter, QuerySelect, Statement, Value,
 };
 
+use super::Store;
 use super::cache::Invalidation;
 use super::change::ChangeKind;
 use super::entity::{session, session_token};
-use super::{Store, fault};
 use crate::clock::{Time, monotonic};
 use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
@@ -241,7 +241,7 @@ impl Follower {
         }
         let mut options = self.store.shared.config.connect_options();
         options.max_connections(1);
-        let conn = Database::connect(options).await.map_err(fault)?;
+        let conn = Database::connect(options).await?;
         self.own = Some(conn.clone());
         Ok(conn)
     }
@@ -263,7 +263,7 @@ impl Follower {
             values.push(gaps.map(i64::to_string).collect::<Vec<_>>().join(",").into());
         }
         let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-        let rows = Row::find_by_statement(statement).all(conn).await.map_err(fault)?;
+        let rows = Row::find_by_statement(statement).all(conn).await?;
         let first = rows.first().ok_or_else(|| Error::internal("a look at the feed saw nothing"))?;
         let moment = Moment {
             oldest: first.oldest,
@@ -315,9 +315,9 @@ impl std::fmt::Debug for Follower {
 /// The number of a transaction that begins now.
 async fn begin_transaction(conn: &DatabaseConnection) -> Result<i64> {
     let begin = Statement::from_string(DbBackend::Postgres, "SELECT pg_current_xact_id()::text::bigint AS number");
-    let row = conn.query_one_raw(begin).await.map_err(fault)?;
+    let row = conn.query_one_raw(begin).await?;
     let row = row.ok_or_else(|| Error::internal("a transaction without a number"))?;
-    row.try_get("", "number").map_err(fault)
+    row.try_get("", "number").map_err(Error::from)
 }
 
 fn pieces<K>(ids: &BTreeSet<Id<K>>) -> Vec<Vec<Id<K>>> {
@@ -339,7 +339,7 @@ fn sessions_of(users: Vec<UserId>, now: Time) -> Condition {
 async fn tokens(conn: &DatabaseConnection, of: Condition) -> Result<Vec<TokenHash>> {
     let hashes =
         session_token::Entity::find().select_only().column(session_token::Column::TokenHash).filter(of).into_tuple();
-    hashes.all(conn).await.map_err(fault)
+    hashes.all(conn).await.map_err(Error::from)
 }
 
 /// Whom changes name.

@@ -8,7 +8,7 @@ use sea_orm::{
 use super::change::ChangeKind;
 use super::definition::taken;
 use super::entity::{definition, user};
-use super::{DefinitionRow, Store, Tx, UserRow, fault};
+use super::{DefinitionRow, Store, Tx, UserRow};
 use crate::error::{Error, Result};
 use crate::model::session::AuthType;
 
@@ -20,7 +20,7 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn users_by_names(&self, keys: &[String]) -> Result<Vec<UserRow>> {
         let found = user::Entity::find().filter(user::Column::UsernameKey.is_in(keys));
-        found.all(&self.conn).await.map_err(fault)
+        found.all(&self.conn).await.map_err(Error::from)
     }
 
     /// Those definitions of a type and an issuer that are of one of these principals, a few hundred.
@@ -37,7 +37,7 @@ impl<C: ConnectionTrait> Store<C> {
             .filter(Column::AuthType.eq(auth_type))
             .filter(Column::Username.is_in(usernames))
             .filter(Column::Issuer.eq(issuer));
-        found.all(&self.conn).await.map_err(fault)
+        found.all(&self.conn).await.map_err(Error::from)
     }
 
     /// Those of these names, a few hundred, that definitions have.
@@ -46,7 +46,7 @@ impl<C: ConnectionTrait> Store<C> {
         use definition::Column;
 
         let found = definition::Entity::find().select_only().column(Column::Name).filter(Column::Name.is_in(names));
-        found.into_tuple().all(&self.conn).await.map_err(fault)
+        found.into_tuple().all(&self.conn).await.map_err(Error::from)
     }
 
     /// The highest number that a definition has or had: those above it were never given.
@@ -56,10 +56,10 @@ impl<C: ConnectionTrait> Store<C> {
             DbBackend::Postgres => format!("SELECT pg_sequence_last_value({SEQUENCE}::regclass)"),
             _ => "SELECT seq FROM sqlite_sequence WHERE name = 'definition'".to_owned(),
         };
-        let given = self.conn.query_one_raw(Statement::from_string(self.shared.backend, given)).await.map_err(fault)?;
-        let given: Option<i64> = given.map_or(Ok(None), |row| row.try_get_by_index(0)).map_err(fault)?;
+        let given = self.conn.query_one_raw(Statement::from_string(self.shared.backend, given)).await?;
+        let given: Option<i64> = given.map_or(Ok(None), |row| row.try_get_by_index(0))?;
         let last = definition::Entity::find().select_only().column_as(definition::Column::AuthId.max(), "last");
-        let last: Option<Option<i64>> = last.into_tuple().one(&self.conn).await.map_err(fault)?;
+        let last: Option<Option<i64>> = last.into_tuple().one(&self.conn).await?;
         Ok(given.max(last.flatten()).unwrap_or(0))
     }
 }
@@ -71,7 +71,7 @@ impl Tx {
         if self.shared.backend == DbBackend::Postgres {
             // Whoever is adding one takes a number: none may be taken while the sequence is looked at and moved.
             let lock = "LOCK TABLE definition IN SHARE ROW EXCLUSIVE MODE";
-            self.conn.execute_unprepared(lock).await.map_err(fault)?;
+            self.conn.execute_unprepared(lock).await?;
         }
         let auth_id = row.auth_id;
         if self.definition(auth_id).await?.is_some() {
@@ -84,7 +84,7 @@ impl Tx {
                 "SELECT setval({SEQUENCE}, greatest($1, coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 1)))"
             );
             let moved = Statement::from_sql_and_values(DbBackend::Postgres, moved, [Value::from(auth_id)]);
-            self.conn.query_one_raw(moved).await.map_err(fault)?;
+            self.conn.query_one_raw(moved).await?;
         }
         self.feed(ChangeKind::DefinitionChanged, None, None);
         Ok(())

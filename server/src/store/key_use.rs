@@ -4,8 +4,8 @@
 use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
+use super::Store;
 use super::entity::{caller, caller_key, session, session_token};
-use super::{Store, fault};
 use crate::error::Result;
 
 /// Hashes that something live is known by.
@@ -43,8 +43,8 @@ impl<C: ConnectionTrait> Store<C> {
             .filter(caller_key::Column::ExpiresAt.gt(now))
             .filter(caller_key::Column::CallerId.in_subquery(live_callers));
         Ok(LiveHashes {
-            sessions: sessions.count(&self.conn).await.map_err(fault)?,
-            caller_keys: caller_keys.count(&self.conn).await.map_err(fault)?,
+            sessions: sessions.count(&self.conn).await?,
+            caller_keys: caller_keys.count(&self.conn).await?,
         })
     }
 }

@@ -6,8 +6,8 @@ use sea_orm::{ActiveValue::Set, EntityTrait, TryInsertResult};
 use sea_orm::{ColumnTrait, ExprTrait, QueryFilter};
 use uuid::Uuid;
 
+use super::Store;
 use super::entity::lease;
-use super::{Store, fault};
 use crate::error::Result;
 
 impl Store {
@@ -20,11 +20,8 @@ impl Store {
         let until = now + duration;
         let conn = self.shared.writer.conn();
         let row = lease::ActiveModel { name: Set(name.to_owned()), holder: Set(holder), expires_at: Set(until) };
-        let inserted = lease::Entity::insert(row)
-            .on_conflict_do_nothing_on([Column::Name])
-            .exec_without_returning(conn)
-            .await
-            .map_err(fault)?;
+        let inserted =
+            lease::Entity::insert(row).on_conflict_do_nothing_on([Column::Name]).exec_without_returning(conn).await?;
         if matches!(inserted, TryInsertResult::Inserted(1..)) {
             return Ok(true);
         }
@@ -32,8 +29,7 @@ impl Store {
             .set(lease::ActiveModel { holder: Set(holder), expires_at: Set(until), ..Default::default() })
             .filter(Column::Name.eq(name).and(Column::Holder.eq(holder).or(Column::ExpiresAt.lte(now))))
             .exec(conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(taken.rows_affected == 1)
     }
 }

@@ -12,7 +12,7 @@ use sea_orm::{
 use super::change::ChangeKind;
 use super::entity::linked_auth;
 use super::error::{is_foreign_key_violation, is_unique_violation};
-use super::{DefinitionRow, LinkedAuthRow, Store, Tx, fault};
+use super::{DefinitionRow, LinkedAuthRow, Store, Tx};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::{LinkId, UserId};
@@ -101,12 +101,12 @@ impl<C: ConnectionTrait> Store<C> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link_of_definition(&self, auth_id: i64) -> Result<Option<LinkedAuthRow>> {
         let link = linked_auth::Entity::find().filter(linked_auth::Column::AuthId.eq(auth_id));
-        link.one(&self.conn).await.map_err(fault)
+        link.one(&self.conn).await.map_err(Error::from)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
-        linked_auth::Entity::find_by_id(link).one(&self.conn).await.map_err(fault)
+        linked_auth::Entity::find_by_id(link).one(&self.conn).await.map_err(Error::from)
     }
 
     /// A user's links that are younger than `after`, oldest first.
@@ -127,7 +127,7 @@ impl<C: ConnectionTrait> Store<C> {
     async fn entries(&self, condition: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<LinkEntry>> {
         let sql = format!("{ENTRIES}{condition}");
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
-        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
+        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await?;
         Ok(rows.into_iter().map(LinkEntry::from).collect())
     }
 
@@ -156,7 +156,7 @@ impl<C: ConnectionTrait> Store<C> {
         // Not one query with OR, for which SQLite reads the whole index.
         let sql = parts.join(" UNION ALL ");
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
-        NamedDefinition::find_by_statement(statement).all(&self.conn).await.map_err(fault)
+        NamedDefinition::find_by_statement(statement).all(&self.conn).await.map_err(Error::from)
     }
 }
 
@@ -194,7 +194,7 @@ impl Tx {
     /// The link, locked until the transaction ends. Lock its definition and its user before.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
-        linked_auth::Entity::find_by_id(link).lock_exclusive().one(&self.conn).await.map_err(fault)
+        linked_auth::Entity::find_by_id(link).lock_exclusive().one(&self.conn).await.map_err(Error::from)
     }
 
     /// Has the user an active link to an active definition, other than this one?
@@ -219,7 +219,7 @@ impl Tx {
             // One of them went although it was locked, which only somebody without our locks can do: trying again finds it
             // gone.
             Err(error) if is_foreign_key_violation(&error) => Err(Error::WriteConflict),
-            Err(error) => Err(fault(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -227,14 +227,14 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_link(&self, row: LinkedAuthRow) -> Result<()> {
         let user = row.user_id;
-        linked_auth::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(fault)?;
+        linked_auth::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await?;
         self.links_changed(user);
         Ok(())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_link(&self, row: &LinkedAuthRow) -> Result<()> {
-        linked_auth::Entity::delete_by_id(row.link_id).exec(&self.conn).await.map_err(fault)?;
+        linked_auth::Entity::delete_by_id(row.link_id).exec(&self.conn).await?;
         self.links_changed(row.user_id);
         Ok(())
     }
@@ -246,8 +246,7 @@ impl Tx {
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() })
             .filter(linked_auth::Column::LinkId.eq(link))
             .exec_with_returning(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         for row in invalidated {
             self.links_changed(row.user_id);
         }

@@ -72,7 +72,6 @@ pub use entity::session_credential::Model as SessionCredentialRow;
 pub use entity::session_platform::Model as SessionPlatformRow;
 pub use entity::session_token::Model as SessionTokenRow;
 pub use entity::user::Model as UserRow;
-use error::fault;
 pub use examine::KeysInUse;
 pub use feed::{Follower, Look};
 pub use key_use::LiveHashes;
@@ -82,7 +81,6 @@ pub use platform::HeldCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
 pub use session::{NewSession, SessionFilter};
-use sqlite::group_commit::WriterThread;
 use transaction::Transaction;
 pub use user::UserFilter;
 pub use write::Operation;
@@ -184,16 +182,15 @@ impl Store {
             std::fs::create_dir_all(directory)
                 .map_err(|problem| Error::store_unavailable(format!("directory of the database: {problem}")))?;
         }
-        let thread = WriterThread::default();
         let (reader, writer) = if config.database.url.is_sqlite() {
             // The writer first: it makes the file, which a reader may not.
-            let writer = sqlite::connect(sqlite::options(&config, 1, false, &thread)).await?;
+            let writer = sqlite::connect(sqlite::options(&config, 1, false)).await?;
             // What is in memory belongs to its one connection.
             let in_memory = config.sqlite_path().is_none();
-            let options = sqlite::options(&config, config.database.max_connections, true, &thread);
+            let options = sqlite::options(&config, config.database.max_connections, true);
             (if in_memory { writer.clone() } else { sqlite::connect(options).await? }, writer)
         } else {
-            let pool = Database::connect(config.connect_options()).await.map_err(fault)?;
+            let pool = Database::connect(config.connect_options()).await?;
             (pool.clone(), pool)
         };
         let backend = reader.get_database_backend();
@@ -205,7 +202,7 @@ impl Store {
             read_log: ReadLog::default(),
             activity: Activity::default(),
             dropped: platform::Dropped::default(),
-            writer: write::Writer::new(writer, thread, &config),
+            writer: write::Writer::new(writer, &config),
             metrics: Arc::default(),
             config,
         };
@@ -244,13 +241,13 @@ impl Store {
         if copied.is_err() {
             let _ = std::fs::remove_file(file);
         }
-        copied.map(drop).map_err(fault)
+        copied.map(drop).map_err(Error::from)
     }
 
     /// Is the database there?
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ping(&self) -> Result<()> {
-        self.conn.ping().await.map_err(fault)
+        self.conn.ping().await.map_err(Error::from)
     }
 
     /// Closes all connections; SQLite's log is folded into its file first. No statistics are gathered for its planner:
@@ -261,8 +258,8 @@ impl Store {
         if self.shared.backend == DbBackend::Sqlite {
             let _ = self.shared.writer.conn().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         }
-        self.conn.clone().close().await.map_err(fault)?;
-        self.shared.writer.conn().clone().close().await.map_err(fault)
+        self.conn.clone().close().await?;
+        self.shared.writer.conn().clone().close().await.map_err(Error::from)
     }
 
     /// How the cache of sessions does.

@@ -11,9 +11,9 @@ use sea_orm::{
 use tokio::sync::mpsc;
 
 use super::entity::{platform_credential, session, session_platform};
-use super::{PlatformCredentialRow, SessionPlatformRow, Store, Tx, fault};
+use super::{PlatformCredentialRow, SessionPlatformRow, Store, Tx};
 use crate::clock::Time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
 /// Credentials of one transaction that somebody hears of, and that wait to be heard; the rest are just gone.
@@ -60,7 +60,7 @@ impl<C: ConnectionTrait> Store<C> {
     /// The platform that a session is logged in to.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_platform(&self, session: SessionId) -> Result<Option<SessionPlatformRow>> {
-        session_platform::Entity::find_by_id(session).one(&self.conn).await.map_err(fault)
+        session_platform::Entity::find_by_id(session).one(&self.conn).await.map_err(Error::from)
     }
 
     /// The same of a few hundred sessions; those without a platform are left out.
@@ -70,7 +70,7 @@ impl<C: ConnectionTrait> Store<C> {
             return Ok(Vec::new());
         }
         let found = session_platform::Entity::find().filter(session_platform::Column::SessionId.is_in(sessions));
-        found.all(&self.conn).await.map_err(fault)
+        found.all(&self.conn).await.map_err(Error::from)
     }
 
     /// The credential of a session that is logged in to a platform and has not ended.
@@ -96,7 +96,7 @@ impl<C: ConnectionTrait> Store<C> {
             .column(Column::Url)
             .join(JoinType::InnerJoin, platform_credential::Relation::SessionPlatform.def())
             .distinct();
-        found.into_tuple().all(&self.conn).await.map_err(fault)
+        found.into_tuple().all(&self.conn).await.map_err(Error::from)
     }
 
     async fn held(&self, condition: Condition, limit: u64) -> Result<Vec<HeldCredential>> {
@@ -106,8 +106,7 @@ impl<C: ConnectionTrait> Store<C> {
             .order_by(platform_credential::Column::SessionId, Order::Asc)
             .limit(limit)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let held = |(credential, platform): (_, Option<_>)| Some(HeldCredential { credential, platform: platform? });
         Ok(found.into_iter().filter_map(held).collect())
     }
@@ -127,7 +126,7 @@ impl Store {
             .join(JoinType::InnerJoin, platform_credential::Relation::Session.def())
             .filter(session::Column::ExpiresAt.lt(now - UNWRITTEN_ACTIVITY))
             .limit(batch);
-        let over: Vec<SessionId> = over.into_tuple().all(self.shared.writer.conn()).await.map_err(fault)?;
+        let over: Vec<SessionId> = over.into_tuple().all(self.shared.writer.conn()).await?;
         if over.is_empty() {
             return Ok(0);
         }
@@ -135,7 +134,7 @@ impl Store {
         let delete = platform_credential::Entity::delete_many()
             .filter(platform_credential::Column::SessionId.is_in(over))
             .exec(self.shared.writer.conn());
-        let done = delete.await.map_err(fault)?.rows_affected;
+        let done = delete.await?.rows_affected;
         self.shared.dropped.tell(gone);
         Ok(done)
     }
@@ -146,9 +145,9 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_platform(&self, platform: SessionPlatformRow, credential: PlatformCredentialRow) -> Result<()> {
         let platform: session_platform::ActiveModel = platform.into();
-        session_platform::Entity::insert(platform).exec_without_returning(&self.conn).await.map_err(fault)?;
+        session_platform::Entity::insert(platform).exec_without_returning(&self.conn).await?;
         let credential: platform_credential::ActiveModel = credential.into();
-        platform_credential::Entity::insert(credential).exec_without_returning(&self.conn).await.map_err(fault)?;
+        platform_credential::Entity::insert(credential).exec_without_returning(&self.conn).await?;
         Ok(())
     }
 
@@ -172,8 +171,7 @@ impl Tx {
             .filter(Column::KeyId.eq(before.key_id))
             .filter(Column::Generation.eq(before.generation))
             .exec(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(done.rows_affected == 1)
     }
 
@@ -198,7 +196,7 @@ impl Tx {
         if gone.is_empty() {
             return Ok(());
         }
-        platform_credential::Entity::delete_many().filter(condition).exec(&self.conn).await.map_err(fault)?;
+        platform_credential::Entity::delete_many().filter(condition).exec(&self.conn).await?;
         self.dropped.lock().extend(gone);
         Ok(())
     }

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::entity::{session, session_platform};
 use super::unique::unique;
-use super::{SessionRow, Store, fault};
+use super::{SessionRow, Store};
 use crate::clock::{Micros, Time};
 use crate::config::AddressBinding;
 use crate::crypto::TokenHash;
@@ -168,7 +168,7 @@ impl<C: ConnectionTrait> Store<C> {
         let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
         let _reading = self.activity().reading();
-        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await.map_err(fault)?;
+        let rows = EntryRow::find_by_statement(statement).all(&self.conn).await?;
         rows.into_iter()
             .map(|row| {
                 let noted = self.activity().of(row.session_id);
@@ -200,7 +200,7 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await
-            .map_err(fault)
+            .map_err(Error::from)
     }
 }
 

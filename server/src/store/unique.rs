@@ -2,8 +2,7 @@
 
 use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryTrait, Select};
 
-use super::fault;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The row of a condition that one row can meet.
 ///
@@ -11,6 +10,6 @@ use crate::error::Result;
 /// a value is bound, the same one too.
 pub(super) async fn unique<E: EntityTrait>(found: Select<E>, conn: &impl ConnectionTrait) -> Result<Option<E::Model>> {
     let statement = found.build(conn.get_database_backend());
-    let row = conn.query_one_raw(statement).await.map_err(fault)?;
-    row.map(|row| E::Model::from_query_result(&row, "").map_err(fault)).transpose()
+    let row = conn.query_one_raw(statement).await?;
+    row.map(|row| E::Model::from_query_result(&row, "").map_err(Error::from)).transpose()
 }

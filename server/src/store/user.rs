@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Order, QueryFilter,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect,
 };
 
@@ -12,7 +12,7 @@ use super::change::ChangeKind;
 use super::entity::{attribute, user};
 use super::error::is_unique_violation;
 use super::unique::unique;
-use super::{Store, Tx, UserRow, fault};
+use super::{Store, Tx, UserRow};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::user::ApprovalStatus;
@@ -81,8 +81,7 @@ impl<C: ConnectionTrait> Store<C> {
             .filter(Column::IsSuperUser.eq(true))
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(found.into_iter().collect())
     }
 
@@ -95,7 +94,7 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await
-            .map_err(fault)
+            .map_err(Error::from)
     }
 }
 
@@ -109,14 +108,9 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
-        match user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await {
-            Ok(_) => {
-                self.feed(ChangeKind::UserChanged, Some(user), None);
-                Ok(())
-            }
-            Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
-            Err(error) => Err(fault(error)),
-        }
+        user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await.map_err(not_stored)?;
+        self.feed(ChangeKind::UserChanged, Some(user), None);
+        Ok(())
     }
 
     /// Stores the whole row, and lets the cache forget the user's sessions, which show parts of it.
@@ -124,14 +118,9 @@ impl Tx {
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
         self.invalidate_user(user).await?;
-        match user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await {
-            Ok(_) => {
-                self.feed(ChangeKind::UserChanged, Some(user), None);
-                Ok(())
-            }
-            Err(error) if is_unique_violation(&error) => Err(Error::UsernameTaken),
-            Err(error) => Err(fault(error)),
-        }
+        user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(not_stored)?;
+        self.feed(ChangeKind::UserChanged, Some(user), None);
+        Ok(())
     }
 
     /// Removes the user with all links and attributes, those of the sessions too. The sessions are to be revoked before.
@@ -140,13 +129,13 @@ impl Tx {
         self.invalidate_user(user).await?;
         self.forget_links(user);
         self.delete_session_attributes_of_user(user).await?;
-        attribute::Entity::delete_many()
-            .filter(attribute::Column::OwnerId.eq(user))
-            .exec(&self.conn)
-            .await
-            .map_err(fault)?;
-        user::Entity::delete_by_id(user).exec(&self.conn).await.map_err(fault)?;
+        attribute::Entity::delete_many().filter(attribute::Column::OwnerId.eq(user)).exec(&self.conn).await?;
+        user::Entity::delete_by_id(user).exec(&self.conn).await?;
         self.feed(ChangeKind::UserDeleted, Some(user), None);
         Ok(())
     }
+}
+
+fn not_stored(error: DbErr) -> Error {
+    if is_unique_violation(&error) { Error::UsernameTaken } else { error.into() }
 }

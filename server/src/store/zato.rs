@@ -12,7 +12,6 @@ use sea_orm::{
     QueryResult, RuntimeErr, Statement, TransactionOptions, TransactionTrait,
 };
 
-use super::fault;
 use crate::config::DatabaseUrl;
 use crate::error::Error;
 
@@ -324,7 +323,7 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 
 /// What the database said.
 fn words(error: DbErr) -> String {
-    match fault(error) {
+    match Error::from(error) {
         Error::StoreUnavailable { source } | Error::Internal { source } => source.0,
         other => other.to_string(),
     }

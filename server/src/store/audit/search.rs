@@ -10,8 +10,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, Que
 use super::outcome_number;
 use crate::error::Result;
 use crate::model::audit::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent};
+use crate::store::Store;
 use crate::store::entity::{audit_chain, audit_event};
-use crate::store::{Store, fault};
 
 /// Events of one segment. It stands in [`SEGMENT`] and in the indexes of the migration.
 const SEGMENT_LENGTH: i64 = 8192;
@@ -60,8 +60,7 @@ impl<C: ConnectionTrait> Store<C> {
             .order_by(Column::Sequence, Order::Desc)
             .limit(limit)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         Ok(rows.into_iter().map(|(event, chain)| stored(event, chain)).collect())
     }
 
@@ -75,8 +74,7 @@ impl<C: ConnectionTrait> Store<C> {
             .order_by(Column::Number, Order::Desc)
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let segments = |(number, length): (i64, i64)| {
             (0..=length / SEGMENT_LENGTH).rev().map(move |segment| number * SEGMENTS_OF_CHAIN + segment)
         };

@@ -10,8 +10,8 @@ use sea_orm::{
 
 use super::{Head, event_mac, first_mac, head_mac};
 use crate::error::Result;
+use crate::store::Store;
 use crate::store::entity::{audit_chain, audit_event};
-use crate::store::{Store, fault};
 
 /// Events read at once when a chain is verified.
 const VERIFY_BATCH: u64 = 2_000;
@@ -61,8 +61,7 @@ impl Store {
             .order_by(Column::Number, Order::Asc)
             .into_tuple()
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         let total =
             chains.iter().fold(0u64, |sum, (_, length)| sum.saturating_add(u64::try_from(*length).unwrap_or(0)));
         let mut done = 0;
@@ -74,7 +73,7 @@ impl Store {
         let mut expected = Expected { number: 1, previous: Some(Vec::new()) };
         for (number, _) in &chains {
             let snapshot = self.snapshot().await?;
-            let chain = audit_chain::Entity::find_by_id(*number).one(&snapshot.conn).await.map_err(fault)?;
+            let chain = audit_chain::Entity::find_by_id(*number).one(&snapshot.conn).await?;
             // One that is gone since is missed by the next, or by its events.
             let Some(chain) = chain else { continue };
             snapshot.verify_chain(&chain, &mut expected, &mut problems, &mut progress).await?;
@@ -89,7 +88,7 @@ impl Store {
     pub async fn verify_end_of_audit(&self) -> Result<(u64, Vec<AuditProblem>)> {
         let snapshot = self.snapshot().await?;
         let chains = audit_chain::Entity::find().order_by(audit_chain::Column::Number, Order::Desc).limit(LAST_CHAINS);
-        let chains = chains.all(&snapshot.conn).await.map_err(fault)?;
+        let chains = chains.all(&snapshot.conn).await?;
         let (mut events, mut problems) = (0, Vec::new());
         for chain in &chains {
             events += snapshot.verify_end(chain, &mut problems).await?;
@@ -101,7 +100,7 @@ impl Store {
     async fn snapshot(&self) -> Result<Store<DatabaseTransaction>> {
         // On SQLite every transaction is one.
         let isolation = (self.shared.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
-        let conn = self.conn.begin_with_config(isolation, None).await.map_err(fault)?;
+        let conn = self.conn.begin_with_config(isolation, None).await?;
         Ok(Store { conn, shared: Arc::clone(&self.shared) })
     }
 
@@ -117,10 +116,9 @@ impl Store {
                 .order_by(Column::ChainNumber, Order::Asc)
                 .into_tuple::<i64>()
                 .one(&self.conn)
-                .await
-                .map_err(fault)?;
+                .await?;
             let Some(number) = number else { return Ok(()) };
-            let chain = audit_chain::Entity::find_by_id(number).one(&self.conn).await.map_err(fault)?;
+            let chain = audit_chain::Entity::find_by_id(number).one(&self.conn).await?;
             let missing = AuditProblem::ChainMissing { chain: number };
             if chain.is_none() && !problems.contains(&missing) {
                 problems.push(missing);
@@ -207,8 +205,7 @@ impl Store<DatabaseTransaction> {
             .order_by(Column::Sequence, Order::Desc)
             .limit(LAST_EVENTS + 1)
             .all(&self.conn)
-            .await
-            .map_err(fault)?;
+            .await?;
         events.reverse();
         if events.last().map_or(chain.length, |last| last.sequence - chain.length) != 0 {
             problems.push(AuditProblem::ChainChanged { chain: number });
@@ -249,8 +246,7 @@ impl Store<DatabaseTransaction> {
                 .order_by(Column::Sequence, Order::Asc)
                 .limit(VERIFY_BATCH)
                 .all(&self.conn)
-                .await
-                .map_err(fault)?;
+                .await?;
             let Some(last) = batch.last() else { return Ok(end) };
             after = last.sequence;
             progress(batch.len() as u64);

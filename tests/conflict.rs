@@ -358,7 +358,7 @@ fn while_postgresql_is_away_there_is_no_verdict_and_afterwards_the_right_one() {
         let unknown = Token::generate(TokenKind::Ust);
         let context = context(&ground);
         let client = app.client(&context, ClientInput::default()).unwrap();
-        let verify = async |token: &Token| app.verify(&client, token.expose(), true, None).await;
+        let verify = async |token: &Token| app.verify_session(&client, token.expose(), true, None).await;
         assert!(matches!(verify(&tokens[0]).await, Ok(Verdict::Active(_))));
 
         cluster.stop();

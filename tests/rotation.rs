@@ -137,7 +137,7 @@ impl World {
         let text = model.tokens[token].expose().to_owned();
         let expected = model.verify(token, self.clock.now());
         let client = self.app.client(&self.context, ClientInput::default()).unwrap();
-        let verdict = self.app.verify(&client, &text, !is_last, None).await.unwrap();
+        let verdict = self.app.verify_session(&client, &text, !is_last, None).await.unwrap();
         match verdict {
             Verdict::Inactive(reason) => assert_eq!(Some(reason), expected),
             Verdict::Active(active) => {

@@ -2,8 +2,11 @@
 
 use std::any::Any;
 
+use futures::future::BoxFuture;
 use opentelemetry::trace::FutureExt;
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
@@ -47,12 +50,18 @@ impl Handler {
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let running = tracing::Instrument::in_current_span(work(self.app.clone())).with_current_context();
-        let task = AbortOnDrop(self.background.spawn(running));
+        let (work, (answer, answered)) = (work(self.app.clone()), oneshot::channel());
+        // Of one type, whatever the verb: the runtime's code for tasks is compiled once.
+        let work: BoxFuture<'static, ()> = Box::pin(async move {
+            // The work is gone, and its spans have ended, before anybody can answer the call.
+            let outcome = work.await;
+            let _ = answer.send(outcome);
+        });
+        let task = AbortOnDrop(self.background.spawn(work.in_current_span().with_current_context()));
         async move {
-            match task.finish().await {
+            match answered.await {
                 Ok(outcome) => outcome,
-                Err(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::panic::resume_unwind(task.panic().await),
             }
         }
     }
@@ -68,18 +77,17 @@ fn open<M>(request: Request<M>) -> Result<(Context, M)> {
     Ok((context, message))
 }
 
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
-impl<T> AbortOnDrop<T> {
-    async fn finish(mut self) -> std::result::Result<T, Box<dyn Any + Send>> {
-        (&mut self.0).await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => panic,
-            Err(_) => Box::new("a task was cancelled"),
-        })
+impl AbortOnDrop {
+    /// What the task panicked with, which left no answer.
+    async fn panic(mut self) -> Box<dyn Any + Send> {
+        let ended = (&mut self.0).await.err().and_then(|error| error.try_into_panic().ok());
+        ended.unwrap_or_else(|| Box::new("a task was cancelled"))
     }
 }
 
-impl<T> Drop for AbortOnDrop<T> {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

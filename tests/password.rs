@@ -8,6 +8,8 @@ use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::{CreateUserRequest, PasswordCredential, UpdateUserRequest, User, WarningKind};
 use lanyard_client::{Error, ErrorReason, Login, RevokeReason};
 use lanyard_server::clock::Time;
+use lanyard_server::model::session::AuthType;
+use lanyard_server::telemetry::metrics::login::LoginOutcome;
 use lanyard_tests::both_databases;
 use lanyard_tests::support::answers::{MOMENT, Refused, events_of, just_before, revoked, stored_user, why_inactive};
 use lanyard_tests::support::server::{Database, Person, TestServer};
@@ -185,9 +187,8 @@ async fn logins_for_which_hashing_has_no_room_are_refused_at_once_and_counted(da
     for refusal in &refused {
         assert_eq!((refusal.reason, refusal.retry_after), (ErrorReason::Overloaded, Some(Duration::from_secs(1))));
     }
-    let figures = server.app().login_metrics();
-    let unavailable = figures.logins().find(|(_, outcome, _)| outcome.name() == "unavailable");
-    assert_eq!(unavailable.map(|(.., count)| count), Some(refused.len() as u64));
+    let unavailable = server.app().login_metrics().logins(AuthType::Password, LoginOutcome::Unavailable);
+    assert_eq!(unavailable, refused.len() as u64);
     log_in(&server, &server.alice, "alice-password", "").await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! The composition root: configuration, keys, store, rules, calls, listeners; and the order in which they end.
+//! The composition root: builds the server from its configuration, runs it and shuts it down in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::transport::{Ended, Listener, ServeError, serve};
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const HARD_CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why the server could not start, or ended before it was told to.
+/// Why the server could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -52,16 +52,16 @@ fn source_of(error: &Error) -> String {
     std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
 }
 
-/// What happens to a schema that lacks migrations.
+/// What to do when the schema lacks migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// The server refuses to start.
+    /// Refuse to start.
     Check,
-    /// It is brought up to date.
+    /// Apply them.
     Migrate,
 }
 
-/// A server that listens but does not serve yet.
+/// A server that is bound but does not accept calls yet.
 pub struct Server {
     config: Config,
     app: App,
@@ -100,7 +100,7 @@ impl Server {
         Ok(Self { config, app, metrics, listener, admin })
     }
 
-    /// Where it listens; port 0 of the configuration is a real one here.
+    /// The address it is bound to, with the actual port if the configuration says 0.
     pub fn addr(&self) -> std::net::SocketAddr {
         self.listener.addr()
     }
@@ -119,7 +119,7 @@ impl Server {
         &self.app
     }
 
-    /// Serves until `stop`, then ends in order: the connections drain, activity is written, the store is closed.
+    /// Serves until `stop`, then shuts down: drains connections, writes pending activity, closes the store.
     pub async fn run(self, stop: Stop) -> Result<Ended, StartError> {
         let health = Health::new().await;
         let rpc_metrics = RpcMetrics::register(&self.metrics, rpc_labels());
@@ -127,10 +127,10 @@ impl Server {
         let rpc_server =
             Arc::new(RpcServer::new(self.app.clone(), background, health.clone(), rpc_metrics, &self.config));
         register_metrics(&self.metrics, &self.app, &rpc_server);
-        let house = CancellationToken::new();
-        let keeper = tokio::spawn({
-            let (app, follower, house) = (self.app.clone(), self.app.follower(), house.clone());
-            async move { app.run_background_tasks(follower, house).await }
+        let stop_background = CancellationToken::new();
+        let background_tasks = tokio::spawn({
+            let (app, follower, stop) = (self.app.clone(), self.app.follower(), stop_background.clone());
+            async move { app.run_background_tasks(follower, stop).await }
         });
         let admin_addr = self.admin_addr();
         let admin =
@@ -138,12 +138,12 @@ impl Server {
         health.set_serving(true).await;
         tracing::info!(addr = %self.listener.addr(), admin_addr = admin_addr.map(tracing::field::display), "serving");
         let ended = serve(self.listener, rpc_server, &self.config.server, &stop).await;
-        house.cancel();
+        stop_background.cancel();
         if let Some(admin) = admin {
             admin.abort();
         }
         let close = async {
-            let _ = keeper.await;
+            let _ = background_tasks.await;
             self.app.store().close().await
         };
         tokio::select! {
@@ -155,7 +155,7 @@ impl Server {
     }
 }
 
-/// What is read at the moment of asking does not keep the server alive.
+/// Holds the server weakly, so that metrics do not keep it alive.
 fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
     let counted = Counted {
         logins: app.login_metrics().clone(),
@@ -178,7 +178,7 @@ fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
     });
 }
 
-/// A database that hangs must not hold the process. Whoever wants a hard stop waits less, but for the activity.
+/// Bounds how long a hanging database can delay the end of the process; less after a second signal.
 async fn closing_takes_too_long(stop: &Stop) {
     tokio::select! {
         () = sleep(CLOSE_LIMIT) => {}

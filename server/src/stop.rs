@@ -20,15 +20,15 @@ impl Stop {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stop = Self::new();
-        let told = stop.clone();
+        let signalled = stop.clone();
         tokio::spawn(async move {
             for ask in [Self::softly, Self::hard as fn(&Self)] {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                tracing::info!(signal = name, again = told.is_soft(), "told to stop");
-                ask(&told);
+                tracing::info!(signal = name, again = signalled.is_soft(), "told to stop");
+                ask(&signalled);
             }
         });
         Ok(stop)

@@ -26,6 +26,7 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
+use tonic::metadata::MetadataMap;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
@@ -282,6 +283,13 @@ async fn take_http(
     if taken.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
 }
 
+/// The headers of a request, which must say that it is gRPC: the Collector of OpenTelemetry insists on it, tonic does not.
+fn grpc_headers(metadata: MetadataMap) -> Result<HeaderMap, Status> {
+    let headers = metadata.into_headers();
+    let is_grpc = headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
+    if is_grpc { Ok(headers) } else { Err(Status::invalid_argument("no content-type")) }
+}
+
 #[tonic::async_trait]
 impl TraceService for Collector {
     async fn export(
@@ -290,8 +298,9 @@ impl TraceService for Collector {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let is_picky = self.behave().await?;
         let (metadata, _, message) = request.into_parts();
+        let headers = grpc_headers(metadata)?;
         let mut kept = self.kept();
-        kept.headers.push(metadata.into_headers());
+        kept.headers.push(headers);
         kept.traces.push(message);
         let one = ExportTracePartialSuccess { rejected_spans: 1, error_message: "one is ugly".to_owned() };
         Ok(Response::new(ExportTraceServiceResponse { partial_success: is_picky.then_some(one) }))
@@ -306,8 +315,9 @@ impl LogsService for Collector {
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         self.behave().await?;
         let (metadata, _, message) = request.into_parts();
+        let headers = grpc_headers(metadata)?;
         let mut kept = self.kept();
-        kept.headers.push(metadata.into_headers());
+        kept.headers.push(headers);
         kept.logs.push(message);
         Ok(Response::new(ExportLogsServiceResponse::default()))
     }
@@ -321,8 +331,9 @@ impl MetricsService for Collector {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.behave().await?;
         let (metadata, _, message) = request.into_parts();
+        let headers = grpc_headers(metadata)?;
         let mut kept = self.kept();
-        kept.headers.push(metadata.into_headers());
+        kept.headers.push(headers);
         kept.metrics.push(message);
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }

@@ -105,7 +105,7 @@ impl PasswordHasher {
     }
 
     fn refuse(&self) -> Error {
-        self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refused.inc();
         Error::Overloaded { retry_after: RETRY_AFTER }
     }
 

@@ -75,7 +75,7 @@ struct Parts {
     audit_reads: AuditReads,
     purge: crate::config::Purge,
     max_revocation_lag: Duration,
-    login_metrics: Arc<LoginMetrics>,
+    login_metrics: LoginMetrics,
 }
 
 impl App {
@@ -100,7 +100,7 @@ impl App {
             audit_reads: config.audit.reads,
             purge: config.purge.clone(),
             max_revocation_lag: config.cache.max_revocation_lag,
-            login_metrics: Arc::default(),
+            login_metrics: LoginMetrics::default(),
             store,
             clock,
             keyring,
@@ -135,7 +135,7 @@ impl App {
     }
 
     /// What came of logins and tokens.
-    pub fn login_metrics(&self) -> &Arc<LoginMetrics> {
+    pub fn login_metrics(&self) -> &LoginMetrics {
         &self.parts.login_metrics
     }
 }

@@ -1,5 +1,5 @@
-//! What becomes of a signal. The SDK's batch processors queue and send; these counters stand around them, because the SDK does
-//! not say what it dropped.
+//! Counts what becomes of spans, log records and pages of metrics. The batch processors of the SDK queue and export them, but do not
+//! report what they drop.
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
@@ -22,59 +22,34 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Deliveries;
+use super::metrics::delivery::{DropReason, SignalMetrics};
 use crate::config::{Signal, SignalKind};
 
-/// Why something was dropped.
-#[derive(Clone, Copy)]
-pub(super) enum DropReason {
-    QueueFull,
-    NotSent,
-    Rejected,
-    Stopped,
-}
-
-impl DropReason {
-    pub(super) const ALL: [Self; 4] = [Self::QueueFull, Self::NotSent, Self::Rejected, Self::Stopped];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::NotSent => "not_sent",
-            Self::Rejected => "rejected",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// The way of one signal to its receiver, with counters at both ends.
+/// The export of one signal, with its counters.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) kind: SignalKind,
-    capacity: u64,
+    capacity: i64,
     export_timeout: Duration,
-    /// Cancelled when the time for stopping is over.
+    /// Cancelled when the time for flushing is over.
     give_up: CancellationToken,
     is_closed: AtomicBool,
     is_failing: AtomicBool,
-    queued: AtomicU64,
-    exported: AtomicU64,
-    dropped: [AtomicU64; DropReason::ALL.len()],
-    /// Items of the export under way that the receiver does not take.
+    pub(super) metrics: SignalMetrics,
+    /// Items of the current export that the receiver rejected.
     rejected: AtomicU64,
 }
 
 impl Delivery {
-    pub(super) fn new(kind: SignalKind, signal: &Signal, give_up: CancellationToken) -> Self {
+    pub(super) fn new(kind: SignalKind, signal: &Signal, metrics: SignalMetrics, give_up: CancellationToken) -> Self {
         Self {
             kind,
-            capacity: signal.queue.map_or(1, |length| length as u64),
+            capacity: signal.queue.map_or(1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
             export_timeout: signal.export_timeout,
             give_up,
             is_closed: AtomicBool::default(),
             is_failing: AtomicBool::default(),
-            queued: AtomicU64::default(),
-            exported: AtomicU64::default(),
-            dropped: Default::default(),
+            metrics,
             rejected: AtomicU64::default(),
         }
     }
@@ -84,49 +59,32 @@ impl Delivery {
         self.export_timeout
     }
 
-    /// What waits or is being sent.
-    pub(super) fn queued(&self) -> u64 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn exported(&self) -> u64 {
-        self.exported.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize].load(Ordering::Relaxed)
-    }
-
-    fn drop_items(&self, reason: DropReason, count: u64) {
-        self.dropped[reason as usize].fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// May one more item wait? If so it is queued. What waits and what is being sent count alike, so the SDK's own queue, of the
-    /// same length, is never full.
+    /// Counts one more item as queued, if there is room. Items that are being exported count too, so the queue of the SDK, which has
+    /// the same capacity, never overflows.
     pub(super) fn admit(&self) -> bool {
         if self.is_closed.load(Ordering::Relaxed) {
-            self.drop_items(DropReason::Stopped, 1);
+            self.metrics.dropped(DropReason::Stopped).inc();
             return false;
         }
-        let has_room = self.queued.fetch_add(1, Ordering::Relaxed) < self.capacity;
+        let has_room = self.metrics.queued.inc() < self.capacity;
         if !has_room {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            self.drop_items(DropReason::QueueFull, 1);
+            self.metrics.queued.dec();
+            self.metrics.dropped(DropReason::QueueFull).inc();
         }
         has_room
     }
 
-    /// Admits nothing from now on.
+    /// Drops everything from now on.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    /// The receiver does not take some items of the export under way.
+    /// Records items of the current export that the receiver rejected.
     pub(super) fn reject(&self, items: u64) {
         self.rejected.fetch_add(items, Ordering::Relaxed);
     }
 
-    /// Waits for an export of queued items, and counts what became of them.
+    /// Runs an export of queued items and counts its outcome.
     pub(super) async fn deliver<P: Display>(&self, items: u64, export: impl Future<Output = Result<(), P>>) {
         let outcome = tokio::select! {
             biased;
@@ -137,21 +95,22 @@ impl Delivery {
             }),
         };
         let rejected = self.rejected.swap(0, Ordering::Relaxed).min(items);
+        let dropped = |reason, items| self.metrics.dropped(reason).inc_by(items);
         match outcome {
-            None => self.drop_items(DropReason::Stopped, items),
+            None => drop(dropped(DropReason::Stopped, items)),
             Some(Err(problem)) => {
-                self.drop_items(DropReason::NotSent, items);
+                dropped(DropReason::NotSent, items);
                 self.warn(&problem);
             }
             Some(Ok(())) => {
-                self.drop_items(DropReason::Rejected, rejected);
-                self.exported.fetch_add(items - rejected, Ordering::Relaxed);
+                dropped(DropReason::Rejected, rejected);
+                self.metrics.exported.inc_by(items - rejected);
                 if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!(signal = self.kind.name(), "telemetry is taken again");
                 }
             }
         }
-        self.queued.fetch_sub(items, Ordering::Relaxed);
+        self.metrics.queued.dec_by(i64::try_from(items).unwrap_or(i64::MAX));
     }
 
     /// Warns once, until an export succeeds.
@@ -166,16 +125,16 @@ impl Delivery {
     }
 }
 
-/// An exporter whose exports are counted. The SDK calls it on a thread of its own, without a runtime.
+/// Counts the exports of an exporter. The SDK calls it on a thread of its own, outside any runtime.
 #[derive(Debug)]
-pub(super) struct Counted<E> {
+pub(super) struct CountedExporter<E> {
     pub(super) exporter: E,
     pub(super) delivery: Arc<Delivery>,
     pub(super) runtime: Handle,
 }
 
-impl<E> Counted<E> {
-    /// Blocks the thread. The SDK would only log an error.
+impl<E> CountedExporter<E> {
+    /// Blocks the thread. Errors are logged and counted here; the SDK could only log them.
     #[expect(clippy::unnecessary_wraps, reason = "what an exporter answers")]
     fn deliver(&self, items: usize, export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
         self.runtime.block_on(self.delivery.deliver(items as u64, export));
@@ -183,7 +142,7 @@ impl<E> Counted<E> {
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Counted<E> {
+impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.deliver(batch.len(), self.exporter.export(batch))
     }
@@ -197,7 +156,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     }
 }
 
-impl<E: LogExporter> LogExporter for Counted<E> {
+impl<E: LogExporter> LogExporter for CountedExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         self.deliver(batch.iter().count(), self.exporter.export(batch))
     }
@@ -211,7 +170,7 @@ impl<E: LogExporter> LogExporter for Counted<E> {
     }
 }
 
-/// Counts what receivers reject: the exporters say it in an event, and nowhere else.
+/// Counts partial success: the exporters report rejected items in a `tracing` event only.
 pub(super) fn rejections<S>(deliveries: Deliveries) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -250,27 +209,33 @@ impl Visit for RejectedItems<'_> {
 mod tests {
     use std::future::{pending, ready};
 
+    use strum::VariantArray;
+
     use super::*;
     use crate::config::Config;
+    use crate::telemetry::metrics::delivery::DeliveryMetrics;
 
     fn delivery(queue: usize) -> Delivery {
         let export_timeout = Duration::from_millis(1);
         let signal = Signal { queue: Some(queue), export_timeout, ..Config::default().telemetry.traces };
-        Delivery::new(SignalKind::Traces, &signal, CancellationToken::new())
+        let metrics = DeliveryMetrics::default().of(SignalKind::Traces);
+        Delivery::new(SignalKind::Traces, &signal, metrics, CancellationToken::new())
     }
 
-    fn counts(delivery: &Delivery) -> (u64, u64, [u64; 4]) {
-        (delivery.queued(), delivery.exported(), DropReason::ALL.map(|reason| delivery.dropped(reason)))
+    /// Queued, exported and dropped for each reason.
+    fn counts(delivery: &Delivery) -> (i64, u64, Vec<u64>) {
+        let dropped = DropReason::VARIANTS.iter().map(|reason| delivery.metrics.dropped(*reason).get());
+        (delivery.metrics.queued.get(), delivery.metrics.exported.get(), dropped.collect())
     }
 
     #[test]
     fn admits_up_to_its_capacity_until_it_is_closed() {
         let delivery = delivery(3);
         assert_eq!([(); 5].map(|()| delivery.admit()), [true, true, true, false, false]);
-        assert_eq!(counts(&delivery), (3, 0, [2, 0, 0, 0]));
+        assert_eq!(counts(&delivery), (3, 0, vec![2, 0, 0, 0]));
         delivery.close();
         assert!(!delivery.admit());
-        assert_eq!(counts(&delivery), (3, 0, [2, 0, 0, 1]));
+        assert_eq!(counts(&delivery), (3, 0, vec![2, 0, 0, 1]));
     }
 
     #[tokio::test]
@@ -282,13 +247,13 @@ mod tests {
             Ok::<_, String>(())
         };
         delivery.deliver(5, rejects).await;
-        assert_eq!(counts(&delivery), (15, 3, [0, 0, 2, 0]));
+        assert_eq!(counts(&delivery), (15, 3, vec![0, 0, 2, 0]));
         delivery.deliver(5, ready(Err("refused"))).await;
         delivery.deliver(5, pending::<Result<(), String>>()).await;
-        assert_eq!(counts(&delivery), (5, 3, [0, 10, 2, 0]));
+        assert_eq!(counts(&delivery), (5, 3, vec![0, 10, 2, 0]));
         delivery.give_up.cancel();
         delivery.deliver(5, ready(Ok::<_, String>(()))).await;
-        assert_eq!(counts(&delivery), (0, 3, [0, 10, 2, 5]));
+        assert_eq!(counts(&delivery), (0, 3, vec![0, 10, 2, 5]));
     }
 
     #[test]

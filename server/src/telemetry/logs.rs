@@ -1,4 +1,4 @@
-//! Log lines on their way out, beside standard error.
+//! Exports log records, in addition to standard error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::delivery::{Counted, Delivery};
+use super::delivery::{CountedExporter, Delivery};
 use super::filter;
 use crate::config::Signal;
 
-/// What carries the records out must not make more of them.
+/// Libraries that export records must not create new ones.
 const QUIET: &str = "h2=off,hyper=off,hyper_util=off,hyper_rustls=off,rustls=off,tonic=off,tower=off";
 
 /// The provider of the process.
-pub(super) fn provider<E>(signal: &Signal, resource: Resource, exporter: Counted<E>) -> SdkLoggerProvider
+pub(super) fn provider<E>(signal: &Signal, resource: Resource, exporter: CountedExporter<E>) -> SdkLoggerProvider
 where
     E: LogExporter + 'static,
 {
@@ -36,7 +36,7 @@ where
     SdkLoggerProvider::builder().with_resource(resource).with_log_processor(Processor { delivery, batches }).build()
 }
 
-/// Hands on what `level` lets through, with the correlation ID of its call.
+/// Exports events at `level`, with the correlation ID of their call.
 pub(super) fn layer<S>(level: &str, provider: &SdkLoggerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -47,7 +47,7 @@ where
         .with_filter(filter(&format!("{level},{QUIET}")))
 }
 
-/// Counts records that there is no room for, and leaves the others to the SDK.
+/// Counts records that do not fit the queue, and passes the others to the SDK.
 #[derive(Debug)]
 struct Processor {
     delivery: Arc<Delivery>,

@@ -1,6 +1,6 @@
-//! What the server shows of itself. Logs on standard error: JSON for machines, pretty for a person at a terminal; a line within a
-//! call carries the call's span, and with it the correlation ID. And by OTLP, where the configuration says so: traces,
-//! metrics and logs. `TELEMETRY.md` has the names.
+//! Logs, traces and metrics. Logs go to standard error: JSON by default, pretty at a terminal; a line within a call carries the
+//! span of the call, and with it the correlation ID. Traces, metrics and logs are exported by OTLP if the configuration says so.
+//! `TELEMETRY.md` lists the names.
 
 mod delivery;
 mod line;
@@ -38,23 +38,21 @@ use crate::crypto::random_bytes;
 use crate::priority;
 use crate::telemetry::metrics::Metrics;
 
-use delivery::{Counted, Delivery, DropReason};
+use delivery::{CountedExporter, Delivery};
 use line::WithTrace;
-use metrics::otlp::TelemetryCollector;
+use metrics::delivery::{DeliveryMetrics, DropReason};
 use receiver::Receiver;
 
-/// The semantic conventions by which things are named.
+/// The version of the semantic conventions.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
 
-/// `service.name`, where nothing else is said.
+/// The default `service.name`.
 const SERVICE: &str = "lanyard";
 
-/// What others say of every migration and statement is not for an operator; who wants it names them in the level.
-/// What the SDK says of each export is counted and told here.
-const QUIET: &str =
-    "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
+/// Libraries that log each statement are quiet unless `log.level` names them. Results of exports are logged by [`delivery`].
+const QUIET: &str = "sea_orm=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
 
-/// What the SDK needs to end its threads, once nothing holds them up any more.
+/// Extra time for the SDK to end its threads after the last export.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// Telemetry of the process, until [`Self::stop`].
@@ -64,11 +62,12 @@ pub struct Telemetry {
     ignored: Vec<String>,
 }
 
-/// What sends, where anything is sent.
+/// The exporters.
 struct Sending {
     /// Drives the connections to receivers.
     runtime: Handle,
     deliveries: Deliveries,
+    delivery_metrics: DeliveryMetrics,
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
     metrics: Option<(Duration, Receiver, Arc<Delivery>)>,
@@ -80,10 +79,10 @@ struct Sending {
     flush_timeout: Duration,
 }
 
-/// One for each signal that is sent.
+/// One for each exported signal.
 type Deliveries = Vec<Arc<Delivery>>;
 
-/// Who sends.
+/// What identifies this process to receivers.
 #[derive(Clone)]
 struct Origin {
     resource: Resource,
@@ -116,14 +115,13 @@ impl Telemetry {
         Ok(Self { origin, sending, ignored: telemetry.ignored.clone() })
     }
 
-    /// Sends metrics, those of the server, from now on.
+    /// Starts exporting metrics.
     pub fn run(&mut self, metrics: &Metrics, clock: &Clock) {
         for ignored in std::mem::take(&mut self.ignored) {
             tracing::warn!("{ignored}; the variable is ignored");
         }
         let Some(sending) = &mut self.sending else { return };
-        let deliveries = sending.deliveries.clone();
-        metrics.register(|registry| registry.register_collector(Box::new(TelemetryCollector(deliveries))));
+        metrics.register(|registry| sending.delivery_metrics.register(registry));
         if let Some((delay, receiver, delivery)) = sending.metrics.take() {
             let (metrics, origin, clock) = (metrics.clone(), self.origin.clone(), clock.clone());
             let stop = sending.stopping.clone();
@@ -132,7 +130,7 @@ impl Telemetry {
         }
     }
 
-    /// Sends what is left, for a while. Nothing after it is sent.
+    /// Flushes for at most `telemetry.flush_timeout`. Nothing is exported afterwards.
     pub async fn stop(self) {
         if let Some(sending) = self.sending {
             sending.stop().await;
@@ -144,7 +142,7 @@ impl Sending {
     fn start(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
         let runtime = runtime()
             .map_err(|problem| ConfigError::Invalid { key: "telemetry".to_owned(), problem: problem.to_string() })?;
-        // There, because threads of the SDK get the priority of the thread that starts them.
+        // On that runtime, because threads inherit the priority of the thread that starts them.
         let (config, resource, driver) = (config.clone(), origin.resource.clone(), runtime.clone());
         let started = runtime.spawn(async move { Self::new(&config, &resource, driver) });
         runtime.block_on(started).expect("nothing in it panics")
@@ -155,6 +153,7 @@ impl Sending {
         let mut sending = Self {
             runtime,
             deliveries: Vec::new(),
+            delivery_metrics: DeliveryMetrics::default(),
             traces: None,
             logs: None,
             metrics: None,
@@ -166,7 +165,8 @@ impl Sending {
         for kind in SignalKind::ALL.into_iter().filter(|kind| telemetry.sends(*kind)) {
             let invalid = |problem| ConfigError::Invalid { key: format!("telemetry.{}", kind.name()), problem };
             let signal = telemetry.signal(kind);
-            let delivery = Arc::new(Delivery::new(kind, signal, sending.give_up.clone()));
+            let delivery =
+                Arc::new(Delivery::new(kind, signal, sending.delivery_metrics.of(kind), sending.give_up.clone()));
             sending.deliveries.push(delivery.clone());
             let destination = telemetry.destination(kind).map_err(|problem| invalid(problem.to_owned()))?;
             let receiver = Receiver::new(destination, delivery.clone()).map_err(invalid)?;
@@ -174,12 +174,13 @@ impl Sending {
             match kind {
                 SignalKind::Traces => {
                     let exporter = receiver.span_exporter().map_err(|problem| invalid(problem.to_string()))?;
-                    let provider = traces::provider(config, resource, Counted { exporter, delivery, runtime });
+                    let provider = traces::provider(config, resource, CountedExporter { exporter, delivery, runtime });
                     sending.traces = Some(provider);
                 }
                 SignalKind::Logs => {
                     let exporter = receiver.log_exporter().map_err(|problem| invalid(problem.to_string()))?;
-                    sending.logs = Some(logs::provider(signal, resource, Counted { exporter, delivery, runtime }));
+                    sending.logs =
+                        Some(logs::provider(signal, resource, CountedExporter { exporter, delivery, runtime }));
                 }
                 SignalKind::Metrics => sending.metrics = Some((signal.delay, receiver, delivery)),
             }
@@ -194,12 +195,13 @@ impl Sending {
             self.give_up.cancel();
         });
         let limit = self.flush_timeout + ENDING;
-        // Both at once: the receiver of the one may hold it up.
+        // Concurrently: the receiver of one may hang.
         let traces = spawn_blocking(move || self.traces.map(|provider| provider.shutdown_with_timeout(limit)));
         let logs = spawn_blocking(move || self.logs.map(|provider| provider.shutdown_with_timeout(limit)));
         let _ = tokio::join!(traces, logs);
-        let left: u64 = self.deliveries.iter().map(|delivery| delivery.dropped(DropReason::Stopped)).sum();
-        // The metrics count what became of those.
+        let left: u64 =
+            self.deliveries.iter().map(|delivery| delivery.metrics.dropped(DropReason::Stopped).get()).sum();
+        // Last, so that the metrics count the spans and records above.
         self.stopping.cancel();
         if let Some(task) = self.metrics_task {
             let _ = task.await;
@@ -210,7 +212,7 @@ impl Sending {
     }
 }
 
-/// A runtime with one thread, which lives as long as the process. It gives way to the calling thread.
+/// A runtime with one thread of lower priority, which lives as long as the process.
 fn runtime() -> std::io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (handle, give_way) = (runtime.handle().clone(), priority::behind_this_thread());
@@ -232,7 +234,7 @@ fn install(layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>) {
     }
 }
 
-/// What says, on standard error, what happens.
+/// The layer that writes to standard error.
 fn console<W>(log: &Log, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -278,7 +280,7 @@ fn resource(config: &Config) -> Result<Resource, ConfigError> {
     Ok(sdk.with_schema_url(attributes, SCHEMA_URL).build())
 }
 
-/// A panic is a log line like any other, with the spans it happened in.
+/// Logs a panic like any other event, with its spans.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("(no text)");

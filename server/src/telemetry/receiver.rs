@@ -1,5 +1,5 @@
-//! Who takes telemetry: the exporters of `opentelemetry-otlp` over our own connections. So TLS, headers and timeouts are those of
-//! the configuration, whatever variables the exporters read themselves.
+//! The exporters of `opentelemetry-otlp`, over connections of our own: TLS, headers and timeouts are those of the configuration,
+//! whatever variables the exporters read themselves.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, Uri};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
@@ -27,14 +27,14 @@ use crate::upstream::{Connector, HttpReceiver, connector, with_sources};
 
 const AGENT: &str = concat!("lanyard/", env!("CARGO_PKG_VERSION"));
 
-/// Where one signal is sent.
+/// The receiver of one signal.
 pub(super) enum Receiver {
     Grpc(Grpc),
     Http(Http),
 }
 
 impl Receiver {
-    /// Reads the files that `to` names and sends nothing yet. Call it within the runtime that is to drive the connections.
+    /// Reads the files that `to` names; connects later. Call it on the runtime that is to drive the connections.
     pub(super) fn new(to: Destination, delivery: Arc<Delivery>) -> Result<Self, String> {
         let connector = connector(&to)?;
         let mut headers = headers(&to)?;
@@ -70,9 +70,9 @@ impl Receiver {
     pub(super) async fn export_metrics(&self, metrics: ExportMetricsServiceRequest) -> Result<(), String> {
         let (response, delivery) = match self {
             Self::Grpc(Grpc { channel, metadata, delivery }) => {
-                let mut client = MetricsServiceClient::with_interceptor(channel.clone(), metadata.clone());
-                let response =
-                    client.export(metrics).await.map_err(|status| format!("gRPC status {:?}", status.code()))?;
+                let request = GrpcRequest::from_parts(metadata.0.clone(), Extensions::new(), metrics);
+                let response = MetricsServiceClient::new(channel.clone()).export(request).await;
+                let response = response.map_err(|status| format!("gRPC status {:?}", status.code()))?;
                 (response.into_inner(), delivery)
             }
             Self::Http(Http { client, uri }) => {
@@ -92,7 +92,7 @@ impl Receiver {
     }
 }
 
-/// As often as the time for one export allows.
+/// Retries until the export times out.
 fn retries() -> RetryPolicy {
     RetryPolicy::recommended().with_max_retries(usize::MAX)
 }
@@ -110,7 +110,7 @@ impl Grpc {
     }
 }
 
-/// The channel's own connector would do TLS itself, so it is told of a URL without.
+/// The scheme is `http` for the channel, because `connector` does TLS.
 fn channel(connector: Connector, to: &Destination, delivery: Arc<Delivery>) -> Result<Channel, String> {
     let uri = to.uri.clone();
     let mut plain = uri.clone().into_parts();
@@ -125,7 +125,7 @@ fn channel(connector: Connector, to: &Destination, delivery: Arc<Delivery>) -> R
     })))
 }
 
-/// Headers of each request, instead of those that the exporter may have read.
+/// Replaces the headers that the exporter may have read from the environment.
 #[derive(Clone)]
 struct Metadata(MetadataMap);
 

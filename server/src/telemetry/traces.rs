@@ -1,5 +1,5 @@
-//! Spans on their way out. The span of a call is begun in `grpc`; those within it are `tracing`'s, made only where the call is
-//! sampled.
+//! Exports spans. The span of a call is started in `pipeline`; the spans within it are those of `tracing`, created only in sampled
+//! calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +19,20 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{self, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::delivery::{Counted, Delivery};
+use super::delivery::{CountedExporter, Delivery};
 use crate::config::Config;
 
-/// Where the modules of the server say they are.
+/// Prefixes of `tracing` targets.
 const OURS: &str = "lanyard_server";
 const STORE: &str = "lanyard_server::store";
 const UPSTREAM: &str = "lanyard_server::upstream";
-/// The spans of log lines are made there.
+/// The module with the spans of log lines.
 const LOG_SPANS: &str = "lanyard_server::pipeline::observe";
-/// Under this key `tracing_opentelemetry` tells where a span was made.
+/// The attribute in which `tracing_opentelemetry` reports the target of a span.
 const TARGET: &str = "target";
 
 /// The provider of the process.
-pub(super) fn provider<E>(config: &Config, resource: Resource, exporter: Counted<E>) -> SdkTracerProvider
+pub(super) fn provider<E>(config: &Config, resource: Resource, exporter: CountedExporter<E>) -> SdkTracerProvider
 where
     E: SpanExporter + 'static,
 {
@@ -63,7 +63,7 @@ where
         .build()
 }
 
-/// Turns the spans and events of a sampled call into those of its trace.
+/// Turns spans and events of sampled calls into OpenTelemetry spans.
 pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -102,7 +102,7 @@ impl<S> Filter<S> for InSampledCall {
     }
 }
 
-/// Describes spans, counts those that there is no room for, and leaves the others to the SDK.
+/// Adds attributes to spans, counts those that do not fit the queue, and passes the others to the SDK.
 #[derive(Debug)]
 struct Processor {
     database: &'static str,
@@ -135,12 +135,12 @@ impl SpanProcessor for Processor {
 }
 
 impl Processor {
-    /// Where a span was made says what it is of.
+    /// Derives attributes from the target of a span.
     fn describe(&self, span: &mut SpanData) {
         let Some(place) = span.attributes.iter().position(|pair| pair.key.as_str() == TARGET) else { return };
         let Value::String(target) = span.attributes.swap_remove(place).value else { return };
         if target.as_str().starts_with(UPSTREAM) && span.span_kind == SpanKind::Client {
-            // Named after what is asked of somebody else.
+            // It has its attributes already.
             return;
         }
         let function = format!("{}::{}", target.as_str(), span.name);

@@ -1,36 +1,45 @@
-//! The database, as far as this server sees it.
+//! Transactions and connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Histogram;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use super::{Histogram, write_histograms};
 use crate::error::{Error, Result};
 
-/// What became of transactions.
+/// Outcomes of transactions.
 #[derive(Default)]
 pub struct WriteMetrics {
-    /// How long those took that were committed; that were rolled back, with an answer for who asked; and that failed.
+    /// Durations of transactions that were committed, rolled back by a refusal, or failed.
     pub committed: Histogram,
     pub refused: Histogram,
     pub failed: Histogram,
-    retries: AtomicU64,
+    retries: Counter,
     waiting: AtomicU64,
     feed_position: AtomicI64,
 }
 
 impl WriteMetrics {
-    /// Transactions that were tried again because they lost against others.
-    pub fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
+    pub(super) fn register(&self, to: &mut Registry) {
+        let help = "Transactions tried again because they lost against others";
+        to.register("database_write_retries", help, self.retries.clone());
     }
 
-    /// Transactions that wait for their turn or a connection.
+    pub(super) fn write_histograms(&self, page: &mut String) {
+        let outcomes = [("committed", &self.committed), ("refused", &self.refused), ("failed", &self.failed)];
+        let labelled = outcomes.map(|(outcome, histogram)| (format!("outcome=\"{outcome}\""), histogram));
+        write_histograms(page, "database_write", "How long transactions took, with waiting and all attempts", labelled);
+    }
+
+    /// Transactions that wait for their turn or for a connection.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The number of the last change that was seen.
+    /// The sequence number of the last change that was applied.
     pub fn feed_position(&self) -> i64 {
         self.feed_position.load(Ordering::Relaxed)
     }
@@ -51,11 +60,11 @@ impl WriteMetrics {
     }
 
     pub(crate) fn count_retry(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.retries.inc();
     }
 }
 
-/// A transaction that waits, as long as this lives.
+/// Counts a waiting transaction until it is dropped.
 pub(crate) struct Waiting(Arc<WriteMetrics>);
 
 impl Waiting {

@@ -1,12 +1,16 @@
-//! What came of logins and tokens, counted.
+//! Outcomes of logins, and reuse of tokens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use strum::IntoStaticStr;
 
 use crate::error::{Error, Result};
 use crate::model::session::AuthType;
 
-/// What came of a login, as far as callers and dashboards may know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The outcome of a login, no more exact than callers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum LoginOutcome {
     Succeeded,
     Failed,
@@ -18,28 +22,6 @@ pub enum LoginOutcome {
 }
 
 impl LoginOutcome {
-    const ALL: [Self; 7] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::Throttled,
-        Self::TotpRequired,
-        Self::PasswordChangeRequired,
-        Self::Refused,
-        Self::Unavailable,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Throttled => "throttled",
-            Self::TotpRequired => "totp_required",
-            Self::PasswordChangeRequired => "password_change_required",
-            Self::Refused => "refused",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
     const fn of<T>(outcome: &Result<T>) -> Self {
         let Err(error) = outcome else { return Self::Succeeded };
         match error {
@@ -62,40 +44,37 @@ impl LoginOutcome {
     }
 }
 
-const AUTH_TYPES: [AuthType; 4] = [AuthType::Password, AuthType::BasicAuth, AuthType::Jwt, AuthType::Platform];
-
-/// Counted since the start.
-#[derive(Default)]
+/// Counted since the start; clones are the same.
+#[derive(Clone, Default)]
 pub struct LoginMetrics {
-    /// A row for each of `AUTH_TYPES`, a column for each outcome.
-    logins: [[AtomicU64; LoginOutcome::ALL.len()]; AUTH_TYPES.len()],
-    token_reuse: AtomicU64,
+    logins: Family<[(&'static str, &'static str); 2], Counter>,
+    token_reuse: Counter,
 }
 
 impl LoginMetrics {
+    pub(super) fn register(&self, to: &mut Registry) {
+        to.register("logins", "Logins, by what with and what came of them", self.logins.clone());
+        let help = "Sessions ended because a token from before the last rotation was used";
+        to.register("token_reuse", help, self.token_reuse.clone());
+    }
+
     pub(crate) fn count_login<T>(&self, auth_type: AuthType, outcome: &Result<T>) {
-        let row = AUTH_TYPES.iter().position(|other| *other == auth_type);
-        if let Some(row) = row {
-            self.logins[row][LoginOutcome::of(outcome) as usize].fetch_add(1, Ordering::Relaxed);
-        }
+        let labels = [("auth_type", auth_type.name()), ("outcome", LoginOutcome::of(outcome).into())];
+        self.logins.get_or_create(&labels).inc();
     }
 
     pub(crate) fn count_token_reuse(&self) {
-        self.token_reuse.fetch_add(1, Ordering::Relaxed);
+        self.token_reuse.inc();
     }
 
-    /// How many logins with what came to what, where there were any.
-    pub fn logins(&self) -> impl Iterator<Item = (AuthType, LoginOutcome, u64)> {
-        let rows = AUTH_TYPES.into_iter().zip(&self.logins);
-        let cells = rows
-            .flat_map(|(auth_type, row)| LoginOutcome::ALL.into_iter().zip(row).map(move |(o, n)| (auth_type, o, n)));
-        cells
-            .map(|(auth_type, outcome, count)| (auth_type, outcome, count.load(Ordering::Relaxed)))
-            .filter(|(.., n)| *n > 0)
+    /// Logins with a kind of credential that came to `outcome`.
+    pub fn logins(&self, auth_type: AuthType, outcome: LoginOutcome) -> u64 {
+        let labels = [("auth_type", auth_type.name()), ("outcome", outcome.into())];
+        self.logins.get(&labels).map_or(0, |count| count.get())
     }
 
     /// Sessions that ended because a token from before the last rotation was used.
     pub fn token_reuse(&self) -> u64 {
-        self.token_reuse.load(Ordering::Relaxed)
+        self.token_reuse.get()
     }
 }

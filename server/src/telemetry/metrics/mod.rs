@@ -1,8 +1,9 @@
-//! All metrics, for Prometheus: their names, help texts and labels. The rooms count into the types of this room, and hand in what
-//! is read when somebody asks. Nobody is named in a label.
+//! All metrics: names, help texts and labels. Other rooms count into the types of this one; gauges are read when the page is made.
+//! No label identifies a user.
 
 pub mod cache;
 pub mod database;
+pub(in crate::telemetry) mod delivery;
 pub mod hashing;
 pub mod login;
 pub(in crate::telemetry) mod otlp;
@@ -47,7 +48,7 @@ impl Metrics {
         self.histograms.lock().push(Box::new(write));
     }
 
-    /// Everything, in the text format of `OpenMetrics`.
+    /// The page, in the text format of `OpenMetrics`.
     pub fn text(&self) -> String {
         const WRITES: &str = "writing to a String does not fail";
         let mut page = String::new();
@@ -70,8 +71,8 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// How often something took how long. Bounds are powers of two, from 32 microseconds to 17 seconds: finding the bucket is
-/// counting zeros. Prometheus' own takes a lock for each observation, and cannot be handed exemplars.
+/// A histogram of durations. Bounds are powers of two, from 32 microseconds to 17 seconds, so that finding a bucket is counting
+/// leading zeros. The one of `prometheus-client` locks for each observation and takes no exemplars.
 #[derive(Default)]
 pub struct Histogram {
     counts: [AtomicU64; Self::BUCKETS],
@@ -80,7 +81,7 @@ pub struct Histogram {
     exemplars: Mutex<Vec<(usize, Exemplar)>>,
 }
 
-/// One observation, and the span that it was made in.
+/// An observation and the span in which it was made.
 #[derive(Clone, Copy)]
 pub struct Exemplar {
     pub trace_id: u128,
@@ -100,7 +101,7 @@ impl Histogram {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Keeps what [`Self::record`] was told of as the exemplar of its bucket.
+    /// Keeps an observation as the exemplar of its bucket.
     pub fn keep(&self, exemplar: Exemplar) {
         let bucket = Self::bucket(u64::try_from(exemplar.took.as_nanos()).unwrap_or(u64::MAX));
         let mut exemplars = self.exemplars.lock();

@@ -1,8 +1,6 @@
-//! Metrics on their way out: the page that Prometheus scrapes, read and told again as OTLP. So each number is counted once,
-//! and both ways show the same.
+//! Exports metrics by OTLP: parses the page that Prometheus scrapes, so that both show the same numbers.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +12,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::clock::{Clock, Time};
-use crate::telemetry::delivery::{Delivery, DropReason};
+use crate::telemetry::Origin;
+use crate::telemetry::delivery::Delivery;
 use crate::telemetry::receiver::Receiver;
-use crate::telemetry::{Deliveries, Origin};
 
 /// Sends the page until `stop`, and then once more.
 pub(in crate::telemetry) async fn send_regularly(
@@ -70,7 +63,7 @@ fn nanos(time: Time) -> u64 {
     u64::try_from(time.micros()).unwrap_or(0).saturating_mul(1000)
 }
 
-/// Reads a page in the text format of `OpenMetrics`: ours, so what it does not know cannot be there.
+/// Parses the text format of `OpenMetrics`, as far as our own page uses it.
 struct Page {
     started: u64,
     now: u64,
@@ -86,7 +79,7 @@ struct Sample<'a> {
 
 type Labels = Vec<(String, String)>;
 
-/// A family as it is being read.
+/// A metric family.
 #[derive(Default)]
 struct Family<'a> {
     name: &'a str,
@@ -263,41 +256,6 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
         }
     }
     None
-}
-
-/// What became of what was to be sent.
-pub(in crate::telemetry) struct TelemetryCollector(pub(in crate::telemetry) Deliveries);
-
-impl fmt::Debug for TelemetryCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TelemetryCollector")
-    }
-}
-
-impl Collector for TelemetryCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Spans, log records and pages of metrics that were taken by the receiver";
-        let mut exported = encoder.encode_descriptor("telemetry_exported", help, None, MetricType::Counter)?;
-        for delivery in &self.0 {
-            ConstCounter::new(delivery.exported())
-                .encode(exported.encode_family(&[("signal", delivery.kind.name())])?)?;
-        }
-        let help = "Spans, log records and pages of metrics that were dropped";
-        let mut dropped = encoder.encode_descriptor("telemetry_dropped", help, None, MetricType::Counter)?;
-        for delivery in &self.0 {
-            for reason in DropReason::ALL {
-                let labels = [("signal", delivery.kind.name()), ("reason", reason.name())];
-                ConstCounter::new(delivery.dropped(reason)).encode(dropped.encode_family(&labels)?)?;
-            }
-        }
-        let help = "Spans and log records that wait to be sent";
-        let mut queued = encoder.encode_descriptor("telemetry_queued", help, None, MetricType::Gauge)?;
-        for delivery in &self.0 {
-            let waiting = i64::try_from(delivery.queued()).unwrap_or(i64::MAX);
-            ConstGauge::new(waiting).encode(queued.encode_family(&[("signal", delivery.kind.name())])?)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calls: how often each method was called, what came of it and how long it took.
+//! Calls by method: count, outcome and duration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct RpcLabels {
     pub reasons: Vec<&'static str>,
 }
 
-/// A call that ended.
+/// A finished call.
 #[derive(Clone, Copy)]
 pub struct EndedCall {
     /// The row of its method in [`RpcLabels::methods`].
@@ -103,7 +103,7 @@ impl RpcMetrics {
     }
 }
 
-/// How often each method was answered with each reason.
+/// Errors by method and reason.
 struct Errors(Arc<RpcMetrics>);
 
 impl fmt::Debug for Errors {

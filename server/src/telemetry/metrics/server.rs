@@ -1,8 +1,7 @@
-//! What is read when somebody asks for the metrics: of logins, caches, hashing, the database and calls in progress.
+//! Metrics of the whole server: counters of logins, hashing and the database, and gauges that are read for each scrape.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -11,20 +10,20 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::Metrics;
 use super::cache::CacheStats;
 use super::database::{PoolStats, WriteMetrics};
 use super::hashing::HashingMetrics;
 use super::login::LoginMetrics;
-use super::{Metrics, write_histograms};
 
-/// What the rooms count into as it happens.
+/// Counters and histograms of other rooms.
 pub struct Counted {
-    pub logins: Arc<LoginMetrics>,
+    pub logins: LoginMetrics,
     pub hashing: Arc<HashingMetrics>,
     pub writes: Arc<WriteMetrics>,
 }
 
-/// What is so at the moment of asking.
+/// Gauges, read for each scrape.
 pub struct Readings {
     pub session_cache: CacheStats,
     pub link_cache: CacheStats,
@@ -39,24 +38,25 @@ pub struct Readings {
     pub calls_in_flight: u64,
 }
 
-/// Registers all of it; `read` is called each time that somebody asks.
+/// Registers all of them; `read` is called for each scrape.
 pub fn register(metrics: &Metrics, counted: Counted, read: impl Fn() -> Readings + Send + Sync + 'static) {
-    let (hashing, writing) = (counted.hashing.clone(), counted.writes.clone());
-    let collector = ServerCollector { counted, read: Box::new(read) };
-    metrics.register(|registry| registry.register_collector(Box::new(collector)));
+    let (hashing, writes) = (counted.hashing.clone(), counted.writes.clone());
+    metrics.register(|registry| {
+        counted.logins.register(registry);
+        hashing.register(registry);
+        writes.register(registry);
+        let collector = ServerCollector { hashing, writes, read: Box::new(read) };
+        registry.register_collector(Box::new(collector));
+    });
     metrics.add_histograms(move |page| {
-        let waited = [(String::new(), &hashing.waited)];
-        write_histograms(page, "password_hashing_wait", "How long password hashes waited for a thread", waited);
-        let computed = [(String::new(), &hashing.computed)];
-        write_histograms(page, "password_hashing", "How long computing a password hash took", computed);
-        let outcomes = [("committed", &writing.committed), ("refused", &writing.refused), ("failed", &writing.failed)];
-        let labelled = outcomes.map(|(outcome, histogram)| (format!("outcome=\"{outcome}\""), histogram));
-        write_histograms(page, "database_write", "How long transactions took, with waiting and all attempts", labelled);
+        counted.hashing.write_histograms(page);
+        counted.writes.write_histograms(page);
     });
 }
 
 struct ServerCollector {
-    counted: Counted,
+    hashing: Arc<HashingMetrics>,
+    writes: Arc<WriteMetrics>,
     read: Box<dyn Fn() -> Readings + Send + Sync>,
 }
 
@@ -71,7 +71,6 @@ impl Collector for ServerCollector {
         let readings = (self.read)();
         let to = &mut encoder;
         gauge(to, "rpc_in_flight", "Calls under way", readings.calls_in_flight)?;
-        logins(to, &self.counted.logins)?;
         caches(to, &readings)?;
         self.change_feed(to, &readings)?;
         self.hashing(to, &readings)?;
@@ -88,17 +87,14 @@ impl ServerCollector {
         seconds(to, "max_revocation_lag_seconds", help, readings.max_revocation_lag)?;
         let help = "Sessions whose last activity is not written yet";
         gauge(to, "activity_pending", help, readings.activity_pending)?;
-        let position = u64::try_from(self.counted.writes.feed_position()).unwrap_or(0);
+        let position = u64::try_from(self.writes.feed_position()).unwrap_or(0);
         gauge(to, "change_feed_position", "Number of the last change of the feed that was seen", position)
     }
 
     fn hashing(&self, to: &mut DescriptorEncoder<'_>, readings: &Readings) -> fmt::Result {
-        let hashing = &self.counted.hashing;
         let help = "Password hashes that wait or are being computed";
         gauge(to, "password_hashing_depth", help, readings.hashing_depth)?;
-        counter(to, "password_hashes", "Password hashes that were computed", hashing.computed.count())?;
-        let help = "Password hashes that were refused because the queue was full";
-        counter(to, "password_hashes_refused", help, hashing.refused.load(Ordering::Relaxed))
+        counter(to, "password_hashes", "Password hashes that were computed", self.hashing.computed.count())
     }
 
     fn database(&self, to: &mut DescriptorEncoder<'_>, pools: &[PoolStats]) -> fmt::Result {
@@ -115,21 +111,8 @@ impl ServerCollector {
             const_gauge(pool.max).encode(max.encode_family(&[("pool", pool.pool)])?)?;
         }
         let help = "Transactions that wait for their turn or for a connection";
-        gauge(to, "database_writes_waiting", help, self.counted.writes.waiting())?;
-        let help = "Transactions tried again because they lost against others";
-        counter(to, "database_write_retries", help, self.counted.writes.retries())
+        gauge(to, "database_writes_waiting", help, self.writes.waiting())
     }
-}
-
-fn logins(to: &mut DescriptorEncoder<'_>, metrics: &LoginMetrics) -> fmt::Result {
-    let help = "Logins, by what with and what came of them";
-    let mut logins = to.encode_descriptor("logins", help, None, MetricType::Counter)?;
-    for (auth_type, outcome, count) in metrics.logins() {
-        let labels = [("auth_type", auth_type.name()), ("outcome", outcome.name())];
-        ConstCounter::new(count).encode(logins.encode_family(&labels)?)?;
-    }
-    let help = "Sessions ended because a token from before the last rotation was used";
-    counter(to, "token_reuse", help, metrics.token_reuse())
 }
 
 fn caches(to: &mut DescriptorEncoder<'_>, readings: &Readings) -> fmt::Result {

@@ -60,13 +60,13 @@ struct CachedCredential {
 }
 
 impl CredentialCache {
-    /// How often a key was not the last one.
+    /// How many keys differed from the one before.
     #[cfg(test)]
     pub(crate) fn looked_up(&self) -> u32 {
         self.look_ups.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The caller, if it can be told without waiting.
+    /// The caller, if it is cached.
     pub(crate) fn authenticate(&self, app: &App, proof: &Proof, now: Time) -> Result<Option<Arc<Caller>>> {
         let Proof::Key(header) = proof else {
             let known = app.authenticate_cached(proof.credential()?, now);

@@ -1,6 +1,6 @@
-//! The way of one call through the stages of the pipeline; their order and its reasons are in [`super`].
+//! Runs one call through the stages of the pipeline; [`super`] explains their order.
 //!
-//! It is a future written by hand: a call that need not wait allocates nothing for its stages.
+//! The future is written by hand, so that a call that never waits allocates nothing for its stages.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,7 +68,7 @@ impl hyper::service::Service<http::Request<Incoming>> for ConnectionService {
     }
 }
 
-/// One call, until the head of its answer.
+/// One call, up to the head of its response.
 pub(crate) struct CallFuture {
     span: Span,
     call: Call,
@@ -79,7 +79,7 @@ struct Call {
     /// The stage that comes next.
     stage: Stage,
     waiting: Waiting,
-    /// Stays in its place until a service takes it: it is large, and each move of it is a copy.
+    /// Kept in place until a service takes it: it is large, and each move copies it.
     request: Option<Request>,
     called: Called,
     correlation_id: CorrelationId,
@@ -88,13 +88,13 @@ struct Call {
     deadline: Deadline,
     is_grpc: bool,
     is_compressed: bool,
-    /// Streams are answered by public services only.
+    /// Set for health and reflection, the only services with streams.
     public: Option<PublicService>,
-    /// Who calls, once that is known.
+    /// Set by [`Stage::Authenticate`].
     caller: Option<Arc<Caller>>,
-    /// Decided once the caller is known, or when the call is refused before that.
+    /// Set once the caller is known, or when the call is refused before that.
     trace: Option<Trace>,
-    /// Does this call count among those in flight?
+    /// Counted as in flight.
     is_counted: bool,
     permit: Option<CallerPermit>,
 }
@@ -102,11 +102,11 @@ struct Call {
 /// What a stage waits for.
 enum Waiting {
     Nothing,
-    /// The caller is not in memory: `app` asks the database.
+    /// The caller is not cached: the database is queried.
     Caller(BoxFuture<'static, Result<Arc<Caller>, Error>>),
     /// The rest of the request.
     Body,
-    /// The fast path lacked a row, which is being read.
+    /// The cache lacked a row, which is being read.
     FastPath(BoxFuture<'static, Result<Bytes, Error>>),
     Service(ServiceFuture),
 }
@@ -198,7 +198,7 @@ impl Call {
         }
     }
 
-    /// Is it gRPC, and of a method that there is? The public services need nothing else.
+    /// Checks protocol and method. Public services skip the other stages.
     fn accept(&mut self) -> StageResult {
         if !self.is_grpc {
             return Err(Refusal::NotGrpc);
@@ -209,7 +209,7 @@ impl Call {
             self.waiting = Waiting::Service(served);
             return Ok(Next::SkipTo(Stage::Serve));
         }
-        // The contract is public: anybody may know that a method is not in it.
+        // The contract is public, so an unknown method is no secret.
         self.method().map(|_| Next::Stage)
     }
 
@@ -227,13 +227,13 @@ impl Call {
         }
         match self.authenticate_cached() {
             Ok(Some(caller)) => Poll::Ready(self.called_by(Ok(caller))),
-            // Polled at once, so that it is woken.
+            // Polled at once, to register the waker.
             Ok(None) => self.authenticate(cx),
             Err(refusal) => Poll::Ready(Err(refusal)),
         }
     }
 
-    /// The caller, if it is in memory; else the database is asked.
+    /// The caller, if it is cached; otherwise starts a query.
     fn authenticate_cached(&mut self) -> Result<Option<Arc<Caller>>, Refusal> {
         let Connection { server, peer, credentials } = &*self.connection;
         let headers = self.request.as_mut().map(Request::headers_mut).ok_or_else(out_of_order)?;
@@ -255,7 +255,7 @@ impl Call {
         Ok(Next::Stage)
     }
 
-    /// Does the caller have the grant that the method takes?
+    /// Checks the grant of the method.
     fn authorize(&self, span: &Span) -> StageResult {
         let caller = self.caller.as_ref().ok_or_else(out_of_order)?;
         authorize(caller, self.method()?)?;
@@ -272,7 +272,7 @@ impl Call {
         Ok(if is_fast { Next::Stage } else { Next::SkipTo(Stage::Dispatch) })
     }
 
-    /// Reads the request of a method that the fast path may answer.
+    /// Buffers the request of a method that the fast path may answer.
     fn read(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
         let limit = self.connection.server.max_request_bytes(self.method()?);
         let body = self.request.as_mut().map(Request::body_mut);
@@ -283,7 +283,7 @@ impl Call {
         Poll::Ready(Ok(Next::Stage))
     }
 
-    /// Answers without the generated service. A message that is not as it should be goes to the service, which says why.
+    /// Answers without the generated service. A malformed message goes on to the service, which reports why.
     fn fast_path(&mut self, cx: &mut Task<'_>) -> Poll<StageResult> {
         if let Waiting::FastPath(answer) = &mut self.waiting {
             let answer = ready!(answer.as_mut().poll(cx));
@@ -339,7 +339,7 @@ impl Call {
         SpanStart { called: self.called, correlation_id: &self.correlation_id, arrived: self.arrived }
     }
 
-    /// Makes the answer of what came of the call.
+    /// Builds the response from the outcome.
     fn answer(&mut self, outcome: Outcome) -> Response<ResponseBody> {
         let (id, method) = (self.correlation_id.clone(), self.called.name());
         let server = &self.connection.server;
@@ -361,14 +361,14 @@ impl Call {
         response.map(|body| ResponseBody::new(body, id, method, server_stop))
     }
 
-    /// Lets go of all that the call holds, and counts it: once.
+    /// Releases everything that the call holds and records its metrics, once.
     fn end(&mut self, outcome: RpcOutcome) {
         if self.stage == Stage::Over {
             return;
         }
         self.stage = Stage::Over;
         let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
-        // A handler that panicked may panic again when it is dropped; the connection must not pay for that.
+        // A handler that panicked may panic again on drop; that must not close the connection.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(waiting)));
         self.request = None;
         self.permit = None;

@@ -1,13 +1,13 @@
 //! The fixed stages of every call, in order, and the fast path.
 //!
-//! [`call::CallFuture`] carries each call. Around all stages, outermost first: the **correlation ID**, so that whatever happens
-//! can be found by it; the **panic catch**, so that a bug costs one call, answered INTERNAL; **metrics and trace**, so that
-//! refusals are counted and timed too; and the **deadline**, which includes authenticating the caller. Then one after the
-//! other, the cheapest refusals first: the stages of [`Stage`].
+//! [`call::CallFuture`] runs each call. Four things wrap all stages, outermost first: the **correlation ID**, by which everything
+//! that happens can be found; the **panic catch**, so that a bug fails one call with INTERNAL; **metrics and trace**, so that
+//! refusals are counted and timed too; and the **deadline**, which includes authenticating the caller. Inside them run the stages
+//! of [`Stage`], the cheapest refusals first.
 //!
-//! A handler finds what the stages learnt as [`crate::app::Context`] in the extensions of its request, and answers an
-//! [`crate::error::Error`] with `?`. If it hands its work to another runtime, it must end that work when its own future is
-//! dropped: that is how a deadline and a client that went away are told.
+//! A handler finds the results of the stages as [`crate::app::Context`] in the extensions of its request, and returns an
+//! [`crate::error::Error`] with `?`. If it spawns its work on another runtime, it must abort that work when its own future is
+//! dropped: that is how an expired deadline or a disconnected client ends a call.
 
 pub(crate) mod authenticate;
 pub(crate) mod call;
@@ -33,29 +33,29 @@ pub use observe::rpc_labels;
 pub use public_services::Health;
 pub use server::RpcServer;
 
-/// The stages of a call, in their order.
+/// The stages of a call, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// gRPC, and a method of the contract? Health and reflection are answered here: a probe has no key, and must be answered
-    /// when the server is full.
+    /// Checks that this is gRPC and a method of the contract. Health and reflection go straight to [`Stage::Serve`]: a probe has no
+    /// key, and must be answered even when the server is at its limit.
     Accept,
-    /// One of at most `server.max_in_flight` calls, before any work is done for it.
+    /// Enforces `server.max_in_flight`, before any work is done.
     Limit,
-    /// Who calls: an API key or a client certificate.
+    /// Identifies the caller by API key or client certificate.
     Authenticate,
-    /// May they call this method? Denied by default.
+    /// Checks that the caller has the grant of the method. Denied by default.
     Authorize,
-    /// One of at most so many calls of this caller.
+    /// Enforces the concurrency limit of the caller.
     LimitCaller,
-    /// The request of a method that has a fast path.
+    /// Reads the request of a method that has a fast path.
     Read,
-    /// Answers that memory has.
+    /// Answers from the cache, without the generated service.
     FastPath,
-    /// The generated service, by the table of methods.
+    /// Hands the request to the generated service.
     Dispatch,
-    /// The service answers.
+    /// Waits for the answer of the service.
     Serve,
-    /// The answer was made.
+    /// The response was returned.
     Over,
 }
 

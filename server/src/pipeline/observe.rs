@@ -1,5 +1,5 @@
-//! The labels of the metrics of calls, and the span that their log lines stand in. No label and no span names a user or holds
-//! a secret. The span that is traced is [`super::trace`]'s.
+//! The labels of the metrics of calls, and the span of their log lines. No label and no span names a user or holds a secret. The
+//! traced span is in [`super::trace`].
 
 use lanyard_proto::v1::ErrorReason;
 use tonic::Code;
@@ -10,16 +10,16 @@ use super::method::{METHODS, Method};
 use crate::correlation::CorrelationId;
 use crate::telemetry::metrics::rpc::{CODE_NAMES, RpcLabels};
 
-/// The labels of what is not in the table of methods.
+/// Labels for calls outside the table of methods.
 const OTHERS: [&str; 3] = ["Health", "ServerReflection", "_OTHER"];
 
-/// A method of ours, or one of those outside the table.
+/// What was called.
 #[derive(Clone, Copy)]
 pub(crate) enum Called {
     Method(usize, &'static Method),
     Health,
     Reflection,
-    /// Nothing that there is; one label for all, or anybody could make new ones.
+    /// No such method. One label for all of them: otherwise any client could create new series.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ impl Called {
         Self::label(self.row())
     }
 
-    /// Is it called so often that what is made for each call is felt?
+    /// Called so often that allocations per call are measurable.
     pub(crate) fn is_frequent(self) -> bool {
         match self {
             Self::Method(_, method) => method.fast.is_some(),
@@ -61,7 +61,7 @@ pub fn rpc_labels() -> RpcLabels {
     }
 }
 
-/// More than the highest number of a reason in the contract: a test looks.
+/// Above the highest number of a reason in the contract; a test checks it.
 const HIGHEST_REASON: i32 = 128;
 
 /// The name of a status code, as in labels and attributes.

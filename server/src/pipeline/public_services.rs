@@ -1,4 +1,4 @@
-//! What everybody may call: health, for probes that have no key, and reflection, which tells what the contract tells.
+//! Services without authentication: health, for probes without a key, and reflection, which describes the public contract.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{Request, ServiceFuture};
 
 type Serve = Arc<dyn Fn(Request) -> ServiceFuture + Send + Sync>;
 
-/// The names whose health is told: the process, what a readiness probe asks for, and each service.
+/// Names that the health service knows: the process, readiness, and each service.
 const HEALTH_NAMES: [&str; 8] = [
     "",
     "readiness",
@@ -24,7 +24,7 @@ const HEALTH_NAMES: [&str; 8] = [
     "lanyard.v1.LinkedAuthService",
 ];
 
-/// Whether the server wants calls: told by gRPC health and by `/healthz`. It does not until somebody says so.
+/// Readiness, as reported by gRPC health and `/healthz`. Not serving until [`Self::set_serving`].
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
@@ -46,13 +46,13 @@ impl Health {
         self.serving.send_replace(serving);
     }
 
-    /// Follows what was said last.
+    /// Follows the latest status.
     pub fn serving(&self) -> watch::Receiver<bool> {
         self.serving.subscribe()
     }
 }
 
-/// The services without a caller.
+/// The services that need no caller.
 pub(crate) struct PublicServices {
     health: HealthServer<HealthService>,
     reflection: Option<(Serve, Serve)>,

@@ -1,7 +1,7 @@
-//! The one door from situations to statuses: each leaves with exactly one `ErrorInfo`, with `RequestInfo`, and with what
-//! helps to act on it. The source of a fault is logged here, once, and never sent.
+//! Maps errors to gRPC statuses, in one place: each has exactly one `ErrorInfo`, a `RequestInfo`, and details that help to act on
+//! it. The source of a fault is logged here, once, and never sent.
 //!
-//! Handlers answer an [`Error`] with `?`. It rides in the status to the front, which knows the correlation ID.
+//! Handlers return an [`Error`] with `?`. It travels as the source of the status to the pipeline, which knows the correlation ID.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -17,12 +17,12 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 
-/// How long to wait before a retry where the situation does not say.
+/// Delay before a retry, for errors that do not carry one.
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 const STORE_RETRY: Duration = Duration::from_secs(1);
 const PLATFORM_RETRY: Duration = Duration::from_secs(1);
 
-/// In `ErrorInfo.metadata`: the number that a platform gives its error.
+/// In `ErrorInfo.metadata`: the error code of the platform.
 const UPSTREAM_CODE: &str = "upstream_code";
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -38,7 +38,7 @@ impl From<Error> for Status {
     }
 }
 
-/// Why a call is refused before or beside the services.
+/// Why the pipeline refuses a call.
 pub(crate) enum Refusal {
     Error(Error),
     MethodUnknown,
@@ -51,21 +51,21 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What a caller was told.
+/// The status that a call ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RpcOutcome {
     pub(crate) code: Code,
-    /// None: it went well, or nobody was there to be told.
+    /// `None`: OK, or the client disconnected.
     pub(crate) reason: Option<ErrorReason>,
 }
 
 impl RpcOutcome {
     pub(crate) const OK: Self = Self { code: Code::Ok, reason: None };
-    /// The client went away.
+    /// The client disconnected.
     pub(crate) const CANCELLED: Self = Self { code: Code::Cancelled, reason: None };
 }
 
-/// Code and reason of each situation.
+/// Code and reason of each error.
 fn classify(error: &Error) -> (Code, ErrorReason) {
     use ErrorReason as Reason;
     match error {
@@ -117,7 +117,7 @@ fn classify(error: &Error) -> (Code, ErrorReason) {
     }
 }
 
-/// Writes a refusal into the headers (or trailers) of an answer and logs it.
+/// Writes a refusal into the headers (or trailers) of a response, and logs it.
 pub(crate) fn write(
     refusal: &Refusal,
     correlation_id: &CorrelationId,
@@ -137,7 +137,7 @@ pub(crate) fn write(
     }
 }
 
-/// Completes what a service answered. `answered` is the status as an object, if the service made one.
+/// Completes the response of a service. `answered`: the status object, if the service made one.
 pub(crate) fn complete(
     answered: Option<&Status>,
     correlation_id: &CorrelationId,
@@ -153,20 +153,20 @@ pub(crate) fn complete(
     match answered.map(|status| (status, status.source().and_then(|source| source.downcast_ref::<Error>()))) {
         Some((_, Some(error))) => write_error(error, correlation_id, method, headers),
         Some((status, None)) => write_unreadable(status, correlation_id, headers),
-        // The generated services answer so when they do not know the method.
+        // The generated services return this for an unknown method.
         None if code == Code::Unimplemented => write(&Refusal::MethodUnknown, correlation_id, method, headers),
         None => write_unreadable(&Status::new(code, ""), correlation_id, headers),
     }
 }
 
-/// Completes the trailers of a stream, or those after a message, where what fails is our encoding.
+/// Completes the trailers of a stream or after a message, where only our encoding can fail.
 pub(crate) fn complete_trailers(correlation_id: &CorrelationId, method: &str, trailers: &mut HeaderMap) {
     let code = trailers.get(GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
     if code == Code::Ok || trailers.contains_key(STATUS_DETAILS) {
         return;
     }
     match code {
-        // Reflection, asked about what is not here.
+        // Reflection, for an unknown symbol.
         Code::NotFound | Code::InvalidArgument => {
             write_plain(code, ErrorReason::InvalidField, "no such symbol", correlation_id, trailers);
         }
@@ -207,8 +207,7 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
     put(&Status::with_error_details(code, error.to_string(), details), reason, headers)
 }
 
-/// What tonic refused by itself: the message could not be read. Its text names our types, so it is replaced, except
-/// where it tells sizes or encodings.
+/// A message that tonic could not read. Its text names our types, so it is replaced, unless it is about sizes or encodings.
 fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> RpcOutcome {
     let (reason, unreadable) = (ErrorReason::RequestUnreadable, "the request is not a message of this method");
     match status.code() {
@@ -217,7 +216,7 @@ fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &m
         code @ (Code::OutOfRange | Code::Unimplemented) => {
             write_plain(code, reason, status.message(), correlation_id, headers)
         }
-        // Health, asked about a service that is not here.
+        // Health, for an unknown service.
         Code::NotFound => {
             write_plain(Code::NotFound, ErrorReason::InvalidField, "no such service", correlation_id, headers)
         }
@@ -280,7 +279,7 @@ fn upstream_code(error: &Error) -> Option<i64> {
     }
 }
 
-/// Faults are for operators; a caller without rights is worth a look; the rest is everyday.
+/// Faults are logged as errors or warnings, denied callers as information, everything else at debug level.
 fn log(error: &Error, reason: ErrorReason, correlation_id: &CorrelationId, method: &str) {
     let reason = reason.reason();
     match error {

@@ -1,12 +1,12 @@
-//! The traced span of a call. Whether there is one is decided before anything is made for it, once the caller is known:
-//! nobody else's word counts for what is kept of their calls.
+//! The traced span of a call. Sampling is decided once the caller is known and before anything is allocated: only an authenticated
+//! caller may influence what is recorded.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::propagation::Extractor;
-use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
 use opentelemetry::{Context, ContextGuard, InstrumentationScope, KeyValue};
 use tonic::Code;
 
@@ -20,17 +20,17 @@ use crate::telemetry::metrics::Exemplar;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Decides which calls are traced, and begins their spans.
+/// Samples calls and starts their spans.
 pub(super) struct Traces {
     tracer: BoxedTracer,
     sampler: Sampler,
     ratio: f64,
-    /// Is the trace of a caller gone on with?
+    /// Continues the trace of the caller.
     listens: bool,
     exemplars: bool,
 }
 
-/// What is known of a call when its span begins.
+/// What is known when the span of a call starts.
 #[derive(Clone, Copy)]
 pub(crate) struct SpanStart<'a> {
     pub(crate) called: Called,
@@ -46,12 +46,12 @@ pub(crate) struct SpanEnd {
     pub(crate) outcome: RpcOutcome,
 }
 
-/// The trace that a call belongs to, if it belongs to one. Cloning shares it.
+/// The trace that a call belongs to, if any. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Trace(Option<Context>);
 
 impl Traces {
-    /// After telemetry was started: the tracer is the process' own.
+    /// Needs telemetry to be started: it uses the global tracer.
     pub(super) fn of(config: &Telemetry) -> Self {
         let scope = InstrumentationScope::builder("lanyard").with_version(env!("CARGO_PKG_VERSION")).build();
         let is_on = config.sends(SignalKind::Traces);
@@ -68,57 +68,53 @@ impl Traces {
         self.exemplars
     }
 
-    /// Of a call whose caller is known: their trace is gone on with, and their flag may decide.
-    pub(crate) fn of_caller(&self, told: SpanStart<'_>, headers: Option<&HeaderMap>, caller: &Caller) -> Trace {
-        let is_frequent = told.called.is_frequent();
+    /// For an authenticated call: continues the trace of the caller, whose sampled flag may decide.
+    pub(crate) fn of_caller(&self, start: SpanStart<'_>, headers: Option<&HeaderMap>, caller: &Caller) -> Trace {
+        let is_frequent = start.called.is_frequent();
         if is_frequent && self.sampler == Sampler::AlwaysOff {
             return Trace(None);
         }
-        let headers = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT));
-        let parent = headers.and_then(Parent::of);
-        if self.takes(parent) {
-            let begun = self.begin(told, headers);
+        let parent = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT)).map(remote);
+        let parent = parent.filter(|parent| parent.span().span_context().is_valid());
+        if self.samples(parent.as_ref().map(|parent| parent.span().span_context().clone()).as_ref()) {
+            let begun = self.begin(start, &parent.unwrap_or_default());
             begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
-        match headers {
-            // What it calls goes on with the trace, and its log lines name it.
-            Some(headers) if !is_frequent && parent.is_some() => Trace(Some(remote(headers))),
-            _ => Trace(None),
-        }
+        // Requests to others continue the trace, and log lines carry its ID.
+        Trace(parent.filter(|_| !is_frequent))
     }
 
-    /// Of a call that was refused before its caller was known.
-    pub(crate) fn of_nobody(&self, told: SpanStart<'_>) -> Trace {
-        Trace(self.takes(None).then(|| self.begin(told, None)))
+    /// For a call that was refused before its caller was known.
+    pub(crate) fn of_nobody(&self, start: SpanStart<'_>) -> Trace {
+        Trace(self.samples(None).then(|| self.begin(start, &Context::new())))
     }
 
-    fn takes(&self, parent: Option<Parent>) -> bool {
+    fn samples(&self, parent: Option<&SpanContext>) -> bool {
         match (self.sampler, parent) {
-            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled,
+            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled(),
             (Sampler::AlwaysOn | Sampler::ParentOrOn, _) => true,
             (Sampler::AlwaysOff | Sampler::ParentOrOff, _) => false,
-            // As others decide who take the same part of the same trace.
-            (Sampler::Ratio, Some(parent)) => parent.place() < self.ratio,
+            // Deterministic by trace ID, so that all services sample the same traces.
+            (Sampler::Ratio, Some(parent)) => place(parent.trace_id()) < self.ratio,
             (Sampler::Ratio | Sampler::ParentOrRatio, _) => fastrand::f64() < self.ratio,
         }
     }
 
-    fn begin(&self, told: SpanStart<'_>, headers: Option<&HeaderMap>) -> Context {
-        let method = match told.called {
+    fn begin(&self, start: SpanStart<'_>, parent: &Context) -> Context {
+        let method = match start.called {
             Called::Method(_, method) => format!("lanyard.v1.{}", method.name()),
             other => other.name().to_owned(),
         };
         let builder = SpanBuilder::from_name(method.clone())
             .with_kind(SpanKind::Server)
-            .with_start_time(system_time(told.arrived))
+            .with_start_time(system_time(start.arrived))
             .with_attributes([
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method),
-                KeyValue::new("lanyard.correlation_id", told.correlation_id.as_str().to_owned()),
+                KeyValue::new("lanyard.correlation_id", start.correlation_id.as_str().to_owned()),
             ]);
-        let parent = headers.map_or_else(Context::new, remote);
-        let span = self.tracer.build_with_context(builder, &parent);
+        let span = self.tracer.build_with_context(builder, parent);
         parent.with_span(span)
     }
 }
@@ -129,7 +125,7 @@ impl Trace {
         self.0.clone().map(Context::attach)
     }
 
-    /// Ends the span of the call, if it has one; what is told then leads to it.
+    /// Ends the span of the call, if there is one, and returns an exemplar that refers to it.
     pub(crate) fn end(self, ended: SpanEnd) -> Option<Exemplar> {
         let context = self.0?;
         let span = context.span();
@@ -156,7 +152,7 @@ impl Trace {
     }
 }
 
-/// For a server the other codes are answers.
+/// The codes that are server errors by the semantic conventions.
 const fn is_our_fault(code: Code) -> bool {
     matches!(
         code,
@@ -173,7 +169,7 @@ fn system_time(time: Time) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(time.micros()).unwrap_or(0))
 }
 
-/// The caller's trace, by the propagator of the process.
+/// The trace of the caller, by the global propagator.
 fn remote(headers: &HeaderMap) -> Context {
     opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), &Incoming(headers))
@@ -192,51 +188,16 @@ impl Extractor for Incoming<'_> {
     }
 }
 
-/// What a sampler needs of W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Parent {
-    trace_id: u128,
-    is_sampled: bool,
-}
-
-impl Parent {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(headers.get(TRACEPARENT)?.as_bytes())
-    }
-
-    fn parse(value: &[u8]) -> Option<Self> {
-        let (version, trace_id, span_id, flags) =
-            (value.get(..3)?, value.get(3..35)?, value.get(35..53)?, value.get(53..55)?);
-        let more_may_follow = version != b"00-";
-        let ends_well = value.len() == 55 || more_may_follow && value[55] == b'-';
-        let span_id = span_id.strip_prefix(b"-")?.strip_suffix(b"-")?;
-        let trace_id = hex(trace_id)?;
-        let is_legal = ends_well && version[2] == b'-' && hex(&version[..2])? != 0xff;
-        let is_legal = is_legal && trace_id != 0 && hex(span_id)? != 0;
-        is_legal.then_some(Self { trace_id, is_sampled: hex(flags)? & 1 == 1 })
-    }
-
-    /// Where the trace lies between 0 and 1, the same for everybody.
-    fn place(self) -> f64 {
-        let [.., a, b, c, d, _, _, _, _] = self.trace_id.to_be_bytes();
-        f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
-    }
-}
-
-/// A number in lower-case hexadecimal digits, which it consists of.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number: u128, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(value))
-    })
+/// Position of a trace ID between 0 and 1, the same in every service.
+fn place(trace_id: TraceId) -> f64 {
+    let [.., a, b, c, d, _, _, _, _] = trace_id.to_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::trace::{TraceFlags, TraceState};
+
     use super::*;
     use crate::config::{Config, Exporter};
 
@@ -246,30 +207,14 @@ mod tests {
         Traces::of(&telemetry)
     }
 
-    #[test]
-    fn a_trace_is_sampled_if_its_flag_says_so() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for (value, sampled) in [
-            (format!("00-{id}-00f067aa0ba902b7-01"), Some(true)),
-            (format!("00-{id}-00f067aa0ba902b7-00"), Some(false)),
-            (format!("01-{id}-00f067aa0ba902b7-03-more"), Some(true)),
-            (format!("00-{id}-00f067aa0ba902b7-01-more"), None),
-            (format!("00-{id}-00f067aa0ba902b7"), None),
-            (format!("ff-{id}-00f067aa0ba902b7-01"), None),
-            (format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None),
-            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
-            (format!("00-{id}-0000000000000000-01"), None),
-            ("rubbish".to_owned(), None),
-            (String::new(), None),
-        ] {
-            assert_eq!(Parent::parse(value.as_bytes()).map(|parent| parent.is_sampled), sampled, "{value}");
-        }
+    fn parent(trace_id: u128, flags: TraceFlags) -> SpanContext {
+        SpanContext::new(trace_id.into(), 1.into(), flags, true, TraceState::default())
     }
 
     #[test]
     fn a_sampler_takes_what_its_name_says() {
-        let sampled = Some(Parent { trace_id: u128::MAX, is_sampled: true });
-        let unsampled = Some(Parent { trace_id: 1, is_sampled: false });
+        let sampled = parent(u128::MAX, TraceFlags::SAMPLED);
+        let unsampled = parent(1, TraceFlags::default());
         for (sampler, ratio, expected) in [
             (Sampler::AlwaysOn, 0.0, [true, true, true]),
             (Sampler::AlwaysOff, 1.0, [false, false, false]),
@@ -281,19 +226,22 @@ mod tests {
             (Sampler::ParentOrRatio, 0.0, [false, true, false]),
         ] {
             let traces = traces(sampler, ratio);
-            let taken = [None, sampled, unsampled].map(|parent| traces.takes(parent));
+            let taken = [None, Some(&sampled), Some(&unsampled)].map(|parent| traces.samples(parent));
             assert_eq!(taken, expected, "{sampler:?} {ratio}: no parent, a sampled one, another");
         }
         let half = traces(Sampler::Ratio, 0.5);
-        assert!(half.takes(unsampled) && !half.takes(sampled), "by the number of the trace, as everywhere");
+        assert!(
+            half.samples(Some(&unsampled)) && !half.samples(Some(&sampled)),
+            "by the number of the trace, as everywhere"
+        );
         let few = traces(Sampler::ParentOrRatio, 0.1);
-        let taken = (0..10_000).filter(|_| few.takes(None)).count();
+        let taken = (0..10_000).filter(|_| few.samples(None)).count();
         assert!((800..1200).contains(&taken), "about a tenth: {taken}");
     }
 
     #[test]
     fn nothing_is_taken_while_nothing_is_sent() {
         let off = Traces::of(&Telemetry { sampler: Sampler::AlwaysOn, ..Config::default().telemetry });
-        assert!(!off.takes(None));
+        assert!(!off.samples(None));
     }
 }

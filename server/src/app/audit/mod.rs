@@ -48,13 +48,14 @@ impl Event {
         self
     }
 
-    pub(in crate::app) fn target(mut self, user: UserId) -> Self {
-        self.event.target = Some(user);
+    pub(in crate::app) fn target(mut self, user: impl Into<Option<UserId>>) -> Self {
+        self.event.target = user.into();
         self
     }
 
-    pub(in crate::app) fn session(mut self, session: SessionId) -> Self {
-        self.event.session = Some(session);
+    /// Another than that of the acting user, if there is one.
+    pub(in crate::app) fn session(mut self, session: impl Into<Option<SessionId>>) -> Self {
+        self.event.session = session.into().or(self.event.session);
         self
     }
 
@@ -117,14 +118,8 @@ impl App {
         if acting.is_super_user() {
             return Ok(());
         }
-        let mut event = Event::by(acting, operation).refused(Reason::SuperUserRequired);
-        if let Some(target) = target {
-            event = event.target(target);
-        }
-        if let Some(session) = session {
-            event = event.session(session);
-        }
-        self.write_event(event).await?;
+        let event = Event::by(acting, operation).refused(Reason::SuperUserRequired);
+        self.write_event(event.target(target).session(session)).await?;
         Err(Error::SuperUserRequired)
     }
 
@@ -136,14 +131,7 @@ impl App {
         target: Option<UserId>,
         session: Option<SessionId>,
     ) -> Result<()> {
-        let mut event = Event::by(acting, operation);
-        if let Some(target) = target {
-            event = event.target(target);
-        }
-        if let Some(session) = session {
-            event = event.session(session);
-        }
-        self.audit_read_event(event).await
+        self.audit_read_event(Event::by(acting, operation).target(target).session(session)).await
     }
 
     /// Somebody read what is another's.

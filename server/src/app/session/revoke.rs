@@ -73,10 +73,7 @@ impl App {
         self.parts.store.flush_activity().await?;
         let except = keep_current.then_some(acting.session.session_id);
         let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator };
-        let mut event = Event::by(acting, Operation::SessionRevokeMany);
-        if let Some(user) = user {
-            event = event.target(user);
-        }
+        let event = Event::by(acting, Operation::SessionRevokeMany).target(user);
         self.parts
             .store
             .write(move |tx| {

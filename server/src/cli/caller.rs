@@ -97,7 +97,7 @@ struct Revoke {
 }
 
 fn grants() -> impl TypedValueParser<Value = Grant> {
-    PossibleValuesParser::new(Grant::ALL.map(Grant::name)).try_map(|name| name.parse::<Grant>())
+    PossibleValuesParser::new(Grant::ALL.iter().map(|grant| grant.name())).try_map(|name| name.parse::<Grant>())
 }
 
 #[derive(Serialize)]
@@ -117,21 +117,9 @@ struct CallerView {
 }
 
 impl View for CallerView {
-    const FIELDS: &'static [&'static str] = &[
-        "name",
-        "caller_id",
-        "grants",
-        "apps",
-        "flags",
-        "max_in_flight",
-        "spiffe_id",
-        "creation_time",
-        "revoke_time",
-        "key_expire_time",
-        "key",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["name", "apps", "creation_time", "revoke_time", "key_expire_time", "spiffe_id", "flags", "grants"];
+    const FIELDS: &'static str = "name caller_id grants apps flags max_in_flight spiffe_id creation_time \
+         revoke_time key_expire_time key";
+    const COLUMNS: &'static str = "name apps creation_time revoke_time key_expire_time spiffe_id flags grants";
 }
 
 impl CallerView {

@@ -48,8 +48,8 @@ struct PlatformView {
 }
 
 impl View for PlatformView {
-    const FIELDS: &'static [&'static str] = &["platform", "reachable", "version", "problem"];
-    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+    const FIELDS: &'static str = "platform reachable version problem";
+    const COLUMNS: &'static str = Self::FIELDS;
 }
 
 impl From<(String, Result<Option<String>, Error>)> for PlatformView {

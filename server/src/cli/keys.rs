@@ -98,8 +98,8 @@ struct KeyView {
 }
 
 impl View for KeyView {
-    const FIELDS: &'static [&'static str] = &["purpose", "key_id", "is_current", "is_staged", "creation_time"];
-    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+    const FIELDS: &'static str = "purpose key_id is_current is_staged creation_time";
+    const COLUMNS: &'static str = Self::FIELDS;
 }
 
 impl Keys {

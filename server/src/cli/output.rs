@@ -13,9 +13,9 @@ use super::view::{SessionView, TokenView};
 
 /// Something that is shown: all its fields as JSON and on its own, some of them as a row among others.
 pub(crate) trait View: Serialize {
-    /// In the order in which a person reads them.
-    const FIELDS: &'static [&'static str];
-    const COLUMNS: &'static [&'static str];
+    /// Names, in the order in which a person reads them, with spaces between.
+    const FIELDS: &'static str;
+    const COLUMNS: &'static str;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +56,10 @@ impl Output {
             return say_json(&json!({ name: value(views), "has_more": has_more }));
         }
         let mut table = table();
-        table.set_header(V::COLUMNS.iter().map(|column| column.replace('_', " ").to_uppercase()));
+        table.set_header(V::COLUMNS.split(' ').map(|column| column.replace('_', " ").to_uppercase()));
         for view in views {
             let view = value(view);
-            table.add_row(V::COLUMNS.iter().map(|column| cell(column, &view[*column])));
+            table.add_row(V::COLUMNS.split(' ').map(|column| cell(column, &view[column])));
         }
         if views.is_empty() {
             self.note(&format!("no {}", name.replace('_', " ")));
@@ -116,15 +116,15 @@ fn value(view: &(impl Serialize + ?Sized)) -> Value {
     serde_json::to_value(view).expect("views are plain JSON")
 }
 
-fn record(view: &Value, fields: &[&str]) -> String {
+fn record(view: &Value, fields: &str) -> String {
     let mut table = table();
     add_fields(&mut table, view, fields);
     text_of(table)
 }
 
-fn add_fields(table: &mut Table, view: &Value, fields: &[&str]) {
-    for field in fields {
-        let cell = cell(field, &view[*field]);
+fn add_fields(table: &mut Table, view: &Value, fields: &str) {
+    for field in fields.split(' ') {
+        let cell = cell(field, &view[field]);
         if !cell.is_empty() {
             table.add_row([field.replace('_', " "), cell]);
         }
@@ -236,8 +236,7 @@ mod tests {
 
     #[test]
     fn a_person_reads_times_to_the_second_and_nothing_that_is_absent() {
-        let fields = ["name", "creation_time", "is_old", "end", "tags"];
-        let shown = record(&value(&THING), &fields);
+        let shown = record(&value(&THING), "name creation_time is_old end tags");
         assert!(shown.contains("2026-01-02 03:04:05Z"), "{shown}");
         assert!(shown.contains("is old") && shown.contains("yes") && shown.contains("x, y"), "{shown}");
         assert!(!shown.contains("end"), "{shown}");

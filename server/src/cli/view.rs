@@ -70,37 +70,11 @@ pub(crate) struct SessionView {
 }
 
 impl View for SessionView {
-    const FIELDS: &'static [&'static str] = &[
-        "session_id",
-        "username",
-        "user_id",
-        "roles",
-        "state",
-        "revoke_reason",
-        "current_app",
-        "auth_type",
-        "auth_id",
-        "auth_principal",
-        "platform",
-        "micetro_url",
-        "authentication_url",
-        "authentication_host",
-        "authentication_version",
-        "is_replication_user",
-        "groups",
-        "unique_name",
-        "remote_addr",
-        "user_agent",
-        "creation_time",
-        "last_active_time",
-        "expire_time",
-        "absolute_expire_time",
-        "revoke_time",
-        "rotation_count",
-        "logger_context",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["session_id", "username", "current_app", "state", "remote_addr", "last_active_time", "expire_time"];
+    const FIELDS: &'static str = "session_id username user_id roles state revoke_reason current_app auth_type \
+         auth_id auth_principal platform micetro_url authentication_url authentication_host \
+         authentication_version is_replication_user groups unique_name remote_addr user_agent creation_time \
+         last_active_time expire_time absolute_expire_time revoke_time rotation_count logger_context";
+    const COLUMNS: &'static str = "session_id username current_app state remote_addr last_active_time expire_time";
 }
 
 impl From<v1::UserSession> for SessionView {
@@ -222,17 +196,9 @@ struct InactiveView {
 }
 
 impl View for VerifiedView {
-    const FIELDS: &'static [&'static str] = &[
-        "username",
-        "user_id",
-        "session_id",
-        "roles",
-        "current_app",
-        "auth_type",
-        "idle_expire_time",
-        "absolute_expire_time",
-    ];
-    const COLUMNS: &'static [&'static str] = &["username", "session_id", "current_app", "idle_expire_time"];
+    const FIELDS: &'static str = "username user_id session_id roles current_app auth_type idle_expire_time \
+         absolute_expire_time";
+    const COLUMNS: &'static str = "username session_id current_app idle_expire_time";
 }
 
 impl From<VerifiedSession> for VerifiedView {
@@ -300,25 +266,11 @@ pub(crate) struct UserView {
 }
 
 impl View for UserView {
-    const FIELDS: &'static [&'static str] = &[
-        "user_id",
-        "username",
-        "display_name",
-        "email",
-        "is_super_user",
-        "is_locked",
-        "approval_status",
-        "has_password",
-        "password_must_change",
-        "password_expire_time",
-        "is_totp_enabled",
-        "allowed_networks",
-        "creation_time",
-        "update_time",
-        "etag",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["user_id", "username", "display_name", "is_super_user", "is_locked", "approval_status", "creation_time"];
+    const FIELDS: &'static str = "user_id username display_name email is_super_user is_locked approval_status \
+         has_password password_must_change password_expire_time is_totp_enabled allowed_networks \
+         creation_time update_time etag";
+    const COLUMNS: &'static str = "user_id username display_name is_super_user is_locked approval_status \
+         creation_time";
 }
 
 impl From<v1::User> for UserView {
@@ -355,9 +307,8 @@ pub(crate) struct AttributeView {
 }
 
 impl View for AttributeView {
-    const FIELDS: &'static [&'static str] =
-        &["name", "value", "is_sealed", "expire_time", "creation_time", "update_time", "etag"];
-    const COLUMNS: &'static [&'static str] = &["name", "value", "is_sealed", "expire_time", "update_time", "etag"];
+    const FIELDS: &'static str = "name value is_sealed expire_time creation_time update_time etag";
+    const COLUMNS: &'static str = "name value is_sealed expire_time update_time etag";
 }
 
 impl From<v1::Attribute> for AttributeView {
@@ -393,24 +344,9 @@ pub(crate) struct EventView {
 }
 
 impl View for EventView {
-    const FIELDS: &'static [&'static str] = &[
-        "time",
-        "operation",
-        "outcome",
-        "reason",
-        "correlation_id",
-        "caller",
-        "subject_user_id",
-        "target_user_id",
-        "session_id",
-        "current_app",
-        "remote_addr",
-        "detail",
-        "chain_id",
-        "sequence",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["time", "operation", "outcome", "reason", "caller", "subject_user_id", "correlation_id"];
+    const FIELDS: &'static str = "time operation outcome reason correlation_id caller subject_user_id \
+         target_user_id session_id current_app remote_addr detail chain_id sequence";
+    const COLUMNS: &'static str = "time operation outcome reason caller subject_user_id correlation_id";
 }
 
 impl From<v1::AuditEvent> for EventView {

@@ -33,26 +33,9 @@ struct JwtView {
 }
 
 impl View for DefinitionView {
-    const FIELDS: &'static [&'static str] = &[
-        "auth_id",
-        "name",
-        "auth_type",
-        "username",
-        "issuer",
-        "audience",
-        "algorithms",
-        "clock_skew",
-        "jwks_url",
-        "public_keys",
-        "is_active",
-        "is_internal",
-        "creation_time",
-        "update_time",
-        "overlap_time",
-        "etag",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["auth_id", "name", "auth_type", "username", "issuer", "is_active", "is_internal", "update_time"];
+    const FIELDS: &'static str = "auth_id name auth_type username issuer audience algorithms clock_skew jwks_url \
+         public_keys is_active is_internal creation_time update_time overlap_time etag";
+    const COLUMNS: &'static str = "auth_id name auth_type username issuer is_active is_internal update_time";
 }
 
 impl From<v1::Definition> for DefinitionView {

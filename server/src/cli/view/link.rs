@@ -25,20 +25,9 @@ pub(crate) struct LinkView {
 }
 
 impl View for LinkView {
-    const FIELDS: &'static [&'static str] = &[
-        "link_id",
-        "user_id",
-        "auth_type",
-        "auth_username",
-        "auth_id",
-        "is_active",
-        "is_internal",
-        "creation_time",
-        "last_used_time",
-        "etag",
-    ];
-    const COLUMNS: &'static [&'static str] =
-        &["link_id", "auth_type", "auth_username", "auth_id", "is_active", "creation_time", "last_used_time"];
+    const FIELDS: &'static str = "link_id user_id auth_type auth_username auth_id is_active is_internal \
+         creation_time last_used_time etag";
+    const COLUMNS: &'static str = "link_id auth_type auth_username auth_id is_active creation_time last_used_time";
 }
 
 impl From<v1::LinkedAuth> for LinkView {
@@ -71,8 +60,8 @@ pub(crate) struct LinkedUserView {
 }
 
 impl View for LinkedUserView {
-    const FIELDS: &'static [&'static str] = &["user_id", "link_id", "auth_id", "is_active"];
-    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+    const FIELDS: &'static str = "user_id link_id auth_id is_active";
+    const COLUMNS: &'static str = Self::FIELDS;
 }
 
 impl From<Option<v1::LinkedUser>> for LinkedUserView {

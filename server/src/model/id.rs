@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-/// What an identifier identifies.
+/// The kind of an identifier.
 pub trait Kind {
     const PREFIX: &'static str;
 }
@@ -65,7 +65,7 @@ impl<K> Id<K> {
         self.uuid
     }
 
-    /// The bytes by which places, page tokens and hashes name it.
+    /// The bytes in keys, page tokens and hashes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()
     }
@@ -75,25 +75,32 @@ impl<K> Id<K> {
         Uuid::from_slice(bytes).map(Self::from_uuid).map_err(|_| ParseIdError)
     }
 
-    /// The one before all others.
+    /// The smallest one.
     pub const fn nil() -> Self {
         Self::from_uuid(Uuid::nil())
     }
 
-    /// Room for [`Self::write`].
+    /// A buffer for [`Self::write`].
     pub const fn buffer() -> [u8; LEN] {
         [0; LEN]
     }
 }
 
 impl<K: Kind> Id<K> {
-    /// What `Display` shows, without its machinery.
+    /// Writes the text that `Display` shows, without the machinery of formatting.
     pub fn write(self, buffer: &mut [u8; LEN]) -> &str {
         const { assert!(K::PREFIX.len() == PREFIX_LEN) };
         let (prefix, digits) = buffer.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(K::PREFIX.as_bytes());
         self.uuid.simple().encode_lower(digits);
         std::str::from_utf8(buffer).expect("prefixes and digits are ASCII")
+    }
+}
+
+impl<K: Kind> From<Id<K>> for String {
+    /// The same, without the machinery of formatting.
+    fn from(id: Id<K>) -> Self {
+        id.write(&mut Id::<K>::buffer()).to_owned()
     }
 }
 
@@ -126,7 +133,7 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written at once: a text that is made of it does not have to grow.
+        // In one piece, so that a `String` need not grow.
         f.write_str(self.write(&mut Self::buffer()))
     }
 }

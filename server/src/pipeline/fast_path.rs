@@ -21,6 +21,9 @@ use crate::error::Result;
 use crate::model::verdict::CachedVerdict;
 use crate::service::{Handler, convert, link, session};
 
+/// Most answers fit.
+const USUAL_SIZE: usize = 256;
+
 /// An answer, with the prefix of gRPC.
 pub(super) enum FastAnswer {
     Now(Bytes),
@@ -98,12 +101,13 @@ where
     Ok(Some(FastAnswer::Later(Box::pin(async move { Ok(frame(&answer.await?)) }))))
 }
 
-/// The message with its prefix: not compressed, and its length.
+/// The message with its prefix: not compressed, and its length. That is filled in afterwards: computing it first would walk the
+/// message twice.
 fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut framed = BytesMut::with_capacity(PREFIX + length);
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(length).expect("an answer has less than 4 GiB"));
+    let mut framed = BytesMut::with_capacity(USUAL_SIZE);
+    framed.put_bytes(0, PREFIX);
     message.encode_raw(&mut framed);
+    let length = u32::try_from(framed.len() - PREFIX).expect("an answer has less than 4 GiB");
+    framed[1..PREFIX].copy_from_slice(&length.to_be_bytes());
     framed.freeze()
 }

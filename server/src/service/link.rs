@@ -156,7 +156,7 @@ fn definition(field: impl Fn() -> String, named: Option<&v1::DefinitionRef>) -> 
 
 pub(crate) fn link(link: &LinkEntry) -> v1::LinkedAuth {
     v1::LinkedAuth {
-        user_id: link.user_id.to_string(),
+        user_id: link.user_id.into(),
         auth_type: auth_type(link).to_owned(),
         auth_username: link.auth_username.to_string(),
         auth_id: link.auth_id,
@@ -166,7 +166,7 @@ pub(crate) fn link(link: &LinkEntry) -> v1::LinkedAuth {
         auth_source: RESERVED.to_owned(),
         auth_principal: RESERVED.to_owned(),
         has_ext_principal: false,
-        link_id: link.link_id.to_string(),
+        link_id: link.link_id.into(),
         last_used_time: link.last_used_at.map(convert::timestamp),
         etag: link.version.to_string(),
     }

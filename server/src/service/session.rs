@@ -335,8 +335,8 @@ pub(crate) fn verdict(verdict: Verdict) -> v1::VerifySessionResponse {
 fn verified(active: &Active) -> v1::VerifiedSession {
     let session = &active.session;
     v1::VerifiedSession {
-        session_id: session.session_id.to_string(),
-        user_id: session.user_id.to_string(),
+        session_id: session.session_id.into(),
+        user_id: session.user_id.into(),
         username: String::from(&*session.username),
         roles: convert::roles(session.is_super_user),
         auth_type: session.auth_type as i32,

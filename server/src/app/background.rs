@@ -1,4 +1,4 @@
-//! What runs beside the calls: writing activity, purging, reading callers anew, logging out of platforms.
+//! Background tasks: writing activity, following the change feed, purging, reloading callers, logging out of platforms.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl App {
         self.parts.store.follower(self.parts.max_revocation_lag)
     }
 
-    /// Runs until `stop`, then writes the activity that is left.
+    /// Runs until `stop`, then writes pending activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn run_background_tasks(&self, follower: Follower, stop: CancellationToken) {
         tokio::join!(
@@ -95,7 +95,7 @@ impl App {
         }
     }
 
-    /// Purges until nothing is left, if no other replica does; returns what it did.
+    /// Purges until nothing is left, unless another server does; returns what it deleted.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge(&self, holder: Uuid) -> Result<Purged> {
         let store = &self.parts.store;
@@ -127,7 +127,7 @@ impl App {
     }
 }
 
-/// False: it is time to stop.
+/// Returns false on `stop`.
 async fn wait(stop: &CancellationToken, duration: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,

@@ -1,4 +1,4 @@
-//! What checking a credential can come to, whichever it is.
+//! Outcomes of checking a credential of any kind.
 
 use crate::crypto::jwt::TokenProblem;
 use crate::error::Error;
@@ -6,9 +6,9 @@ use crate::model::audit::Reason;
 
 /// Why a credential, or its user, was not accepted.
 pub(in crate::app) enum CheckError {
-    /// It is no good: the reason is for the audit trail, the caller hears `LOGIN_FAILED`.
+    /// It is not valid. The reason goes to the audit trail; the caller gets `LOGIN_FAILED`.
     Refused(Reason),
-    /// Whether it is good is not known.
+    /// It could not be checked.
     Other(Error),
 }
 
@@ -30,7 +30,7 @@ impl From<Error> for CheckError {
     }
 }
 
-/// What is wrong with a token, as the audit trail has it.
+/// The audit reason of an invalid token.
 const fn reason(problem: TokenProblem) -> Reason {
     match problem {
         TokenProblem::TooLong => Reason::TokenTooLong,

@@ -1,7 +1,7 @@
-//! Password hashing, in a pool of its own.
+//! Password hashing in a thread pool.
 //!
-//! The pool has a fixed number of threads with memory that is used again, a queue of fixed length, and a low priority: a flood
-//! of logins takes the processor time that is left over, and verification goes first.
+//! The pool has a fixed number of threads that reuse their memory, a queue of fixed length and the lowest priority: a flood of logins
+//! gets only the processor time that verification leaves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::error::{Error, Result};
 use crate::priority;
 use crate::telemetry::metrics::hashing::HashingMetrics;
 
-/// How long one who was refused for a full queue is told to wait.
+/// Retry delay when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut HashMemory) + Send>;
 
-/// The pool. Cloning shares it.
+/// The pool. Clones share it.
 #[derive(Clone)]
 pub(super) struct PasswordHasher {
     queue: SyncSender<Job>,
     queued: Arc<AtomicUsize>,
-    /// Jobs that can wait or run.
+    /// Maximum number of queued and running jobs.
     capacity: usize,
     metrics: Arc<HashingMetrics>,
     params: PasswordParams,
-    /// Checked instead of a hash that is not there, so that an unknown user costs the same time as a wrong password.
+    /// Checked when there is no hash, so that an unknown user takes as long as a wrong password.
     decoy: Arc<PasswordHash>,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Debug for PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Starts `threads` threads that take from a queue of `queue` places; they end when the last clone is gone.
+    /// Starts `threads` threads with a queue of `queue` places. They end with the last clone.
     pub(super) fn start(params: PasswordParams, threads: usize, queue: usize) -> Result<Self> {
         params.check()?;
         let (sender, receiver) = sync_channel::<Job>(queue);
@@ -66,12 +66,12 @@ impl PasswordHasher {
         })
     }
 
-    /// What a hash costs today.
+    /// Current parameters of new hashes.
     pub(super) const fn params(&self) -> PasswordParams {
         self.params
     }
 
-    /// Jobs that wait or run.
+    /// Queued and running jobs.
     pub(super) fn depth(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
@@ -80,7 +80,7 @@ impl PasswordHasher {
         &self.metrics
     }
 
-    /// Refuses at once what would be refused later, before anything is spent on it. That there is room now is no promise.
+    /// Refuses early, before any work is done, if the queue is full. Success is no reservation.
     pub(super) fn has_room(&self) -> Result<()> {
         if self.depth() < self.capacity { Ok(()) } else { Err(self.refuse()) }
     }
@@ -91,7 +91,7 @@ impl PasswordHasher {
         self.run(move |memory| hash_password(password.as_bytes(), params, memory)).await?
     }
 
-    /// Checks a password; `None` (no such user, or no password) takes as long as a wrong one and is wrong.
+    /// Checks a password. `None` (no such user, or no password) is wrong and takes as long.
     pub(super) async fn check(
         &self,
         password: Zeroizing<String>,
@@ -115,7 +115,7 @@ impl PasswordHasher {
         let (queued, metrics) = (Arc::clone(&self.queued), Arc::clone(&self.metrics));
         let asked = Instant::now();
         let job: Job = Box::new(move |memory| {
-            // Nobody waits for the answer any more (the call was cancelled): do not spend the time.
+            // The call was cancelled.
             let begun = Instant::now();
             let answer = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);

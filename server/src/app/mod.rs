@@ -1,7 +1,7 @@
-//! Decides: the rules, one file for each noun, with the verbs that a caller can ask for.
+//! Rules and authority: one folder for each noun, with the verbs that callers can use.
 //!
-//! A verb looks the same everywhere: who calls and where the user is ([`App::client`]), who acts ([`App::acting`]), may they
-//! (before anything is looked up), the rule, then one transaction that holds the change and its audit event.
+//! Every verb has the same steps: the caller and the address of the user ([`App::client`]), the acting user ([`App::acting`]), their
+//! permission (before anything is read), the rule, then one transaction with the change and its audit event.
 
 pub mod attribute;
 pub mod audit;
@@ -38,12 +38,12 @@ use crate::upstream::Jwks;
 use crate::model::caller::Caller;
 use hashing::PasswordHasher;
 
-/// What is known of a call before its request is read.
+/// What is known of a call before its message is read.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub correlation_id: CorrelationId,
     pub caller: Arc<Caller>,
-    /// The address of the connection.
+    /// The address of the peer.
     pub peer: IpAddr,
 }
 
@@ -54,7 +54,7 @@ pub struct AppPolicy {
     pub policy: Policy,
 }
 
-/// The rules and all they need. Cloning shares it.
+/// The rules and what they need. Clones share it.
 #[derive(Clone)]
 pub struct App {
     parts: Arc<Parts>,
@@ -79,7 +79,7 @@ struct Parts {
 }
 
 impl App {
-    /// The rules of `config` on a store whose schema is up to date.
+    /// Needs a store whose schema is up to date.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn new(config: &Config, store: Store, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
         let params = PasswordParams {
@@ -119,22 +119,22 @@ impl App {
         &self.parts.clock
     }
 
-    /// What became of password hashing.
+    /// Counters of password hashing.
     pub fn hashing_metrics(&self) -> &Arc<HashingMetrics> {
         self.parts.hasher.metrics()
     }
 
-    /// Password hashes that wait or are being computed.
+    /// Password hashes that are queued or being computed.
     pub fn hashing_depth(&self) -> usize {
         self.parts.hasher.depth()
     }
 
-    /// How old what is known of other servers' changes may be before memory is not used.
+    /// The longest lag behind other servers at which the cache is still used.
     pub fn max_revocation_lag(&self) -> Duration {
         self.parts.max_revocation_lag
     }
 
-    /// What came of logins and tokens.
+    /// Counters of logins and tokens.
     pub fn login_metrics(&self) -> &LoginMetrics {
         &self.parts.login_metrics
     }

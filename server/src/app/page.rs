@@ -1,4 +1,4 @@
-//! Paging by keyset: a page token is the sealed key of the last item, bound to the query and to who asked.
+//! Keyset pagination: a page token is the sealed key of the last item, bound to the query and to the acting user.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::model::id::UserId;
 
 const DEFAULT_SIZE: u64 = 50;
 const MAX_SIZE: u64 = 200;
-/// How long a page token is good.
+/// Lifetime of a page token.
 const MAX_AGE: Duration = Duration::from_hours(24);
-/// No token of ours is longer.
+/// Longest page token.
 const MAX_TOKEN: usize = 512;
 
-/// What a page token belongs to.
+/// The query that a page token is bound to.
 pub struct Query {
     name: &'static str,
     asker: [u8; 16],
@@ -25,7 +25,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// `filter`: any text that is the same for the same query only.
+    /// `filter`: a text that is unique to the filter of the query.
     pub fn new(name: &'static str, asker: UserId, filter: &str) -> Self {
         Self { name, asker: *asker.as_bytes(), filter: filter.as_bytes().to_vec() }
     }
@@ -35,7 +35,7 @@ impl Query {
     }
 }
 
-/// Which page, and how long.
+/// The requested page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PageRequest<'a> {
     limit: u64,
@@ -63,12 +63,12 @@ impl<'a> PageRequest<'a> {
         self.limit
     }
 
-    /// Is it the first page?
+    /// True for the first page.
     pub fn is_first(&self) -> bool {
         self.token.is_empty()
     }
 
-    /// The key behind which the page begins.
+    /// The key after which the page begins.
     pub fn cursor(&self, keyring: &Keyring, query: &Query, now: Time) -> Result<Option<Vec<u8>>> {
         if self.token.is_empty() {
             return Ok(None);
@@ -76,7 +76,7 @@ impl<'a> PageRequest<'a> {
         open(self.token, keyring, query, now).map(Some).ok_or(Error::PageTokenInvalid)
     }
 
-    /// A page of the `limit + 1` items that were read: the one too many says that there is another page.
+    /// Makes a page of up to `limit + 1` items; an extra item means that there is another page.
     pub fn take<T>(
         &self,
         mut items: Vec<T>,

@@ -1,8 +1,8 @@
-//! Throttling of failed logins: after a few free failures each one more doubles the wait, up to a limit, for a name and, more
-//! generously, for a network. Nobody is locked out for ever, unknown names behave as known ones, and somebody who logs in
-//! from where they did before is not hurt by others' failures with their name.
+//! Throttling of failed logins. After a few free failures each further one doubles the delay, up to a limit, per username and, more
+//! generously, per network. Nobody is locked out forever, unknown names behave like known ones, and failures of others do not delay a
+//! user who logs in from a network they used before.
 //!
-//! It is kept in memory, by a keyed hash of the name, on each replica for itself.
+//! State is kept in memory, by a keyed hash of the name, in each server separately.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,15 +16,15 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::model::network::prefix_of;
 
-/// Entries of each table; beyond it the oldest go.
+/// Maximum entries of each table; the oldest are dropped.
 const CAPACITY: usize = 100_000;
-/// Failures are forgotten when there was none for this many times the longest wait.
+/// Failures expire after this many times the longest delay without a new one.
 const FORGET_AFTER: u32 = 4;
 
-/// A name, so hashed that it says nothing.
+/// A keyed hash of a name.
 pub(in crate::app) type NameKey = [u8; 32];
 
-/// Who tries, from where.
+/// The name and the network of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::app) struct Attempt {
     pub name: NameKey,
@@ -41,7 +41,7 @@ struct Failures {
 struct Tables {
     names: HashMap<NameKey, Failures>,
     networks: HashMap<IpNet, Failures>,
-    /// Where each name logged in from last.
+    /// The network of the last login of each name.
     known: HashMap<NameKey, (IpNet, Time)>,
 }
 
@@ -55,7 +55,7 @@ impl Throttle {
         Self { config, tables: Mutex::default() }
     }
 
-    /// May this be tried now?
+    /// Refuses an attempt that comes too early.
     pub(in crate::app) fn check(&self, attempt: Attempt, now: Time) -> Result<()> {
         let network = prefix_of(attempt.address);
         let tables = self.tables.lock();
@@ -77,7 +77,7 @@ impl Throttle {
         count(&mut tables.networks, prefix_of(attempt.address), now, forget);
     }
 
-    /// The name's failures are forgotten; the network's are not: one good login must not buy free guesses at others.
+    /// Clears the failures of the name, not of the network: one good login must not buy free guesses at other names.
     pub(in crate::app) fn succeeded(&self, attempt: Attempt, now: Time) {
         let mut tables = self.tables.lock();
         tables.names.remove(&attempt.name);
@@ -85,7 +85,7 @@ impl Throttle {
         tables.known.insert(attempt.name, (prefix_of(attempt.address), now));
     }
 
-    /// How long to wait from `now` on.
+    /// The remaining delay.
     fn wait(&self, failures: Failures, free: u32, now: Time) -> Duration {
         let Some(beyond) = failures.count.checked_sub(free) else { return Duration::ZERO };
         let delay = self.config.base_delay.saturating_mul(2u32.saturating_pow(beyond)).min(self.config.max_delay);

@@ -1,4 +1,4 @@
-//! Sessions: what they are, and what verification needs of one.
+//! Sessions, and the part of them that verification needs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub enum AuthType {
 }
 
 impl AuthType {
-    /// As it is called in audit events and links.
+    /// The name in audit events and links.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -34,7 +34,7 @@ impl AuthType {
     }
 }
 
-/// Where a session is in its life. The numbers are those of the contract.
+/// The state of a session. The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     Active = 1,
@@ -72,7 +72,7 @@ impl RevokeReason {
     }
 }
 
-/// A time that several threads move forward, never back.
+/// A time that several threads advance, never turn back.
 #[derive(Debug)]
 pub struct LatestTime(AtomicI64);
 
@@ -90,14 +90,14 @@ impl LatestTime {
     }
 }
 
-/// What verification needs of a session, by one of its tokens. The cache holds a million of them.
+/// The part of a session that verification needs, for one of its tokens. The cache holds a million of them.
 #[derive(Debug)]
 pub struct SessionEntry {
     pub session_id: SessionId,
     pub user_id: UserId,
     pub username: Box<str>,
     pub app: Arc<str>,
-    /// Where the user may come from; empty: anywhere.
+    /// Networks that the user may come from; empty: any.
     pub allowed_networks: Box<[IpNet]>,
     pub remote_addr: Option<IpAddr>,
     pub created_at: Time,
@@ -105,7 +105,7 @@ pub struct SessionEntry {
     pub idle_micros: Micros,
     pub last_active: LatestTime,
     pub revoked_at: Option<Time>,
-    /// Until when this token works although it was replaced.
+    /// End of the grace period of a replaced token.
     pub grace_until: Option<Time>,
     /// How many newer tokens the session has.
     pub generations_behind: u32,

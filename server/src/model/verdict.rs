@@ -1,4 +1,4 @@
-//! The rule of verification: is a token good? It is pure.
+//! The rule of verification, as a pure function.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::clock::Time;
 use crate::config::{AddressBinding, Policy};
 use crate::crypto::TokenHash;
 
-/// Why a token is not good. The numbers are those of the contract.
+/// Why a token is not valid. The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inactive {
     Malformed,
@@ -26,17 +26,17 @@ pub enum Inactive {
     AddressNotAllowed,
 }
 
-/// A good token.
+/// A valid token.
 #[derive(Clone, Debug)]
 pub struct Active {
     pub session: Arc<SessionEntry>,
-    /// When the session ends if nothing happens, and in any case, in the app of the request.
+    /// When the session ends, by the policy of the app of the request.
     pub limits: Limits,
-    /// How long the verdict may be used again; zero: not at all.
+    /// How long the verdict may be cached; zero: not at all.
     pub cache_for: Duration,
 }
 
-/// Is the token good?
+/// The verdict on a token.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Verdict {
@@ -44,7 +44,7 @@ pub enum Verdict {
     Inactive(Inactive),
 }
 
-/// What memory says of a token.
+/// The verdict from the cache.
 #[derive(Debug)]
 #[must_use]
 pub enum CachedVerdict {
@@ -54,7 +54,7 @@ pub enum CachedVerdict {
     Unknown(TokenHashes),
 }
 
-/// What the database may know a token by: computed once, however often it is looked up.
+/// Hashes under which the database may hold a token; computed once per call.
 #[derive(Debug)]
 pub struct TokenHashes(pub Vec<TokenHash>);
 
@@ -72,7 +72,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// In an app with this policy, which can only shorten what the session has.
+    /// In an app with this policy, which can only shorten the limits of the session.
     pub fn of(session: &SessionEntry, policy: &Policy) -> Self {
         let absolute_expires_at = session.absolute_expires_at.min(session.created_at + policy.absolute);
         let idle_expires_at = session.last_active_at() + idle_limit(session, policy);
@@ -80,12 +80,12 @@ impl Limits {
     }
 }
 
-/// How long the session may be idle in an app with this policy.
+/// The idle limit of the session in an app with this policy.
 pub fn idle_limit(session: &SessionEntry, policy: &Policy) -> Duration {
     Duration::from(session.idle_micros).min(policy.idle)
 }
 
-/// Evaluates the rule: is the session good through this token, now, in an app with this policy, from this address?
+/// Evaluates whether the session is valid through this token, now, in an app with this policy, from this address.
 pub fn evaluate(session: &SessionEntry, now: Time, policy: &Policy, address: IpAddr) -> Result<Limits, Inactive> {
     if session.revoked_at.is_some() {
         return Err(Inactive::Revoked(session.revoke_reason));

@@ -1,6 +1,6 @@
-//! Activity of users, written behind: verification notes it in memory, a task writes it in batches.
+//! Write-behind of user activity: verification records it in memory, a task writes it in batches.
 //!
-//! What a crash loses makes sessions end a little earlier, never later.
+//! Activity lost in a crash makes sessions end earlier, never later.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,10 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
-/// Rows of one statement: enough that those of neighbours share pages and a commit, few enough that others who write do not
-/// wait for long.
+/// Rows of one statement: enough to share pages and a commit, few enough that other writers do not wait long.
 const BATCH: usize = 1000;
 
-/// The activity that the database does not know of yet: the latest time of each session.
+/// Activity that is not in the database yet: the latest time of each session.
 #[derive(Default)]
 pub struct Activity {
     noted: Mutex<Noted>,
@@ -62,7 +61,7 @@ impl Drop for Reading<'_> {
 }
 
 impl Activity {
-    /// Never waits for the database.
+    /// Records activity. Never waits for the database.
     pub fn note(&self, session: SessionId, time: Time) {
         let mut noted = self.noted.lock();
         let latest = noted.pending.entry(session).or_insert(time);
@@ -76,7 +75,7 @@ impl Activity {
         Reading { activity: self, epoch }
     }
 
-    /// The latest time that a row read under a [`Reading`] may lack.
+    /// The latest activity that a row read under a [`Reading`] may not contain.
     pub(super) fn of(&self, session: SessionId) -> Option<Time> {
         let noted = self.noted.lock();
         let [one, other] = &noted.written;
@@ -99,7 +98,7 @@ impl Activity {
         times
     }
 
-    /// Forgets what was written, but not what came since.
+    /// Removes written activity, unless newer activity was recorded.
     fn forget(&self, batch: &[(SessionId, Time)]) {
         let mut noted = self.noted.lock();
         let noted = &mut *noted;
@@ -119,7 +118,7 @@ impl Activity {
 }
 
 impl Store {
-    /// Writes all activity noted so far. What is noted stays readable in memory until it can be read from the database.
+    /// Writes all activity recorded so far, which stays readable in memory until it can be read from the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn flush_activity(&self) -> Result<()> {
         let noted = self.activity().snapshot();
@@ -136,7 +135,7 @@ impl Store {
     }
 }
 
-/// A session that was revoked meanwhile, or is known to be active later already, stays as it is.
+/// Leaves sessions alone that were revoked meanwhile or have later activity.
 fn update(backend: DbBackend, batch: &[(SessionId, Time)]) -> Statement {
     let place = |number: usize| match backend {
         // A number is a name to SQLite, which looks names up one after the other: of thousands that takes longer than the rest.

@@ -1,10 +1,10 @@
-//! The read-through caches of session rows and of users' links, beside the SQL that changes them: one mechanism.
+//! Read-through caches of session rows and of the links of users.
 //!
-//! Rows are cached, not verdicts, so that expiry stays exact. What makes it exact against revocation: a fill first puts a
-//! placeholder where the row will be, then reads; invalidating a row removes the placeholder too, and a fill whose
-//! placeholder is gone keeps its row to itself. A change is invalidated after its commit and before it is acknowledged, so
-//! a row read before the commit is never found after the acknowledgement. What other servers change is invalidated by the
-//! follower of the change feed, the same way; memory is used only while [`Trust`] in it holds.
+//! Rows are cached, not verdicts, so that expiry stays exact. Revocation is exact too: a fill first inserts a placeholder, then reads;
+//! invalidating a row also removes its placeholder, and a fill whose placeholder is gone does not cache its row. A change is
+//! invalidated after its commit and before its acknowledgement, so a row that was read before the commit is never found after the
+//! acknowledgement. The follower of the change feed invalidates changes of other servers in the same way; the cache is used only while
+//! [`Trust`] in it holds.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,14 +21,14 @@ use crate::model::link::LinkEntry;
 use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 
-/// What a transaction makes invalid, in both caches.
+/// What a transaction invalidates, in both caches.
 #[derive(Default)]
 pub(super) struct Invalidation {
     pub(super) sessions: InvalidKeys<TokenHash>,
     pub(super) links: InvalidKeys<UserId>,
 }
 
-/// All that is kept in memory.
+/// All caches.
 pub(super) struct Caches {
     /// By token.
     pub(super) sessions: RowCache<TokenHash, SessionEntry>,
@@ -38,10 +38,10 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    /// Users ask for their links as often as sessions are verified, and have a few sessions each.
+    /// Fewer than sessions: a user has a few sessions.
     const SESSIONS_PER_USER: usize = 4;
 
-    /// So many sessions; `None`: both are off.
+    /// `capacity`: sessions; `None` turns both caches off.
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let users = capacity.map(|sessions| sessions.div_ceil(Self::SESSIONS_PER_USER));
         let trust = Arc::<Trust>::default();
@@ -66,18 +66,18 @@ impl Caches {
     }
 }
 
-/// What a transaction makes invalid in one cache.
+/// What a transaction invalidates in one cache.
 #[derive(Default)]
 pub(super) enum InvalidKeys<K> {
     #[default]
     Nothing,
     Named(Vec<K>),
-    /// Too many to name.
+    /// Too many rows to list: everything.
     Everything,
 }
 
 impl<K> InvalidKeys<K> {
-    /// More than this are not worth naming.
+    /// Above this number everything is invalidated.
     const NAMED: usize = 10_000;
 
     pub(super) fn add(&mut self, more: impl IntoIterator<Item = K>) {
@@ -114,7 +114,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         Self { rows: capacity.map(Cache::new), trust, counters: Counters::default() }
     }
 
-    /// The rows that are to be filled, if they may be used.
+    /// The cache, if it may be used now.
     fn trusted(&self) -> Option<&Cache<K, Arc<V>>> {
         let rows = self.rows.as_ref()?;
         if !self.trust.holds() {
@@ -132,7 +132,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         found
     }
 
-    /// The cached row or, once for all who ask at the same time, the one that `read` finds.
+    /// The cached row, or the one that `read` finds; concurrent calls for one row share a read.
     pub(super) async fn get_or_read(
         &self,
         key: &K,
@@ -144,14 +144,14 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
             Ok(entry) => Ok(Some(entry)),
             Err(placeholder) => {
                 let Some(entry) = read.await?.map(Arc::new) else { return Ok(None) };
-                // Refused if the row changed since the placeholder was put: then only this answer may use it.
+                // Not cached if the row changed since the placeholder was inserted.
                 let _ = placeholder.insert(Arc::clone(&entry));
                 Ok(Some(entry))
             }
         }
     }
 
-    /// A fill for many at once: the placeholders first, then the rows.
+    /// Fills many rows: placeholders first, then one read.
     pub(super) async fn fill_many<F>(&self, keys: &[K], read: impl FnOnce() -> F) -> Result<HashMap<K, Arc<V>>>
     where
         F: Future<Output = Result<Vec<(K, V)>>>,
@@ -161,7 +161,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         self.counters.misses.fetch_add(keys.len() as u64, Ordering::Relaxed);
         let shared = |found: Vec<(K, V)>| found.into_iter().map(|(key, entry)| (key, Arc::new(entry)));
         let Some(rows) = self.trusted() else { return Ok(shared(read().await?).collect()) };
-        // Zero time: a row that somebody else is filling is read here too, and cached by them.
+        // No wait: a row that another call is filling is read here too, and cached by that call.
         let placeholders: Vec<_> = keys
             .iter()
             .filter_map(|key| match rows.get_value_or_guard(key, Some(std::time::Duration::ZERO)) {
@@ -186,7 +186,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         }
     }
 
-    /// Rows, and placeholders of rows that are being read, are gone.
+    /// Removes rows, and the placeholders of rows that are being read.
     pub(super) fn invalidate_keys(&self, keys: &[K]) {
         let Some(rows) = &self.rows else { return };
         for key in keys {

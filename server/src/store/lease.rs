@@ -1,4 +1,4 @@
-//! Leases: what only one replica at a time may do.
+//! Leases: tasks that only one server may do at a time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::entity::lease;
 use crate::error::Result;
 
 impl Store {
-    /// Takes or extends a lease; false if another holds it.
+    /// Acquires or renews a lease; false if another server holds it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn take_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
         use lease::Column;

@@ -1,6 +1,6 @@
 //! Links between users and definitions.
 //!
-//! What changes a link locks in this order, so that nobody waits in a circle: definition, user, link, sessions.
+//! Lock order of all changes of links, against deadlocks: definition, user, link, sessions.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::model::id::{LinkId, UserId};
 use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
 
-/// Links that are read at once, at most: all that a user has, unless somebody makes a game of it.
+/// Maximum links of one read: in practice all links of a user.
 pub const MAX_LINKS_READ: u64 = 1_000;
 
-/// A longer list is not kept in memory, which is bounded by the number of users.
+/// Longer lists are not cached: the cache is bounded by the number of users.
 const MAX_LINKS_KEPT: usize = 64;
 
 impl LinkedAuthRow {
@@ -53,7 +53,7 @@ pub struct NamedDefinition {
     pub definitions: i64,
 }
 
-/// Conditions follow. No aliases: the tests that explain statements look for the names of tables.
+/// Conditions follow. No aliases: the tests of query plans search for the names of tables.
 const ENTRIES: &str = "
 SELECT linked_auth.link_id, linked_auth.user_id, linked_auth.auth_id, definition.auth_type, definition.username,
        linked_auth.is_active, linked_auth.is_internal, linked_auth.created_at, linked_auth.last_used_at, linked_auth.version,
@@ -160,7 +160,7 @@ impl<C: ConnectionTrait> Store<C> {
     }
 }
 
-/// Places from `$first` on and what stands there: a few lengths only, so that prepared statements are found again.
+/// Placeholders from `$first` on, and their values: a few lengths only, so that prepared statements are reused.
 fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<Value>) {
     let count = items.len().next_power_of_two();
     let last = items.last().into_iter().cycle();
@@ -170,13 +170,13 @@ fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<
 }
 
 impl Store {
-    /// A user's links if they are in memory: no waiting, no database.
+    /// The cached links of a user.
     pub fn cached_links(&self, user: UserId) -> Option<Arc<Vec<LinkEntry>>> {
         self.shared.cache.links.get(&user)
     }
 
-    /// A user's links, oldest first, from memory or from the database: the first [`MAX_LINKS_READ`]. More come from
-    /// [`Self::links_of_user_after`].
+    /// The first [`MAX_LINKS_READ`] links of a user, oldest first, from the cache or the database. [`Self::links_of_user_after`] reads
+    /// the rest.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
         let first = || self.links_of_user_after(user, LinkId::nil(), MAX_LINKS_READ);
@@ -258,7 +258,7 @@ impl Tx {
         self.feed(ChangeKind::LinksChanged, Some(user), None);
     }
 
-    /// Takes a user's links out of the cache when this transaction ends. Called by all that changes them.
+    /// Invalidates the links of a user when this transaction ends. Every change of links calls it.
     pub(super) fn forget_links(&self, user: UserId) {
         self.invalidated.lock().links.add([user]);
     }

@@ -1,9 +1,9 @@
-//! Remembers: the only room that speaks SQL. SQLite and PostgreSQL, the same migrations and the same queries.
+//! The database: the only room with SQL. SQLite and PostgreSQL share migrations and queries.
 //!
-//! - [`Store`] reads from the pool, [`Tx`] reads and writes in a transaction; what can be read is the same in both.
+//! - [`Store`] reads from the pool, [`Tx`] reads and writes in a transaction; both offer the same reads.
 //! - [`Store::write`] is the one way to change anything: it retries whole transactions, writes the audit events and the
-//!   change feed with the change, and takes what changed out of the cache before anybody hears of the change.
-//! - Rows stay here or are turned into types without secrets in `app`.
+//!   change feed with the change, and invalidates the cache before the change is acknowledged.
+//! - Rows stay here, or `app` turns them into types without secrets.
 
 mod activity;
 mod attribute;
@@ -86,10 +86,10 @@ pub use user::UserFilter;
 pub use write::Operation;
 pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
 
-/// How long closing waits for what is still to be written.
+/// How long closing waits for pending writes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where the database is and how to treat it.
+/// The settings of the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     pub database: crate::config::Database,
@@ -116,7 +116,7 @@ impl StoreConfig {
         options
     }
 
-    /// The file of the database; none if it is in memory or no SQLite.
+    /// The file of the database; `None` in memory or with PostgreSQL.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         let path = self.database.url.expose().strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -125,7 +125,7 @@ impl StoreConfig {
     }
 }
 
-/// What the pool and all transactions share.
+/// State shared by the pool and all transactions.
 struct Shared {
     config: StoreConfig,
     backend: DbBackend,
@@ -157,7 +157,7 @@ impl<C> std::fmt::Debug for Store<C> {
     }
 }
 
-/// A transaction that changes something; it is committed by [`Store::write`] or not at all.
+/// A transaction with changes; only [`Store::write`] commits it.
 pub struct Tx {
     store: Store<Transaction>,
     events: Mutex<Vec<AuditEvent>>,
@@ -175,7 +175,7 @@ impl Deref for Tx {
 }
 
 impl Store {
-    /// Connects; the schema is looked at by [`Self::migrate`] and [`Self::pending_migrations`] only.
+    /// Connects. Does not check the schema; see [`Self::migrate`] and [`Self::pending_migrations`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn connect(config: StoreConfig, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
         if let Some(directory) = config.sqlite_path().as_deref().and_then(std::path::Path::parent) {
@@ -183,9 +183,9 @@ impl Store {
                 .map_err(|problem| Error::store_unavailable(format!("directory of the database: {problem}")))?;
         }
         let (reader, writer) = if config.database.url.is_sqlite() {
-            // The writer first: it makes the file, which a reader may not.
+            // The writer first: only it may create the file.
             let writer = sqlite::connect(sqlite::options(&config, 1, false)).await?;
-            // What is in memory belongs to its one connection.
+            // An in-memory database belongs to its one connection.
             let in_memory = config.sqlite_path().is_none();
             let options = sqlite::options(&config, config.database.max_connections, true);
             (if in_memory { writer.clone() } else { sqlite::connect(options).await? }, writer)
@@ -214,7 +214,7 @@ impl Store {
         Ok(store)
     }
 
-    /// How the schema differs from the one of this program.
+    /// Compares the schema with the one of this program.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn schema_state(&self) -> Result<SchemaState> {
         migration::state(&self.conn).await
@@ -226,13 +226,13 @@ impl Store {
         migration::pending(&self.conn).await
     }
 
-    /// Brings the schema up to date; `progress` hears how many of how many migrations are done.
+    /// Applies pending migrations; `progress` gets the number of applied ones and the total.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
     }
 
-    /// Copies the database into a file that is empty, as it is at one moment: SQLite only. If it fails the file is removed.
+    /// Copies a consistent snapshot of the database into an empty file: SQLite only. The file is removed on failure.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn copy_into(&self, file: &std::path::Path) -> Result<()> {
         let name = file.to_str().ok_or_else(|| Error::internal("the name of the file is no text"))?;
@@ -244,14 +244,14 @@ impl Store {
         copied.map(drop).map_err(Error::from)
     }
 
-    /// Is the database there?
+    /// Checks that the database answers.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ping(&self) -> Result<()> {
         self.conn.ping().await.map_err(Error::from)
     }
 
-    /// Closes all connections; SQLite's log is folded into its file first. No statistics are gathered for its planner:
-    /// those of a table that was small make it read the whole table when it has grown.
+    /// Closes all connections, after a checkpoint of SQLite's log. Does not run ANALYZE: statistics of a small table make the planner
+    /// scan it once it has grown.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn close(&self) -> Result<()> {
         self.flush_reads(CLOSE_LIMIT).await;
@@ -262,12 +262,12 @@ impl Store {
         self.shared.writer.conn().clone().close().await.map_err(Error::from)
     }
 
-    /// How the cache of sessions does.
+    /// Counters of the session cache.
     pub fn cache_stats(&self) -> CacheStats {
         self.shared.cache.sessions.stats()
     }
 
-    /// How the cache of links does.
+    /// Counters of the link cache.
     pub fn link_cache_stats(&self) -> CacheStats {
         self.shared.cache.links.stats()
     }
@@ -286,7 +286,7 @@ impl<C> Store<C> {
         &self.shared.keyring
     }
 
-    /// Activity that has not been written yet.
+    /// Activity that is not written yet.
     pub fn activity(&self) -> &Activity {
         &self.shared.activity
     }

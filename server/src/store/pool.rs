@@ -1,4 +1,4 @@
-//! The pools of connections, as metrics show them.
+//! Connection pools, for metrics.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::Store;
 use crate::telemetry::metrics::database::{PoolStats, WriteMetrics};
 
 impl Store {
-    /// How transactions do.
+    /// Counters of transactions.
     pub fn write_metrics(&self) -> &Arc<WriteMetrics> {
         &self.shared.metrics
     }
 
-    /// Each pool: SQLite has one to read from, and one with the connection that writes.
+    /// All pools: with SQLite one for reads, and one with the connection for writes.
     pub fn pools(&self) -> Vec<PoolStats> {
         match self.shared.backend {
             DbBackend::Sqlite => vec![pool("read", &self.conn), pool("write", self.shared.writer.conn())],

@@ -1,4 +1,4 @@
-//! Purging: rows that nobody can need any more go in small batches, found by an index, so that no lock is held for long.
+//! Purging: deletes rows that are no longer needed, in small batches found by an index, so that locks are held briefly.
 
 use crate::model::id::SessionId;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoIden, Query, SelectStatement};
@@ -9,7 +9,7 @@ use super::entity::{attribute, caller_key, change, session, session_token};
 use crate::clock::Time;
 use crate::error::Result;
 
-/// Sessions of one batch at most, whatever is asked for: each is a parameter, of which SQLite takes 32,766.
+/// Maximum sessions of a batch: each is a parameter, and SQLite allows 32,766.
 const MAX_BATCH: u64 = 10_000;
 
 /// How much was purged.
@@ -61,7 +61,7 @@ impl Store {
         let mut done = 0;
         for column in [session::Column::AbsoluteExpiresAt, session::Column::RevokedAt] {
             let tx = self.shared.writer.begin().await?;
-            // Named, and not looked for twice: attributes must go with the sessions that go, and with no others.
+            // Selected once: attributes must be deleted with exactly these sessions.
             let ended: Vec<SessionId> = session::Entity::find()
                 .select_only()
                 .column(session::Column::SessionId)

@@ -1,8 +1,8 @@
-//! Audit events of reads: a read changes nothing, so its event has no transaction to go with. It is queued and written with
-//! others, in the order of the reads. So are those of logins that are refused for too many failures.
+//! Audit events of reads, and of throttled logins, which have no transaction of their own. They are queued and written in batches, in
+//! order.
 //!
-//! None is lost while the server lives: a queue that is full makes readers wait, a batch that cannot be written is tried
-//! again until it can, and the store is closed after the queue is empty.
+//! None is lost while the server runs: readers wait while the queue is full, a failed batch is retried until it succeeds, and the store
+//! closes after the queue is empty.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use super::{Shared, Store};
 use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
 
-/// Events that may wait.
+/// Capacity of the queue.
 const QUEUE: usize = 16_384;
-/// Events of one transaction: enough that they share pages of indexes, few enough that others who write do not wait for long.
+/// Events of one transaction: enough to share index pages, few enough that other writers do not wait long.
 const BATCH: usize = 4_096;
-/// How long the first of a batch waits for others: they share a commit, which costs more than some of them.
+/// How long the first event of a batch waits for others to share its commit.
 const LINGER: Duration = Duration::from_millis(10);
-/// The pause after a batch could not be written.
+/// Pause after a failed batch.
 const PAUSE: Duration = Duration::from_millis(200);
 
 enum Entry {
     Event(AuditEvent),
-    /// Hears when all before it are written.
+    /// Notified when all events before it are written.
     Flush(oneshot::Sender<()>),
 }
 
@@ -42,17 +42,17 @@ impl Default for ReadLog {
 }
 
 impl Store {
-    /// Queues the event of a read, if there is room at once.
+    /// Queues an event if there is room.
     pub fn try_note_read(&self, event: AuditEvent) -> bool {
         self.shared.read_log.queue.try_send(Entry::Event(event)).is_ok()
     }
 
-    /// Queues the event of a read; waits for room.
+    /// Queues an event; waits for room.
     pub async fn note_read(&self, event: AuditEvent) -> Result<()> {
         self.shared.read_log.queue.send(Entry::Event(event)).await.map_err(|_| Error::ShuttingDown)
     }
 
-    /// Waits until the events of all reads so far are written, or for so long.
+    /// Waits until all events queued so far are written, at most for the given time.
     pub async fn flush_reads(&self, limit: Duration) {
         let (done, written) = oneshot::channel();
         let flush = async {
@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// Starts the task that writes; it ends with the last clone of the store.
+    /// Starts the writing task, which ends with the last clone of the store.
     pub(super) fn start_read_log(&self) {
         let Some(mut waiting) = self.shared.read_log.waiting.lock().take() else { return };
         let (conn, shared): (_, Weak<Shared>) = (self.conn.clone(), Arc::downgrade(&self.shared));

@@ -22,14 +22,14 @@ use crate::model::session::{AuthType, LatestTime, RevokeReason, SessionEntry};
 
 mod write;
 
-/// A session as it begins.
+/// A new session.
 pub struct NewSession {
     pub row: SessionRow,
     pub token: TokenHash,
     pub key_id: u16,
 }
 
-/// Which sessions; all that are set must match.
+/// A filter of sessions; all fields that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFilter {
     pub user: Option<UserId>,
@@ -50,7 +50,7 @@ impl SessionFilter {
     fn condition(&self) -> Condition {
         use session::Column;
 
-        // A user has few sessions and an app has most: SQLite must not take the index of the app for those of a user.
+        // A user has few sessions and an app has most: keeps SQLite from using the index of apps.
         let by_app = |app: &String| match self.user {
             Some(_) => Column::App.into_expr().cast_as("text").eq(app.as_str()),
             None => Column::App.eq(app.as_str()),
@@ -146,7 +146,7 @@ impl EntryRow {
     }
 }
 
-/// One copy of each app's name: there are few apps and many sessions.
+/// Interns names of apps: there are few apps and many sessions.
 fn intern(app: &str) -> Arc<str> {
     static NAMES: parking_lot::Mutex<Vec<Arc<str>>> = parking_lot::Mutex::new(Vec::new());
     let mut names = NAMES.lock();
@@ -158,9 +158,9 @@ fn intern(app: &str) -> Arc<str> {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// Up to a few hundred sessions by the hashes of their tokens, in any order; a hash that nobody has is left out.
+    /// Up to a few hundred sessions by token hash, in any order; unknown hashes are left out.
     async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
-        // A few lengths only, so that prepared statements are found again.
+        // A few lengths only, so that prepared statements are reused.
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
         let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(*hash));
@@ -177,7 +177,7 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
-    /// A session, with the activity that is not written yet.
+    /// A session, including activity that is not written yet.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
@@ -205,24 +205,24 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Store {
-    /// The session of a token if it is in memory: no waiting, no database.
+    /// The cached session of a token.
     pub fn cached_session(&self, hash: &TokenHash) -> Option<Arc<SessionEntry>> {
         self.shared.cache.sessions.get(hash)
     }
 
-    /// The next who asks for the session of this token reads it from the database, with all activity.
+    /// Invalidates the cached session of a token: the next read sees all activity.
     pub fn invalidate_session(&self, hash: &TokenHash) {
         self.shared.cache.sessions.invalidate_keys(std::slice::from_ref(hash));
     }
 
-    /// The session of a token, from memory or from the database.
+    /// The session of a token, from the cache or the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_by_token(&self, hash: &TokenHash) -> Result<Option<Arc<SessionEntry>>> {
         let read = async { Ok(self.read_entries(std::slice::from_ref(hash)).await?.pop().map(|(_, entry)| entry)) };
         self.shared.cache.sessions.get_or_read(hash, read).await
     }
 
-    /// The sessions of many tokens that are not in memory.
+    /// The sessions of many tokens that are not cached.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_by_token(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Arc<SessionEntry>>> {
         let mut found = HashMap::with_capacity(hashes.len());
@@ -233,7 +233,7 @@ impl Store {
     }
 }
 
-/// The row as it would be if the activity in memory were written.
+/// The row with the activity in memory applied.
 pub(super) fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
     if let Some(noted) = noted.filter(|noted| *noted > row.last_active_at) {
         row.last_active_at = noted;

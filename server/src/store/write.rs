@@ -1,4 +1,4 @@
-//! Writing: whole transactions, tried again where the database asks for it.
+//! Write transactions, with retries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
 use crate::telemetry::metrics::database::Waiting;
 
-/// How often a transaction is tried before its caller hears of the conflict.
+/// Attempts before a conflict is reported.
 const ATTEMPTS: u32 = 5;
-/// The wait before the second attempt; doubles with each one, and is cut at random.
+/// Delay before the second attempt; doubles with each further one, with jitter.
 const BACKOFF: Duration = Duration::from_millis(5);
 
-/// What is done in a transaction. It may run more than once, so it must not do anything but talk to the database.
+/// The body of a transaction. It may run more than once, so it must have no effects outside the database.
 pub trait Operation<T>: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static {}
 
 impl<T, F: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static> Operation<T> for F {}
 
-/// An operation that leaves its value where its caller finds it. All are of one type, so that what runs them is compiled once.
+/// An operation that stores its value in a slot. All have one type, so that the code that runs them is compiled once.
 pub(super) type ErasedOperation = Arc<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
-/// The way to the database for all that changes it.
+/// The connection, or the pool, for writes.
 pub(super) struct Writer {
     conn: DatabaseConnection,
     pub(super) chains: Chains,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(conn: DatabaseConnection, config: &StoreConfig) -> Self {
-        // SQLite has one writer, so one chain; on PostgreSQL as many as can commit at once.
+        // SQLite has one writer, so one audit chain; PostgreSQL as many as can commit concurrently.
         let chains = if config.database.url.is_sqlite() { 1 } else { config.database.max_connections as usize };
         Self {
             conn,
@@ -80,8 +80,8 @@ impl Writer {
 impl Store {
     /// Runs `operation` in a transaction and commits it, with its audit events and its changes to the feed.
     ///
-    /// The transaction is tried again, whole, when it lost against others. Once it has begun it runs to its end, even
-    /// if nobody waits for it any more. When this returns, the cache holds nothing that the transaction changed.
+    /// Retries the whole transaction after a conflict. Once begun it runs to its end, even if the caller is gone. When this returns,
+    /// everything that the transaction changed is invalidated in the cache.
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let slot = Arc::new(Mutex::new(None));
         let (operation, value) = (Arc::new(operation), Arc::clone(&slot));
@@ -99,7 +99,7 @@ impl Store {
     #[tracing::instrument(name = "write", level = "debug", skip_all)]
     async fn write_erased(&self, operation: ErasedOperation) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
-            // Another thread runs it, whoever waits. One that lost is taken back, and tried again only for who still waits.
+            // The commit thread runs it, even if this call is cancelled; only retries are not made then.
             return Box::pin(self.write_with_retries(operation)).await;
         }
         let store = self.clone();
@@ -128,19 +128,19 @@ impl Store {
         let tx = Tx::new(self.shared.writer.begin().await?, &self.shared);
         drop(waiting);
         if let Err(error) = operation(&tx).await {
-            // Dropping it would do, later; the row locks are better given back now.
+            // Dropping it would roll back later; this releases row locks now.
             let _ = tx.store.conn.rollback().await;
             return Err(error);
         }
         let effects = tx.effects();
         let committed = commit(tx.store, effects.events, effects.changes).await;
-        // Whatever came of the commit: if its answer was lost, it may have happened.
+        // Also after a failed commit: it may have happened although its answer was lost.
         self.shared.cache.invalidate(&effects.invalidation);
         committed.inspect(|()| self.shared.dropped.tell(effects.dropped))
     }
 }
 
-/// Writes the events and the changes and commits.
+/// Writes audit events and change-feed entries, then commits.
 pub(super) async fn commit(
     tx: Store<Transaction>,
     events: Vec<AuditEvent>,
@@ -158,14 +158,14 @@ pub(super) async fn commit(
     committed
 }
 
-/// What a transaction does beside its statements.
+/// Effects of a transaction beside its statements.
 pub(super) struct Effects {
-    /// What to take out of the cache.
+    /// Invalidated after the commit.
     pub(super) invalidation: Invalidation,
-    /// What to write before the commit.
+    /// Written before the commit.
     pub(super) events: Vec<AuditEvent>,
     pub(super) changes: Vec<change::ActiveModel>,
-    /// What to tell once it is committed.
+    /// Reported after the commit.
     pub(super) dropped: Vec<HeldCredential>,
 }
 
@@ -191,7 +191,7 @@ impl Tx {
     }
 }
 
-/// Tries again what lost against others, for a while.
+/// Retries after conflicts.
 pub(super) async fn retry<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F) -> Result<T> {
     retry_counting(run, || {}).await
 }
@@ -210,7 +210,7 @@ async fn retry_counting<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F, c
     run().await
 }
 
-/// Exponential, cut at random to between half and all of it.
+/// Exponential backoff; jitter takes up to half of it.
 fn backoff(attempt: u32) -> Duration {
     let [dice] = random_bytes::<1>();
     BACKOFF * 2u32.pow(attempt - 1) * (255 + u32::from(dice)) / 510

@@ -1,4 +1,4 @@
-//! The administrator's port: plaintext HTTP with `/metrics` for Prometheus and `/healthz` for whoever cannot speak gRPC.
+//! The admin port: plaintext HTTP with `/metrics` for Prometheus and `/healthz` for probes that do not speak gRPC.
 
 use std::net::SocketAddr;
 
@@ -16,14 +16,14 @@ use crate::telemetry::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A port that listens.
+/// The bound admin port.
 pub struct Admin {
     socket: TcpListener,
     addr: SocketAddr,
 }
 
 impl Admin {
-    /// Port 0 is any free one, which [`Self::addr`] tells.
+    /// With port 0 the system picks one; see [`Self::addr`].
     pub async fn bind(listen: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpListener::bind(listen).await?;
         let addr = socket.local_addr()?;
@@ -34,7 +34,7 @@ impl Admin {
         self.addr
     }
 
-    /// Answers until the server is told to stop hard, or this is dropped: while it drains, it is still looked at.
+    /// Serves until a hard stop, or until it is dropped: a draining server is still scraped.
     pub async fn serve(self, metrics: Metrics, serving: watch::Receiver<bool>, stop: Stop) -> std::io::Result<()> {
         let pages = Router::new()
             .route("/metrics", get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics.text())))
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// The whole answer to a GET.
+    /// The response to a GET.
     async fn get_page(addr: SocketAddr, path: &str) -> String {
         let mut socket = TcpStream::connect(addr).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Connections: accepted in one place, served by worker threads, ended in order.
+//! Accepts connections, distributes them over worker threads and shuts them down in order.
 //!
 //! Each worker has a runtime of its own with one thread: on the same core it serves half as much again as a runtime of
 //! many threads. Connections are dealt to the workers in turn; `SO_REUSEPORT` would leave it to chance, and a gRPC
@@ -33,20 +33,19 @@ use crate::pipeline::call::ConnectionService;
 use crate::pipeline::peer::{ClientCertificate, Peer};
 use crate::stop::Stop;
 
-/// A client that vanished is noticed within a minute, by the kernel: HTTP/2's own pings would cost each call a lock and two
-/// looks at the clock.
+/// TCP keepalive finds a vanished client within a minute. HTTP/2 pings would cost each call a lock and two clock reads.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
-/// Streams that a client may open and reset before the server has noticed (rapid reset).
+/// Streams that a client may open and reset before the server has processed them (rapid reset).
 const MAX_PENDING_RESETS: usize = 32;
 const MAX_LOCAL_RESETS: usize = 1024;
-/// After a failed `accept`, for instance without free descriptors: the next would fail too.
+/// Pause after a failed `accept`, for instance without free descriptors: the next would fail too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A worker that was told to drop everything and does not, is left behind.
+/// How long to wait for a worker that was told to drop everything.
 const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why the server does not serve, or no longer.
+/// Why the server cannot serve, or stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("cannot listen on {addr}: {source}")]
@@ -62,13 +61,13 @@ pub enum ServeError {
 /// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Every call was answered.
+    /// All calls were answered.
     Drained,
-    /// The time for that was over, or nobody wanted to wait: calls were cut off.
+    /// Calls were cut off: `drain_timeout` was over, or a hard stop was requested.
     CutOff,
 }
 
-/// A socket that listens, and TLS if there is any.
+/// A listening socket, with TLS if it is configured.
 pub struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
@@ -76,7 +75,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `server.listen`; port 0 is any free one, which [`Self::addr`] tells.
+    /// Binds `server.listen`. With port 0 the system picks one; see [`Self::addr`].
     pub async fn bind(config: &config::Server) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Listen { addr: config.listen, source };
         let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -89,18 +88,18 @@ impl Listener {
     }
 }
 
-/// How far stopping has come; every worker and connection follows it.
+/// The phases of a shutdown; every worker and connection watches them.
 #[derive(Clone, Default)]
 struct Phase {
-    /// No new connections; GOAWAY on those there are.
+    /// No new connections; GOAWAY on existing ones.
     going_away: CancellationToken,
     /// Drop everything.
     abort: CancellationToken,
 }
 
-/// Serves until `stop`, then ends in order: health `NOT_SERVING`; `drain_delay`, in which calls are still taken while
-/// balancers notice; no more connections, streams end, GOAWAY; calls under way finish, up to `drain_timeout`; what is left
-/// is cut off. A hard stop goes to the end at once.
+/// Serves until `stop`, then shuts down in order: health reports `NOT_SERVING`; during `drain_delay` calls are still accepted while
+/// load balancers notice; then no new connections, streams end, GOAWAY; calls in flight finish within `drain_timeout`; the rest is
+/// cut off. A hard stop skips to the end.
 pub async fn serve(
     listener: Listener,
     server: Arc<RpcServer>,
@@ -108,7 +107,7 @@ pub async fn serve(
     stop: &Stop,
 ) -> Result<Ended, ServeError> {
     let phase = Phase::default();
-    // Whatever way this function ends, also by being dropped, the workers end too.
+    // The workers end however this function ends, also when it is dropped.
     let _guard = (phase.going_away.clone().drop_guard(), phase.abort.clone().drop_guard());
     let worker = Worker::new(server.clone(), listener.tls, config, &phase);
     let workers = Workers::start(&worker, config.worker_count())?;
@@ -127,12 +126,12 @@ pub async fn serve(
     };
     tracing::warn!(calls = server.in_flight(), "calls under way are cut off");
     phase.abort.cancel();
-    // Nothing can be done about one that does not end, and it must not hold the process.
+    // A worker that does not end must not keep the process alive.
     let _ = timeout(ABORT_LIMIT, workers.running.wait()).await;
     Ok(ended)
 }
 
-/// Waits for the wish to stop, tells balancers, and gives them time to notice.
+/// Waits for the stop signal, reports `NOT_SERVING` and gives load balancers time to notice.
 async fn drain_delay(server: &RpcServer, config: &config::Server, stop: &Stop) {
     stop.asked().await;
     server.stop_serving().await;
@@ -145,7 +144,7 @@ async fn drain_delay(server: &RpcServer, config: &config::Server, stop: &Stop) {
 async fn accept(socket: &TcpListener, workers: &Workers) -> Infallible {
     let mut number = 0;
     loop {
-        // The worker's runtime will own the socket, not this one.
+        // The socket is registered with the runtime of the worker instead.
         match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => workers.deal(Accepted { stream, peer, number }),
             Err(error) => {
@@ -163,7 +162,7 @@ struct Accepted {
     number: usize,
 }
 
-/// The threads that serve connections.
+/// Threads that serve connections.
 struct Workers {
     queues: Vec<mpsc::UnboundedSender<Accepted>>,
     running: TaskTracker,
@@ -192,12 +191,12 @@ impl Workers {
     }
 
     fn deal(&self, accepted: Accepted) {
-        // A worker that has ended ends the server: `serve` sees it.
+        // A worker that ended stops the server; `serve` detects it.
         let _ = self.queues[accepted.number % self.queues.len()].send(accepted);
     }
 }
 
-/// What each worker has of its own.
+/// State of one worker.
 #[derive(Clone)]
 struct Worker {
     server: Arc<RpcServer>,
@@ -215,12 +214,12 @@ impl Worker {
             .max_header_list_size(config.max_header_bytes)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            // gRPC has no use for it.
+            // gRPC does not use it.
             .auto_date_header(false);
         Self { server, http, tls, max_age: config.max_connection_age, phase: phase.clone() }
     }
 
-    /// Serves what is accepted until the server goes away and every connection has ended, or all is to be dropped.
+    /// Serves accepted connections until the shutdown, and until each of them has ended or is to be dropped.
     async fn run(self, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
         let connections = TaskTracker::new();
         let (going_away, abort) = (self.phase.going_away.clone(), self.phase.abort.clone());
@@ -234,9 +233,9 @@ impl Worker {
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, number } = accepted;
-        // A socket that was closed meanwhile.
+        // The socket was closed meanwhile.
         let Ok(stream) = TcpStream::from_std(stream) else { return };
-        // Refused by a socket that is broken already: whoever reads from it will see.
+        // Fails on a broken socket, which the next read reports.
         let _ = configure(&stream);
         let age = spread(self.max_age, number);
         let Some(tls) = &self.tls else {
@@ -248,8 +247,8 @@ impl Worker {
         }
     }
 
-    /// Serves one connection to its end. When it is too old or the server goes away, the client is asked to make a new
-    /// one; calls under way finish here.
+    /// Serves one connection. When it reaches its maximum age or the server shuts down, GOAWAY asks the client to open a new one; calls
+    /// in flight finish here.
     async fn drive(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, age: Option<Duration>) {
         let service = ConnectionService::new(self.server.clone(), peer);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
@@ -270,21 +269,21 @@ async fn grown_old(age: Option<Duration>) {
     }
 }
 
-/// Answers leave at once, and a client that is gone does not keep its connection.
+/// Sends responses without delay and detects vanished clients.
 fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
-    // Probes are sent only when nothing else is on its way: this is for what is.
+    // Keepalive probes are sent on idle connections only; this covers unacknowledged data.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
     Ok(())
 }
 
-/// The age of the connection of this number: a tenth more or less than `age`, so that connections made together do not
-/// end together. The golden ratio spreads any run of numbers evenly.
+/// The maximum age of a connection: `age`, a tenth more or less, so that connections opened together do not end together. The golden
+/// ratio spreads consecutive numbers evenly.
 fn spread(age: Duration, number: usize) -> Option<Duration> {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     if age.is_zero() {

@@ -1,7 +1,7 @@
-//! Sockets to requests: connections are accepted, served over HTTP/2, with TLS if it is configured, and ended in order.
+//! From sockets to requests: accepts connections, serves HTTP/2 over them, with TLS if it is configured, and shuts them down in order.
 //!
-//! tonic generates the services and frames their messages; its transport is not used, because tonic 0.14.9 answers a passed
-//! deadline with CANCELLED, kills calls when a connection reaches its age, and has no end to draining.
+//! tonic generates the services and frames their messages. Its transport is not used: tonic 0.14.9 answers an expired deadline with
+//! CANCELLED, kills calls when a connection reaches its maximum age, and drains without a time limit.
 
 pub mod admin;
 mod listen;

@@ -1,4 +1,4 @@
-//! TLS: the server's certificate, and the authorities of client certificates.
+//! TLS: the certificate of the server, and the authorities of client certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::clock::Time;
 use crate::config;
 use crate::pipeline::peer::ClientCertificate;
 
-/// A client that has not finished its handshake by then is gone or hostile.
+/// Time limit of a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Makes the server's side of TLS; `None` without a certificate.
+/// The TLS configuration of the server; `None` without a certificate.
 pub(crate) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeError> {
     let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
     let chain = certificates(cert)?;
@@ -45,7 +45,7 @@ pub(crate) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeEr
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// A certificate of the configuration, as an operator looks at it.
+/// A configured certificate, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
     pub file: PathBuf,
@@ -54,7 +54,7 @@ pub struct CertificateFacts {
     pub not_after: Time,
 }
 
-/// Reads certificate, key and authorities as a server does when it starts, and tells from when to when each certificate is good.
+/// Reads certificate, key and authorities as a starting server does, and returns the validity of each certificate.
 pub fn examine_tls(tls: &config::Tls) -> Result<Vec<CertificateFacts>, ServeError> {
     acceptor(tls)?;
     let mut found = Vec::new();
@@ -78,7 +78,7 @@ fn facts(file: &Path, der: &[u8]) -> Result<CertificateFacts, ServeError> {
     })
 }
 
-/// A certificate is checked if there is one; callers may also have a key.
+/// Verifies a client certificate if there is one; callers may use a key instead.
 fn client_verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServeError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
@@ -96,7 +96,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError>
     if found.is_empty() { Err(unusable(file, &"holds no certificate")) } else { Ok(found) }
 }
 
-/// Shakes hands and learns who the client is; `None` if it failed, which concerns the client only.
+/// Does the handshake and returns the identity of the client; `None` if it failed.
 pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     socket: TcpStream,

@@ -1,4 +1,4 @@
-//! Linked accounts: which definitions belong to which user. What is asked is here, what changes them in `change`.
+//! Linked accounts: which definitions belong to which user. Reads are here, changes in `change`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::store::NamedDefinition;
 
 mod change;
 
-/// Definitions of one look-up.
+/// Maximum definitions of one lookup.
 const MAX_AT_ONCE: usize = 500;
 
-/// A definition by its number or by what its holder sends.
+/// A definition by number, or by type and username.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DefinitionKey {
     Id(i64),
@@ -52,7 +52,7 @@ pub struct OwnLinkToCreate {
     pub proof: credential::ExternalCredential,
 }
 
-/// The reason of a refusal as the audit trail has it; `None`: a fault, which is about us.
+/// The audit reason of a refusal; `None` for faults of the server.
 const fn refusal(error: &Error) -> Option<Reason> {
     Some(match error {
         Error::SuperUserRequired => Reason::SuperUserRequired,
@@ -89,7 +89,7 @@ impl ListedLinks {
 }
 
 impl App {
-    /// Writes down that something was refused, with its reason.
+    /// Writes the audit event of a refusal.
     async fn note_refusal<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
         if let Some(reason) = outcome.as_ref().err().and_then(refusal) {
             self.write_event(event.refused(reason)).await?;
@@ -97,7 +97,7 @@ impl App {
         outcome
     }
 
-    /// The acting user's own links, if memory has them and they fit the page: nearly always.
+    /// The links of the acting user, if they are cached and fit the page.
     pub fn list_links_cached(
         &self,
         acting: &Acting<'_>,
@@ -135,7 +135,7 @@ impl App {
         let links = match page.cursor(&self.parts.keyring, &query, now)? {
             None => {
                 let links = self.parts.store.links_of_user(target).await?;
-                // The one too many says that there is another page.
+                // An extra one means that there is another page.
                 let wanted = usize::try_from(page.limit() + 1).unwrap_or(usize::MAX);
                 links.iter().take(wanted).cloned().collect()
             }
@@ -156,7 +156,7 @@ impl App {
         Ok(page.take(links, |link| link.link_id.as_bytes().to_vec(), &self.parts.keyring, &query, now))
     }
 
-    /// The links of some definitions, in their order; `None` for one that is not there or not linked. No user acts.
+    /// The links of definitions, in order; `None` for one that does not exist or is not linked. There is no acting user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lookup_links(
         &self,

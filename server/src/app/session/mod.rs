@@ -1,4 +1,4 @@
-//! Sessions: what they are, and the verbs get, list and renew. Logging in is in `login`, ending in `revoke`, verification in `verify`.
+//! Sessions: get, list and renew. `login` creates, `revoke` ends and `verify` verifies them.
 
 pub(in crate::app) mod credential;
 pub mod revoke;
@@ -24,7 +24,7 @@ use crate::model::session::{AuthType, RevokeReason, SessionState};
 use crate::model::verdict::{Inactive, evaluate};
 use crate::store::{SessionFilter, SessionRow, SessionTokenRow, Tx};
 
-/// Everything about a session but its token.
+/// A session without its token.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub session_id: SessionId,
@@ -158,7 +158,7 @@ impl App {
         let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
         let after =
             after.map(|bytes| SessionId::from_slice(&bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
-        // What is in memory decides who is idle for too long.
+        // Idle time needs the activity in memory.
         self.parts.store.flush_activity().await?;
         let now = self.parts.clock.now();
         let filter = SessionFilter {
@@ -271,7 +271,7 @@ impl App {
     }
 }
 
-/// What came of the transaction of a renewal.
+/// The outcome of the transaction of a renewal.
 enum RenewOutcome {
     Renewed(Box<Renewed>),
     /// A token that had been replaced was used: the session has ended.

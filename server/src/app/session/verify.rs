@@ -1,4 +1,4 @@
-//! Verification: a token in, a verdict out. The rule is in `model::verdict`; the row comes from memory if it can.
+//! Verification: from token to verdict. The rule is in `model::verdict`; the row comes from the cache if possible.
 use std::sync::Arc;
 
 use crate::app::client::{Client, ClientInput};
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::model::session::{RevokeReason, SessionEntry};
 use crate::model::verdict::{Active, CachedVerdict, Inactive, Limits, TokenHashes, Verdict, evaluate, idle_limit};
 
-/// The most tokens of one batch.
+/// Maximum tokens of a batch.
 pub const MAX_BATCH: usize = 500;
 
-/// Activity is noted at least so often in an idle limit, however coarse the setting.
+/// Activity is recorded at least this many times per idle limit, however coarse the setting.
 const FINEST_PART: u32 = 10;
 
-/// A token of a batch, and where its user is if the request as a whole does not say so.
+/// A token of a batch, and its client if it has one of its own.
 pub type BatchItem<'a> = (&'a str, Option<ClientInput<'a>>);
 
 fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
@@ -26,7 +26,7 @@ fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
 }
 
 impl App {
-    /// The verdict on a token, if memory has it: nearly always. `now` is the caller's, who has just read it.
+    /// The verdict on a token from the cache.
     pub fn verify_cached(&self, client: &Client<'_>, ust: &str, peek: bool, now: Time) -> CachedVerdict {
         let Some(hashes) = self.token_hashes(ust) else {
             return CachedVerdict::Known(Verdict::Inactive(Inactive::Malformed));
@@ -49,12 +49,12 @@ impl App {
         CachedVerdict::Unknown(TokenHashes(missing))
     }
 
-    /// What the database may know a token by, the likelier first; `None`: it is no token.
+    /// The hashes under which the database may hold a token, the likelier first; `None`: it is not a token.
     pub(in crate::app) fn token_hashes<'a>(&'a self, ust: &'a str) -> Option<impl Iterator<Item = TokenHash> + 'a> {
         TokenRef::parse(TokenKind::Ust, ust).map(|token| self.parts.keyring.token_hashes(token))
     }
 
-    /// The verdict on a token. `cached`: what memory said already, or `None` to ask it here.
+    /// The verdict on a token. `cached`: the result of the cache, if it was asked already.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_session(
         &self,
@@ -95,7 +95,7 @@ impl App {
         Ok(None)
     }
 
-    /// What memory says of each token of a batch.
+    /// The verdicts on a batch from the cache.
     pub fn verify_batch_cached(
         &self,
         context: &Context,
@@ -113,8 +113,8 @@ impl App {
         items.iter().map(verify).collect()
     }
 
-    /// The verdicts on many tokens, in their order: those that are not in memory are read together. `cached`: what memory said
-    /// already, or `None` to ask it here.
+    /// The verdicts on many tokens, in order; one query reads all that are not cached. `cached`: the results of the cache, if it was
+    /// asked already.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_sessions(
         &self,
@@ -153,7 +153,7 @@ impl App {
         Ok(verdicts)
     }
 
-    /// Where the user of one token of a batch is.
+    /// The client of one token of a batch.
     fn client_of_item<'a>(
         &'a self,
         context: &'a Context,
@@ -163,8 +163,7 @@ impl App {
         own.map_or(Ok(common), |own| self.client(context, own))
     }
 
-    /// The verdict on a session that was just read, and what follows from it: a token from before the last rotation ends its
-    /// session.
+    /// The verdict on a session that was just read. A token from before the last rotation ends its session.
     async fn verify_stored(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
         let id = session.session_id;
         match self.evaluate_session(self.parts.clock.now(), client, session, peek) {
@@ -176,7 +175,7 @@ impl App {
         }
     }
 
-    /// The verdict by what the row says. Activity is noted, unless this is a peek.
+    /// Evaluates a row, and records activity unless this is a peek.
     fn evaluate_session(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         let policy = &client.app.policy;
         let mut limits = match evaluate(&session, now, policy, client.remote_addr) {

@@ -1,4 +1,4 @@
-//! What changes sessions and their tokens, in a transaction; what is changed is taken out of the cache with it.
+//! Changes of sessions and tokens, in a transaction that also invalidates them in the cache.
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
 use sea_orm::{
@@ -30,7 +30,7 @@ fn count_not_ended(user: UserId, app: &str, now: Time) -> Select<session::Entity
 }
 
 impl Tx {
-    /// What verification would see of a token's session, in this transaction.
+    /// The session of a token as verification sees it, in this transaction.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
         Ok(self.read_entries(&[token.token_hash]).await?.pop().map(|(_, entry)| entry))
@@ -47,7 +47,7 @@ impl Tx {
         Ok(token.zip(session))
     }
 
-    /// The session, locked until the transaction ends, with the activity that is not written yet.
+    /// The session, locked until the transaction ends, including activity that is not written yet.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
@@ -56,11 +56,11 @@ impl Tx {
         Ok(row.map(|row| with_activity(row, noted)))
     }
 
-    /// How many sessions a user has in an app that have not reached their end, live or idle for too long: at least as many as
-    /// are live, and found out faster.
+    /// How many sessions of a user in an app are neither revoked nor past their absolute limit. An upper bound of the live ones that is
+    /// cheaper to compute.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
-        // One row: not asked for by `one`, see `unique`.
+        // Not with `one`; see `unique`.
         let count = count_not_ended(user, app, now).build(self.shared.backend);
         let row = self.conn.query_one_raw(count).await?;
         let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
@@ -73,7 +73,7 @@ impl Tx {
         const COUNT: &str = "sessions_not_ended";
 
         if self.is_postgres() {
-            // Counted under the lock, which is waited for.
+            // Counted while holding the lock.
             let Some(row) = self.lock_user(user).await? else { return Ok(None) };
             return Ok(Some((row, self.sessions_not_ended(user, app, now).await?)));
         }
@@ -94,7 +94,7 @@ impl Tx {
             .order_by(session::Column::SessionId, Order::Asc)
             .all(&self.conn)
             .await?;
-        // Which have not been idle for too long is known with the activity in memory only.
+        // Idle time needs the activity in memory.
         let with_noted = rows.into_iter().map(|row| {
             let noted = self.activity().of(row.session_id);
             with_activity(row, noted)
@@ -128,7 +128,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a replaced token its grace and what it yields in that time.
+    /// Stores the grace period and the successor of a replaced token.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
         session_token::Entity::update_many()
@@ -140,7 +140,7 @@ impl Tx {
             .filter(session_token::Column::TokenHash.eq(token.token_hash))
             .exec(&self.conn)
             .await?;
-        // The one before it has had its time.
+        // The grace of the token before it is over.
         session_token::Entity::update_many()
             .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
             .filter(session_token::Column::SessionId.eq(token.session_id))
@@ -151,7 +151,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Stores a session's new times and generation.
+    /// Stores new times and the generation of a session.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
         session::Entity::update_many()
@@ -301,14 +301,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes a session out of the cache when this transaction ends. Its row is locked by now: a rotation that is under way
-    /// would add a token that is not seen here.
+    /// Invalidates a session when this transaction ends. Its row must be locked: a concurrent rotation would add a token that is not
+    /// seen here.
     async fn invalidate_session(&self, session: SessionId) -> Result<()> {
         let condition = Condition::all().add(session_token::Column::SessionId.eq(session));
         self.invalidate_tokens(condition).await
     }
 
-    /// Takes all sessions of a user that are not revoked out of the cache when this transaction ends.
+    /// Invalidates all sessions of a user that are not revoked when this transaction ends.
     pub(in crate::store) async fn invalidate_user(&self, user: UserId) -> Result<()> {
         self.invalidate_sessions(session::Column::UserId.eq(user)).await
     }
@@ -318,7 +318,7 @@ impl Tx {
         use session::Column;
 
         let live = condition.into_condition().add(Column::RevokedAt.is_null());
-        // Locked first: a rotation that is under way adds a token that must be seen.
+        // Locked first: a concurrent rotation adds a token that must be seen.
         let locked: Vec<SessionId> = session::Entity::find()
             .select_only()
             .column(Column::SessionId)

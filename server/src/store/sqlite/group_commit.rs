@@ -1,4 +1,4 @@
-//! SQLite has one writer: transactions that wait together share a commit.
+//! Group commit: SQLite has one writer, so transactions that wait at the same time share a commit.
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
@@ -20,27 +20,27 @@ use crate::store::write::{Effects, ErasedOperation, commit};
 use crate::store::{Shared, Store, Tx};
 use crate::telemetry::metrics::database::Waiting;
 
-/// Transactions of one commit.
+/// Maximum transactions of one commit.
 const GROUP: usize = 64;
-/// Transactions that may wait or run.
+/// Maximum queued and running transactions.
 const QUEUE: usize = 1024;
-/// How long the connection is kept from one group to the next. To give it back and to take it again costs as much as a small
-/// transaction; others that want it (purging, the activity of sessions) wait no longer than this.
+/// How long the connection is held from one group to the next. Returning it to the pool costs as much as a small transaction; other
+/// users of it (purging, activity) wait no longer than this.
 const HELD: Duration = Duration::from_millis(50);
 
-/// A transaction that waits for the writer.
+/// A queued transaction.
 struct Job {
     operation: ErasedOperation,
     done: oneshot::Sender<Result<()>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// The way to the thread that commits.
+/// The queue of the commit thread.
 pub(in crate::store) struct GroupCommit {
     jobs: Sender<Job>,
     places: Arc<Semaphore>,
     waiting: Mutex<Option<Receiver<Job>>>,
-    /// It is gone with its connection.
+    /// An in-memory database ends with its connection.
     is_in_memory: bool,
 }
 
@@ -68,8 +68,8 @@ impl Store {
         outcome.await.map_err(|_| gone())?
     }
 
-    /// Starts the thread that commits for all; it ends with the last clone of the store. It is no task: an answer of the
-    /// connection's thread wakes it alone, where a runtime wakes a second worker to look for more.
+    /// Starts the commit thread, which ends with the last clone of the store. It is not a task: an answer of the connection wakes only
+    /// this thread, where a runtime would wake a second worker to steal work.
     pub(in crate::store) fn start_group_commit(&self) -> Result<()> {
         let group = &self.shared.writer.group;
         let Some(jobs) = group.waiting.lock().take() else { return Ok(()) };
@@ -80,7 +80,7 @@ impl Store {
     }
 }
 
-/// The thread that commits.
+/// The commit thread.
 struct Committer {
     jobs: Receiver<Job>,
     shared: Weak<Shared>,
@@ -91,7 +91,7 @@ impl Committer {
     fn run(self) {
         priority::after_others();
         let runtime = self.runtime.clone();
-        // A connection goes back by way of a task.
+        // Returning a connection to its pool spawns a task.
         let _runtime = runtime.enter();
         while let Ok(job) = self.jobs.recv() {
             let Some(shared) = self.shared.upgrade() else { return };
@@ -99,10 +99,10 @@ impl Committer {
         }
     }
 
-    /// One group after the other on one connection.
+    /// Commits groups on one connection until `HELD` is over.
     fn commit_for_a_while(&self, shared: &Arc<Shared>, first: Job) {
         let writer = &shared.writer;
-        // There is one connection to what is in memory, for reading too.
+        // An in-memory database has one connection, which reads need too.
         let held = if writer.group.is_in_memory { Duration::ZERO } else { HELD };
         let end = Instant::now() + held;
         let (mut next, mut connection) = (Some(first), None);
@@ -115,7 +115,7 @@ impl Committer {
     }
 }
 
-/// Returns the connection, at the end of its transaction, if it may be used again.
+/// Returns the connection if it can be used again.
 async fn commit_group(
     shared: &Arc<Shared>,
     connection: Option<SqliteTransaction>,
@@ -144,7 +144,8 @@ async fn commit_group(
     if is_whole {
         return Some(outer);
     }
-    // Nobody knows how the transaction ended, and so not where the chain ends: the next opens another, on another connection.
+    // It is unknown whether the transaction was committed, and so where the audit chain ends: the next one opens another chain on
+    // another connection.
     shared.writer.chains.abandon();
     if !shared.writer.group.is_in_memory {
         outer.close().await;
@@ -152,7 +153,7 @@ async fn commit_group(
     None
 }
 
-/// One that has nobody to share with needs no savepoint. Returns whether the transaction came to an end that is known.
+/// A single job needs no savepoint. Returns whether the end of the transaction is known.
 async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job) -> bool {
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let outcome = attempt(&job, &tx).await;
@@ -173,8 +174,8 @@ async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job)
     is_whole
 }
 
-/// Each job in a savepoint of its own, so that one that is refused takes only itself back; then the events of all, and one
-/// commit for all. Returns whether the transaction came to an end that is known.
+/// Runs each job in a savepoint, so that a refused one rolls back alone; then writes the events of all and commits once. Returns whether
+/// the end of the transaction is known.
 async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group: Vec<Job>) -> bool {
     let mut jobs = group.into_iter();
     let (mut good, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
@@ -204,7 +205,7 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
             Err(error)
         }
     };
-    // Whatever came of the commit: what it changed is not in the cache when anybody hears of it.
+    // Also after a failed commit, and before any job is answered.
     for (effects, _) in &good {
         shared.cache.invalidate(&effects.invalidation);
     }
@@ -214,23 +215,23 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
         }
         let _ = done.send(committed.as_ref().copied().map_err(again));
     }
-    // Only a broken transaction leaves some: they have not run, and may be tried again.
+    // Left after a broken transaction only: they did not run and can be retried.
     for job in jobs {
         let _ = job.done.send(committed.as_ref().copied().map_err(again));
     }
     committed.is_ok()
 }
 
-/// Why a job left nothing in the group's transaction.
+/// Why a job has no part in the transaction of the group.
 enum Failed {
-    /// It alone was taken back.
+    /// It was rolled back alone.
     TakenBack(Error),
-    /// The whole transaction is gone: SQLite rolls it back by itself when the disk is full or fails.
+    /// The whole transaction was rolled back: SQLite does that when the disk is full or fails.
     Broken(Error),
 }
 
 async fn attempt(job: &Job, tx: &Tx) -> Result<()> {
-    // In a future of its own, so that a panic before the operation's first await is caught too.
+    // In an async block, so that a panic before the first await is caught too.
     let running = AssertUnwindSafe(async { (job.operation)(tx).await }).catch_unwind();
     running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")))
 }
@@ -255,7 +256,7 @@ async fn run_in_savepoint(
     }
 }
 
-/// The same error for another of the group.
+/// The same error for another job of the group.
 fn again(error: &Error) -> Error {
     match error {
         Error::WriteConflict => Error::WriteConflict,

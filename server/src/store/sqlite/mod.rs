@@ -1,4 +1,4 @@
-//! What only SQLite needs: how it is opened, its transactions, and its one writer.
+//! Specifics of SQLite: connection options, transactions, group commit.
 
 pub(super) mod group_commit;
 pub(super) mod transaction;
@@ -12,14 +12,14 @@ use super::StoreConfig;
 use super::error::is_busy;
 use crate::error::{Error, Result};
 
-/// How much of the file of SQLite readers map into memory, in bytes.
+/// Bytes of the file that readers map into memory.
 const SQLITE_MAPPED: &str = "4294967296";
 
-/// Pages of SQLite in memory, at most, in KiB (which it takes as a negative number): the writer comes back to what it wrote.
+/// Page cache in KiB (SQLite takes it as a negative number). The writer often returns to pages that it wrote.
 const SQLITE_WRITER_CACHE: &str = "-65536";
 const SQLITE_READER_CACHE: &str = "-2048";
 
-/// Pages in SQLite's log after which they are put into the file: those that are written again and again go there less often.
+/// Pages in the write-ahead log that trigger a checkpoint: more of them save repeated writes of hot pages.
 const SQLITE_LOG_PAGES: &str = "4000";
 
 /// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
@@ -34,7 +34,7 @@ pub(super) fn options(config: &StoreConfig, max_connections: u32, query_only: bo
             .foreign_keys(true)
             .busy_timeout(busy_timeout)
             .pragma("query_only", if query_only { "ON" } else { "OFF" })
-            // All connections of a process share one lock around their page caches; what is mapped goes past it.
+            // The page caches of a process share one lock, which mapped pages avoid.
             .pragma("mmap_size", if query_only { SQLITE_MAPPED } else { "0" })
             .pragma("wal_autocheckpoint", SQLITE_LOG_PAGES)
             .pragma("cache_size", if query_only { SQLITE_READER_CACHE } else { SQLITE_WRITER_CACHE })
@@ -42,7 +42,7 @@ pub(super) fn options(config: &StoreConfig, max_connections: u32, query_only: bo
     options
 }
 
-/// Turning a new file over to the write-ahead log is not waited for by SQLite when several do it at once: we do.
+/// Retries while another process switches a new file to the write-ahead log: SQLite does not wait for that.
 pub(super) async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     const ATTEMPTS: u32 = 100;
     const PAUSE: Duration = Duration::from_millis(20);

@@ -64,12 +64,10 @@ impl Writer {
     }
 
     pub(super) async fn begin_sqlite(&self) -> Result<SqliteTransaction> {
-        let transaction = SqliteTransaction::begin(
-            &self.conn,
-            #[cfg(test)]
-            self.hook.clone(),
-        );
-        Ok(transaction.await?)
+        let transaction = SqliteTransaction::begin(&self.conn).await?;
+        #[cfg(test)]
+        let transaction = transaction.with_hook(self.hook.clone()).await;
+        Ok(transaction)
     }
 
     pub(super) fn conn(&self) -> &DatabaseConnection {

@@ -21,17 +21,14 @@ pub struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    pub(in crate::store) async fn begin(
-        conn: &DatabaseConnection,
-        #[cfg(test)] hook: Option<StatementHook>,
-    ) -> Result<Self, DbErr> {
+    pub(in crate::store) async fn begin(conn: &DatabaseConnection) -> Result<Self, DbErr> {
         let conn = conn.get_sqlite_connection_pool().acquire().await.map_err(not_acquired)?;
         let inner = Inner {
             conn,
             has_failed: false,
             is_over: true,
             #[cfg(test)]
-            hook,
+            hook: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)) }.begin_another().await
     }
@@ -40,11 +37,13 @@ impl SqliteTransaction {
     pub(in crate::store) async fn begin_another(self) -> Result<Self, DbErr> {
         let mut inner = self.inner.lock().await;
         inner.has_failed = false;
-        // Takes the write lock now: in the middle it could not be waited for.
-        inner.execute(text("BEGIN IMMEDIATE")).await?;
+        // Before the statement: one that is cancelled may have begun.
         inner.is_over = false;
+        // Takes the write lock now: in the middle it could not be waited for.
+        let begun = inner.execute(text("BEGIN IMMEDIATE")).await;
+        inner.is_over = begun.is_err();
         drop(inner);
-        Ok(self)
+        begun.map(|_| self)
     }
 
     pub(in crate::store) async fn commit(&self) -> Result<(), DbErr> {
@@ -65,6 +64,12 @@ impl SqliteTransaction {
     /// Closes the connection, whatever the transaction came to.
     pub(in crate::store) async fn close(self) {
         self.inner.lock().await.conn.close_on_drop();
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) async fn with_hook(self, hook: Option<StatementHook>) -> Self {
+        self.inner.lock().await.hook = hook;
+        self
     }
 
     /// Begins a part that can be rolled back alone.

@@ -27,7 +27,7 @@ async fn numbers(conn: &impl ConnectionTrait) -> Vec<i64> {
 }
 
 async fn begin(conn: &DatabaseConnection) -> SqliteTransaction {
-    SqliteTransaction::begin(conn, None).await.unwrap()
+    SqliteTransaction::begin(conn).await.unwrap()
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn one_that_cannot_begin_changes_nothing() {
     let (conn, other) = (connect(folder.path()).await, connect(folder.path()).await);
     let held = begin(&other).await;
     held.execute_raw(insert(1)).await.unwrap();
-    assert!(SqliteTransaction::begin(&conn, None).await.is_err());
+    assert!(SqliteTransaction::begin(&conn).await.is_err());
     held.rollback().await.unwrap();
     assert!(numbers(&conn).await.is_empty());
     begin(&conn).await.rollback().await.unwrap();

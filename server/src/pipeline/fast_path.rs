@@ -4,7 +4,7 @@
 //! What memory lacks is read in the background, from where the fast path came to: nothing is parsed or hashed again. Only a
 //! message that cannot be decoded goes to the generated service, which says what is wrong with it.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use lanyard_proto::v1::{
     BatchVerifySessionsRequest, BatchVerifySessionsResponse, ListLinkedAuthRequest, ListLinkedAuthResponse,
@@ -21,8 +21,8 @@ use crate::error::Result;
 use crate::model::verdict::CachedVerdict;
 use crate::service::{Handler, convert, link, session};
 
-/// Most answers fit.
-const USUAL_SIZE: usize = 256;
+/// Most answers fit: a verdict, or the links of a user.
+const USUAL_SIZE: usize = 1024;
 
 /// An answer, with the prefix of gRPC.
 pub(super) enum FastAnswer {
@@ -104,10 +104,10 @@ where
 /// The message with its prefix: not compressed, and its length. That is filled in afterwards: computing it first would walk the
 /// message twice.
 fn frame(message: &impl Message) -> Bytes {
-    let mut framed = BytesMut::with_capacity(USUAL_SIZE);
-    framed.put_bytes(0, PREFIX);
+    let mut framed = Vec::with_capacity(USUAL_SIZE);
+    framed.resize(PREFIX, 0);
     message.encode_raw(&mut framed);
     let length = u32::try_from(framed.len() - PREFIX).expect("an answer has less than 4 GiB");
     framed[1..PREFIX].copy_from_slice(&length.to_be_bytes());
-    framed.freeze()
+    framed.into()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::propagation::Extractor;
-use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
+use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, ContextGuard, InstrumentationScope, KeyValue};
 use tonic::Code;
 
@@ -74,34 +74,37 @@ impl Traces {
         if is_frequent && self.sampler == Sampler::AlwaysOff {
             return Trace(None);
         }
-        let parent = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT)).map(remote);
-        let parent = parent.filter(|parent| parent.span().span_context().is_valid());
-        if self.samples(parent.as_ref().map(|parent| parent.span().span_context().clone()).as_ref()) {
-            let begun = self.begin(start, &parent.unwrap_or_default());
+        let headers = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT));
+        let parent = headers.and_then(Parent::of);
+        if self.samples(parent) {
+            let begun = self.begin(start, headers);
             begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
-        // Requests to others continue the trace, and log lines carry its ID.
-        Trace(parent.filter(|_| !is_frequent))
+        match headers {
+            // Requests to others continue the trace, and log lines carry its ID.
+            Some(headers) if !is_frequent && parent.is_some() => Trace(Some(remote(headers))),
+            _ => Trace(None),
+        }
     }
 
     /// For a call that was refused before its caller was known.
     pub(crate) fn of_nobody(&self, start: SpanStart<'_>) -> Trace {
-        Trace(self.samples(None).then(|| self.begin(start, &Context::new())))
+        Trace(self.samples(None).then(|| self.begin(start, None)))
     }
 
-    fn samples(&self, parent: Option<&SpanContext>) -> bool {
+    fn samples(&self, parent: Option<Parent>) -> bool {
         match (self.sampler, parent) {
-            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled(),
+            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled,
             (Sampler::AlwaysOn | Sampler::ParentOrOn, _) => true,
             (Sampler::AlwaysOff | Sampler::ParentOrOff, _) => false,
             // Deterministic by trace ID, so that all services sample the same traces.
-            (Sampler::Ratio, Some(parent)) => place(parent.trace_id()) < self.ratio,
+            (Sampler::Ratio, Some(parent)) => parent.place() < self.ratio,
             (Sampler::Ratio | Sampler::ParentOrRatio, _) => fastrand::f64() < self.ratio,
         }
     }
 
-    fn begin(&self, start: SpanStart<'_>, parent: &Context) -> Context {
+    fn begin(&self, start: SpanStart<'_>, headers: Option<&HeaderMap>) -> Context {
         let method = match start.called {
             Called::Method(_, method) => format!("lanyard.v1.{}", method.name()),
             other => other.name().to_owned(),
@@ -114,7 +117,8 @@ impl Traces {
                 KeyValue::new("rpc.method", method),
                 KeyValue::new("lanyard.correlation_id", start.correlation_id.as_str().to_owned()),
             ]);
-        let span = self.tracer.build_with_context(builder, parent);
+        let parent = headers.map_or_else(Context::new, remote);
+        let span = self.tracer.build_with_context(builder, &parent);
         parent.with_span(span)
     }
 }
@@ -188,16 +192,52 @@ impl Extractor for Incoming<'_> {
     }
 }
 
-/// Position of a trace ID between 0 and 1, the same in every service.
-fn place(trace_id: TraceId) -> f64 {
-    let [.., a, b, c, d, _, _, _, _] = trace_id.to_bytes();
-    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+/// The parts of W3C `traceparent` that a sampler needs: `00-<32 hex>-<16 hex>-<2 hex>`. Parsed here, because the propagator allocates,
+/// and every verification may carry one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Parent {
+    trace_id: u128,
+    is_sampled: bool,
+}
+
+impl Parent {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(TRACEPARENT)?.as_bytes())
+    }
+
+    fn parse(value: &[u8]) -> Option<Self> {
+        let (version, trace_id, span_id, flags) =
+            (value.get(..3)?, value.get(3..35)?, value.get(35..53)?, value.get(53..55)?);
+        let more_may_follow = version != b"00-";
+        let ends_well = value.len() == 55 || more_may_follow && value[55] == b'-';
+        let span_id = span_id.strip_prefix(b"-")?.strip_suffix(b"-")?;
+        let trace_id = hex(trace_id)?;
+        let is_legal = ends_well && version[2] == b'-' && hex(&version[..2])? != 0xff;
+        let is_legal = is_legal && trace_id != 0 && hex(span_id)? != 0;
+        is_legal.then_some(Self { trace_id, is_sampled: hex(flags)? & 1 == 1 })
+    }
+
+    /// Position of the trace ID between 0 and 1, the same in every service.
+    fn place(self) -> f64 {
+        let [.., a, b, c, d, _, _, _, _] = self.trace_id.to_be_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// Parses lower-case hexadecimal digits.
+fn hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number: u128, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{TraceFlags, TraceState};
-
     use super::*;
     use crate::config::{Config, Exporter};
 
@@ -207,14 +247,30 @@ mod tests {
         Traces::of(&telemetry)
     }
 
-    fn parent(trace_id: u128, flags: TraceFlags) -> SpanContext {
-        SpanContext::new(trace_id.into(), 1.into(), flags, true, TraceState::default())
+    #[test]
+    fn a_trace_is_sampled_if_its_flag_says_so() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for (value, sampled) in [
+            (format!("00-{id}-00f067aa0ba902b7-01"), Some(true)),
+            (format!("00-{id}-00f067aa0ba902b7-00"), Some(false)),
+            (format!("01-{id}-00f067aa0ba902b7-03-more"), Some(true)),
+            (format!("00-{id}-00f067aa0ba902b7-01-more"), None),
+            (format!("00-{id}-00f067aa0ba902b7"), None),
+            (format!("ff-{id}-00f067aa0ba902b7-01"), None),
+            (format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None),
+            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
+            (format!("00-{id}-0000000000000000-01"), None),
+            ("rubbish".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(Parent::parse(value.as_bytes()).map(|parent| parent.is_sampled), sampled, "{value}");
+        }
     }
 
     #[test]
     fn a_sampler_takes_what_its_name_says() {
-        let sampled = parent(u128::MAX, TraceFlags::SAMPLED);
-        let unsampled = parent(1, TraceFlags::default());
+        let sampled = Some(Parent { trace_id: u128::MAX, is_sampled: true });
+        let unsampled = Some(Parent { trace_id: 1, is_sampled: false });
         for (sampler, ratio, expected) in [
             (Sampler::AlwaysOn, 0.0, [true, true, true]),
             (Sampler::AlwaysOff, 1.0, [false, false, false]),
@@ -226,14 +282,11 @@ mod tests {
             (Sampler::ParentOrRatio, 0.0, [false, true, false]),
         ] {
             let traces = traces(sampler, ratio);
-            let taken = [None, Some(&sampled), Some(&unsampled)].map(|parent| traces.samples(parent));
+            let taken = [None, sampled, unsampled].map(|parent| traces.samples(parent));
             assert_eq!(taken, expected, "{sampler:?} {ratio}: no parent, a sampled one, another");
         }
         let half = traces(Sampler::Ratio, 0.5);
-        assert!(
-            half.samples(Some(&unsampled)) && !half.samples(Some(&sampled)),
-            "by the number of the trace, as everywhere"
-        );
+        assert!(half.samples(unsampled) && !half.samples(sampled), "by the number of the trace, as everywhere");
         let few = traces(Sampler::ParentOrRatio, 0.1);
         let taken = (0..10_000).filter(|_| few.samples(None)).count();
         assert!((800..1200).contains(&taken), "about a tenth: {taken}");

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ipnet::IpNet;
-use strum::{FromRepr, IntoStaticStr, VariantArray};
+use strum::{FromRepr, IntoStaticStr};
 
 use super::id::{SessionId, UserId};
 use crate::clock::{Micros, Time};
 use crate::config::AddressBinding;
 
 /// How the user proved who they are. The numbers are those of the contract and of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromRepr, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[repr(i16)]
 pub enum AuthType {

@@ -53,10 +53,14 @@ impl Store {
         let per_user = usize::try_from(sessions).unwrap_or(usize::MAX);
         let owners: Vec<&UserRow> = user_rows.iter().flat_map(|user| std::iter::repeat_n(user, per_user)).collect();
         for batch in owners.chunks(BATCH) {
-            let made: Vec<_> = batch.iter().map(|owner| self.session_of(owner, session)).collect();
-            let (rows, token_rows) = made.iter().map(|(row, token_row, _)| (row.clone(), token_row.clone())).unzip();
+            let (mut rows, mut token_rows) = (Vec::new(), Vec::new());
+            for owner in batch {
+                let (row, token_row, token) = self.session_of(owner, session);
+                rows.push(row);
+                token_rows.push(token_row);
+                tokens.push(token);
+            }
             insert(&conn, rows, token_rows).await?;
-            tokens.extend(made.into_iter().map(|(.., token)| token));
             progress(tokens.len() as u64);
         }
         conn.commit().await?;

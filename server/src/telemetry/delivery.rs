@@ -95,9 +95,11 @@ impl Delivery {
             }),
         };
         let rejected = self.rejected.swap(0, Ordering::Relaxed).min(items);
-        let dropped = |reason, items| self.metrics.dropped(reason).inc_by(items);
+        let dropped = |reason, items| {
+            self.metrics.dropped(reason).inc_by(items);
+        };
         match outcome {
-            None => drop(dropped(DropReason::Stopped, items)),
+            None => dropped(DropReason::Stopped, items),
             Some(Err(problem)) => {
                 dropped(DropReason::NotSent, items);
                 self.warn(&problem);

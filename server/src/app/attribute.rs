@@ -15,18 +15,18 @@ use crate::model::audit::Operation;
 use crate::model::id::{SessionId, UserId};
 use crate::store::{AttributeRow, Tx};
 
-/// Attributes of one user or session.
+/// Maximum attributes of one user or session.
 const MAX_ATTRIBUTES: u32 = 256;
-/// Attributes of one call.
+/// Maximum attributes of one call.
 const MAX_AT_ONCE: usize = 64;
 const MAX_NAME: usize = 128;
 const MAX_VALUE: usize = 16 * 1024;
-/// The precision of both databases.
+/// The resolution of timestamps in both databases.
 const SHORTEST_TTL: Duration = Duration::from_micros(1);
-/// So that the expiry is a time that every language can write down.
+/// Keeps the expiry within the dates that every language can represent.
 const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// What an attribute belongs to.
+/// The owner of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     User(UserId),
@@ -34,7 +34,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// The key of its rows.
+    /// The owner column of its rows.
     const fn key(self) -> Uuid {
         match self {
             Self::User(user) => user.uuid(),
@@ -43,7 +43,7 @@ impl Owner {
     }
 }
 
-/// An attribute as it should become.
+/// An attribute to create or replace.
 #[derive(Clone)]
 pub struct AttributeToSet {
     pub name: String,
@@ -51,11 +51,11 @@ pub struct AttributeToSet {
     pub seal: bool,
     /// `None`: as long as its owner.
     pub ttl: Option<Duration>,
-    /// Not empty: it must be there with this etag.
+    /// If not empty, the current etag must match.
     pub etag: String,
 }
 
-/// An attribute.
+/// An attribute, unsealed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     pub name: String,
@@ -68,13 +68,13 @@ pub struct Attribute {
 }
 
 impl std::fmt::Debug for Attribute {
-    /// Without the value.
+    /// Omits the value, a possible secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attribute").field("name", &self.name).field("etag", &self.etag).finish_non_exhaustive()
     }
 }
 
-/// The names of attributes are for logs and listings: they have no surprising characters.
+/// Names appear in logs and listings, so the alphabet is restricted.
 fn check_name(field: impl FnOnce() -> String, name: &str) -> Result<()> {
     let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"._-:/".contains(&b);
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_legal) {
@@ -136,7 +136,7 @@ fn read(row: AttributeRow, keyring: &Keyring) -> Result<Attribute> {
 }
 
 impl App {
-    /// Whose attributes, if the acting user may; `None`: their own.
+    /// The owner, if the acting user has access; `None`: the acting user.
     async fn owner(&self, acting: &Acting<'_>, operation: Operation, owner: Option<Owner>) -> Result<Owner> {
         let owner = owner.unwrap_or(Owner::User(acting.user()));
         match owner {
@@ -145,7 +145,7 @@ impl App {
             Owner::Session(session) if session == acting.session.session_id || acting.is_super_user() => {}
             Owner::Session(session) => {
                 let row = self.parts.store.session(session).await?;
-                // Another's session and none at all are the same to a regular user.
+                // A regular user cannot tell someone else's session from a missing one.
                 if row.is_none_or(|row| row.user_id != acting.user()) {
                     self.require_super_user(acting, operation, None, Some(session)).await?;
                 }
@@ -154,7 +154,7 @@ impl App {
         Ok(owner)
     }
 
-    /// Creates or replaces attributes, all or none.
+    /// Creates or replaces attributes atomically.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_attributes(
         &self,
@@ -207,7 +207,7 @@ impl App {
                 self.parts.store.user(user).await?.ok_or(Error::UserNotFound)?;
             }
             Owner::User(_) => {}
-            // They are purged with their session, some time after its end.
+            // Attributes outlive their session until it is purged.
             Owner::Session(session) => self.must_be_live(session, now).await?,
         }
         match owner {
@@ -224,7 +224,7 @@ impl App {
         Ok(Page { items, next_page_token: page.next_page_token })
     }
 
-    /// Removes attributes, all or none; returns how many.
+    /// Deletes attributes, all or none; returns how many.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_attributes(
         &self,
@@ -271,7 +271,7 @@ fn event(acting: &Acting<'_>, operation: Operation, owner: Owner) -> Event {
     }
 }
 
-/// The owner must be there, and a session live; returns whose it is.
+/// Locks the owner, which must exist and, if a session, be live. Returns its user.
 async fn lock_owner(tx: &Tx, owner: Owner, now: Time) -> Result<UserId> {
     match owner {
         Owner::User(user) => tx.lock_user(user).await?.map(|_| user).ok_or(Error::UserNotFound),

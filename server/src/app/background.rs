@@ -1,4 +1,4 @@
-//! Background tasks: writing activity, following the change feed, purging, reloading callers, logging out of platforms.
+//! Background tasks: flush activity, follow the change feed, purge, reload callers, log out of platforms.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::error::Result;
 use crate::model::id::CallerId;
 use crate::store::{Follower, Look, Purged};
 
-/// How long the change feed is kept: many times as long as a follower may be away before it begins anew.
+/// Retention of the change feed: many times as long as a follower may be absent before it starts over.
 const FEED_RETENTION: Duration = Duration::from_hours(24);
 
-/// How often the feed is looked at in the time after which memory is not used any more without news: a few looks may fail.
+/// Polls of the feed within `max_revocation_lag`, after which the cache is not used: a few of them may fail.
 const LOOKS_PER_LAG: u32 = 20;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long is waited for those who were writing when following began.
+/// Poll interval while transactions from before the start of following are open.
 const BEFORE_SURE: Duration = Duration::from_millis(50);
 
 impl App {
-    /// What [`Self::run_background_tasks`] follows: from here on memory is used only while it does.
+    /// The follower for [`Self::run_background_tasks`]. From now on the cache is used only while it runs.
     pub fn follower(&self) -> Follower {
         self.parts.store.follower(self.parts.max_revocation_lag)
     }
 
-    /// Runs until `stop`, then writes pending activity.
+    /// Runs all tasks until `stop`, then flushes pending activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn run_background_tasks(&self, follower: Follower, stop: CancellationToken) {
         tokio::join!(
@@ -49,7 +49,7 @@ impl App {
         }
     }
 
-    /// Takes what other servers changed out of memory, and hears of changed callers.
+    /// Invalidates what other servers changed, and reloads the callers when they changed.
     async fn follow_changes(&self, mut follower: Follower, stop: &CancellationToken) {
         let pause = (self.parts.max_revocation_lag / LOOKS_PER_LAG).min(LONGEST_PAUSE);
         let mut is_failing = false;
@@ -95,7 +95,7 @@ impl App {
         }
     }
 
-    /// Purges until nothing is left, unless another server does; returns what it deleted.
+    /// Purges until nothing is left or another server holds the lease; returns what it deleted.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge(&self, holder: Uuid) -> Result<Purged> {
         let store = &self.parts.store;

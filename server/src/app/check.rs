@@ -1,4 +1,4 @@
-//! Outcomes of checking a credential of any kind.
+//! The error of checking a credential, of any kind.
 
 use crate::crypto::jwt::TokenProblem;
 use crate::error::Error;
@@ -6,9 +6,9 @@ use crate::model::audit::Reason;
 
 /// Why a credential, or its user, was not accepted.
 pub(in crate::app) enum CheckError {
-    /// It is not valid. The reason goes to the audit trail; the caller gets `LOGIN_FAILED`.
+    /// Refused. The reason goes to the audit trail only; the caller gets `LOGIN_FAILED`.
     Refused(Reason),
-    /// It could not be checked.
+    /// The check itself failed.
     Other(Error),
 }
 

@@ -1,4 +1,4 @@
-//! The address of the user, and who acts.
+//! The user's client and the acting user.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::model::network::parse_address;
 use crate::model::session::SessionEntry;
 use crate::model::verdict::{CachedVerdict, Verdict};
 
-/// The longest name of an app, in bytes.
+/// Maximum length of an app name, in bytes.
 const MAX_APP: usize = 64;
-/// How much is kept of a user agent, in bytes.
+/// User agents are truncated to this many bytes.
 const MAX_USER_AGENT: usize = 1024;
 
-/// What a request says about the client of the user.
+/// What a request says about the user's client, as received.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientInput<'a> {
     pub current_app: &'a str,
@@ -24,7 +24,7 @@ pub struct ClientInput<'a> {
     pub user_agent: &'a str,
 }
 
-/// The client of the user: the asserted address if the caller may assert one, otherwise the address of the peer.
+/// The user's client: the asserted address if the caller may assert one, otherwise the address of the peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     pub context: &'a Context,
@@ -33,14 +33,14 @@ pub struct Client<'a> {
     pub user_agent: &'a str,
 }
 
-/// The token of the acting user and their client, as received.
+/// The session token of the acting user and their client, as received.
 #[derive(Clone, Copy)]
 pub struct ActingInput<'a> {
     pub ust: &'a str,
     pub client: ClientInput<'a>,
 }
 
-/// The acting user, proved by a valid token.
+/// The acting user, authenticated by a valid session token.
 #[derive(Clone)]
 pub struct Acting<'a> {
     pub session: Arc<SessionEntry>,
@@ -48,7 +48,7 @@ pub struct Acting<'a> {
 }
 
 impl<'a> Acting<'a> {
-    /// Requires a valid token and a caller that may act for its user.
+    /// Fails unless the token is valid and the caller may act for its user.
     pub fn new(client: Client<'a>, verdict: Verdict) -> Result<Self> {
         let Verdict::Active(active) = verdict else { return Err(Error::SessionInvalid) };
         may_relay(client.context, active.session.is_super_user)?;
@@ -65,7 +65,7 @@ impl<'a> Acting<'a> {
 }
 
 impl App {
-    /// Checks what a request says about the client; the asserted address counts only if the caller may assert it.
+    /// Validates the client of a request. An asserted address counts only if the caller may assert one.
     pub fn client<'a>(&'a self, context: &'a Context, input: ClientInput<'a>) -> Result<Client<'a>> {
         let app = if input.current_app.is_empty() { DEFAULT_APP } else { input.current_app };
         if app.len() > MAX_APP {
@@ -86,12 +86,12 @@ impl App {
         Ok(Client { context, app, remote_addr, user_agent: input.user_agent })
     }
 
-    /// The acting user. Counts as activity.
+    /// Authenticates the acting user. Counts as activity.
     pub async fn acting<'a>(&'a self, context: &'a Context, input: ActingInput<'a>) -> Result<Acting<'a>> {
         self.acting_as_cached(context, input, None).await
     }
 
-    /// The same. `cached`: the verdict of the cache, if it was asked already.
+    /// As [`Self::acting`]. `cached`: the cache's result, if known.
     #[tracing::instrument(name = "acting", level = "debug", skip_all)]
     pub async fn acting_as_cached<'a>(
         &'a self,
@@ -115,7 +115,7 @@ pub(super) fn may_relay(context: &Context, is_super_user: bool) -> Result<()> {
     Ok(())
 }
 
-/// Truncates a user agent and replaces characters that could forge a log line.
+/// Truncates a user agent and replaces control characters, which could forge a log line.
 pub(super) fn clean_user_agent(text: &str) -> String {
     let cut = text.floor_char_boundary(MAX_USER_AGENT);
     text[..cut].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

@@ -1,7 +1,7 @@
 //! Password hashing in a thread pool.
 //!
-//! The pool has a fixed number of threads that reuse their memory, a queue of fixed length and the lowest priority: a flood of logins
-//! gets only the processor time that verification leaves.
+//! The pool has a fixed number of threads that reuse their memory, a queue of fixed length and the lowest priority: a
+//! flood of logins gets only the processor time that verification leaves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut HashMemory) + Send>;
 
-/// The pool. Clones share it.
+/// The thread pool. Clones share it.
 #[derive(Clone)]
 pub(super) struct PasswordHasher {
     queue: SyncSender<Job>,
@@ -43,7 +43,7 @@ impl fmt::Debug for PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Starts `threads` threads with a queue of `queue` places. They end with the last clone.
+    /// Starts `threads` threads with a queue of `queue` jobs. They end with the last clone.
     pub(super) fn start(params: PasswordParams, threads: usize, queue: usize) -> Result<Self> {
         params.check()?;
         let (sender, receiver) = sync_channel::<Job>(queue);
@@ -66,7 +66,7 @@ impl PasswordHasher {
         })
     }
 
-    /// Current parameters of new hashes.
+    /// Parameters of new hashes.
     pub(super) const fn params(&self) -> PasswordParams {
         self.params
     }
@@ -80,7 +80,7 @@ impl PasswordHasher {
         &self.metrics
     }
 
-    /// Refuses early, before any work is done, if the queue is full. Success is no reservation.
+    /// Fails early if the queue is full. Success is no reservation.
     pub(super) fn has_room(&self) -> Result<()> {
         if self.depth() < self.capacity { Ok(()) } else { Err(self.refuse()) }
     }
@@ -115,7 +115,7 @@ impl PasswordHasher {
         let (queued, metrics) = (Arc::clone(&self.queued), Arc::clone(&self.metrics));
         let asked = Instant::now();
         let job: Job = Box::new(move |memory| {
-            // The call was cancelled.
+            // A closed sender means a cancelled call.
             let begun = Instant::now();
             let answer = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);

@@ -1,7 +1,8 @@
-//! Rules and authority: one folder for each noun, with the verbs that callers can use.
+//! The business rules: one folder per noun, with the operations (verbs) that callers can invoke.
 //!
-//! Every verb has the same steps: the caller and the address of the user ([`App::client`]), the acting user ([`App::acting`]), their
-//! permission (before anything is read), the rule, then one transaction with the change and its audit event.
+//! Every verb has the same steps: the caller and the user's address ([`App::client`]), the acting user
+//! ([`App::acting`]), their permission (before anything is read), the rule, then one transaction with the change and
+//! its audit event.
 
 pub mod attribute;
 pub mod audit;
@@ -38,23 +39,23 @@ use crate::upstream::Jwks;
 use crate::model::caller::Caller;
 use hashing::PasswordHasher;
 
-/// What is known of a call before its message is read.
+/// What is known about a call before its message is decoded.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub correlation_id: CorrelationId,
     pub caller: Arc<Caller>,
-    /// The address of the peer.
+    /// IP address of the connection's peer.
     pub peer: IpAddr,
 }
 
-/// An app and its policy.
+/// A configured app and its policy.
 #[derive(Debug)]
 pub struct AppPolicy {
     pub name: Arc<str>,
     pub policy: Policy,
 }
 
-/// The rules and what they need. Clones share it.
+/// The rules and their dependencies. Clones share them.
 #[derive(Clone)]
 pub struct App {
     parts: Arc<Parts>,
@@ -79,7 +80,7 @@ struct Parts {
 }
 
 impl App {
-    /// Needs a store whose schema is up to date.
+    /// Requires a store whose schema is up to date.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn new(config: &Config, store: Store, keyring: Arc<Keyring>, clock: Clock) -> Result<Self> {
         let params = PasswordParams {

@@ -1,4 +1,4 @@
-//! Keyset pagination: a page token is the sealed key of the last item, bound to the query and to the acting user.
+//! Keyset pagination. A page token is the key of the last item, sealed and bound to the query and the acting user.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const DEFAULT_SIZE: u64 = 50;
 const MAX_SIZE: u64 = 200;
 /// Lifetime of a page token.
 const MAX_AGE: Duration = Duration::from_hours(24);
-/// Longest page token.
+/// Maximum length in bytes.
 const MAX_TOKEN: usize = 512;
 
 /// The query that a page token is bound to.
@@ -25,7 +25,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// `filter`: a text that is unique to the filter of the query.
+    /// `filter`: a text that identifies the filter of the query.
     pub fn new(name: &'static str, asker: UserId, filter: &str) -> Self {
         Self { name, asker: *asker.as_bytes(), filter: filter.as_bytes().to_vec() }
     }
@@ -51,7 +51,7 @@ pub struct Page<T> {
 }
 
 impl<'a> PageRequest<'a> {
-    /// 0 means 50, more than 200 means 200, less than 0 is refused.
+    /// 0 means 50, more than 200 means 200; negative is an error.
     pub fn parse(size: i32, token: &'a str) -> Result<Self> {
         let size = u64::try_from(size)
             .map_err(|_| Error::invalid("page_size", "is negative: send 0 for the default, or 1 to 200"))?;
@@ -68,7 +68,7 @@ impl<'a> PageRequest<'a> {
         self.token.is_empty()
     }
 
-    /// The key after which the page begins.
+    /// The key after which the page starts; `None` on the first page.
     pub fn cursor(&self, keyring: &Keyring, query: &Query, now: Time) -> Result<Option<Vec<u8>>> {
         if self.token.is_empty() {
             return Ok(None);
@@ -76,7 +76,7 @@ impl<'a> PageRequest<'a> {
         open(self.token, keyring, query, now).map(Some).ok_or(Error::PageTokenInvalid)
     }
 
-    /// Makes a page of up to `limit + 1` items; an extra item means that there is another page.
+    /// Builds a page from up to `limit + 1` items; the extra one shows that there is another page.
     pub fn take<T>(
         &self,
         mut items: Vec<T>,

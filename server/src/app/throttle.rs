@@ -1,8 +1,8 @@
-//! Throttling of failed logins. After a few free failures each further one doubles the delay, up to a limit, per username and, more
-//! generously, per network. Nobody is locked out forever, unknown names behave like known ones, and failures of others do not delay a
-//! user who logs in from a network they used before.
+//! Throttling of failed logins. After some free failures each further one doubles the delay, up to a limit, per
+//! username and, more generously, per network. Nobody is locked out forever, unknown names behave like known ones, and
+//! other people's failures do not delay a user on the network of their last login.
 //!
-//! State is kept in memory, by a keyed hash of the name, in each server separately.
+//! Each server keeps its own state in memory, by a keyed hash of the name.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::model::network::prefix_of;
 
-/// Maximum entries of each table; the oldest are dropped.
+/// Maximum entries of each table; a full table drops its older half.
 const CAPACITY: usize = 100_000;
-/// Failures expire after this many times the longest delay without a new one.
+/// Failures are forgotten after this many times `max_delay` without a new one.
 const FORGET_AFTER: u32 = 4;
 
 /// A keyed hash of a name.
@@ -77,7 +77,7 @@ impl Throttle {
         count(&mut tables.networks, prefix_of(attempt.address), now, forget);
     }
 
-    /// Clears the failures of the name, not of the network: one good login must not buy free guesses at other names.
+    /// Clears the failures of the name but not of the network: one good login must not buy free guesses at other names.
     pub(in crate::app) fn succeeded(&self, attempt: Attempt, now: Time) {
         let mut tables = self.tables.lock();
         tables.names.remove(&attempt.name);

@@ -154,7 +154,7 @@ fn auth_type(name: &str) -> Result<Option<AuthType>> {
     }
 }
 
-/// The field that a path of a mask names, as it should become.
+/// The change of the field that a mask path names.
 fn change(path: &str, asked: &v1::Definition) -> Result<DefinitionChange> {
     let jwt = || match &asked.kind {
         Some(Kind::Jwt(jwt)) => Ok(jwt),

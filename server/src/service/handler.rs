@@ -1,4 +1,4 @@
-//! How a handler hands its work to `app`.
+//! Runs the work of a handler in the background.
 
 use std::any::Any;
 
@@ -11,8 +11,8 @@ use tracing::Instrument;
 use crate::app::{App, Context};
 use crate::error::{Error, Result};
 
-/// The handlers of all services. They hold nothing but the rules and the runtime on which those wait for the database: the
-/// threads that serve connections never do.
+/// Implements all services. The work runs on a runtime of its own, where it waits for the database: the threads that
+/// serve connections never do.
 #[derive(Clone)]
 pub struct Handler {
     app: App,
@@ -20,7 +20,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Runs on `background` what cannot be answered from memory.
+    /// Runs everything that the cache cannot answer on `background`.
     pub fn new(app: App, background: tokio::runtime::Handle) -> Self {
         Self { app, background }
     }
@@ -29,8 +29,8 @@ impl Handler {
         &self.app
     }
 
-    /// Runs a verb in the background. When the call is given up (its deadline passed, its client went away), so is the verb;
-    /// a transaction that has begun runs to its end.
+    /// Runs an operation in the background. Cancelling the call (deadline, disconnected client) cancels it too, but a
+    /// transaction that has begun runs to its end.
     pub(crate) async fn run<M, T, F>(&self, request: Request<M>, verb: impl FnOnce(App, Context, M) -> F) -> Reply<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -41,7 +41,7 @@ impl Handler {
         Ok(Response::new(answer))
     }
 
-    /// The same for work whose request was read already.
+    /// As [`Self::run`], for a request that was decoded already.
     pub(crate) fn in_background<T, F>(
         &self,
         work: impl FnOnce(App) -> F,
@@ -51,9 +51,9 @@ impl Handler {
         T: Send + 'static,
     {
         let (work, (answer, answered)) = (work(self.app.clone()), oneshot::channel());
-        // Of one type, whatever the verb: the runtime's code for tasks is compiled once.
+        // Boxed, so that the runtime's task code is compiled only once.
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            // The work is gone, and its spans have ended, before anybody can answer the call.
+            // Drops the work and ends its spans before the call is answered.
             let outcome = work.await;
             let _ = answer.send(outcome);
         });
@@ -67,10 +67,10 @@ impl Handler {
     }
 }
 
-/// What a handler answers.
+/// The response of a handler.
 pub(crate) type Reply<T> = std::result::Result<Response<T>, Status>;
 
-/// What the layers left with the request, and the message.
+/// The context that the pipeline attached, and the message.
 fn open<M>(request: Request<M>) -> Result<(Context, M)> {
     let (_, mut extensions, message) = request.into_parts();
     let context = extensions.remove::<Context>().ok_or_else(|| Error::internal("a call without a context"))?;
@@ -80,7 +80,7 @@ fn open<M>(request: Request<M>) -> Result<(Context, M)> {
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl AbortOnDrop {
-    /// What the task panicked with, which left no answer.
+    /// The panic of a task that sent no answer.
     async fn panic(mut self) -> Box<dyn Any + Send> {
         let ended = (&mut self.0).await.err().and_then(|error| error.try_into_panic().ok());
         ended.unwrap_or_else(|| Box::new("a task was cancelled"))

@@ -1,4 +1,4 @@
-//! One file per service of the contract: messages are parsed into calls of `app`, and what it answers becomes messages.
+//! The gRPC services, one file each: they translate requests into calls of `app`, and its results into responses.
 
 mod attribute;
 mod audit;

@@ -27,7 +27,7 @@ use crate::model::verdict::{Active, CachedVerdict, Inactive, Verdict};
 impl SessionService for Handler {
     async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Reply<v1::CreateSessionResponse> {
         if let Some(Credential::Password(_)) = &request.get_ref().credential {
-            // A flood is refused by the thread that reads it.
+            // A flood is refused before it spawns tasks.
             self.app().has_room_for_password()?;
         }
         self.run(request, |app, context, message| async move {
@@ -64,7 +64,7 @@ impl SessionService for Handler {
         .await
     }
 
-    /// Nearly all calls of this are answered by the fast path of the pipeline, with the same function.
+    /// The fast path of the pipeline answers nearly all of these calls, with the same function.
     async fn verify_session(&self, request: Request<v1::VerifySessionRequest>) -> Reply<v1::VerifySessionResponse> {
         self.run(request, |app, context, message| verify(app, context, message, None)).await
     }
@@ -158,7 +158,7 @@ impl SessionService for Handler {
     }
 }
 
-/// `cached`: what memory said already.
+/// `cached`: the cache's result, if known.
 pub(crate) async fn verify(
     app: App,
     context: Context,
@@ -169,7 +169,7 @@ pub(crate) async fn verify(
     app.verify_session(&client, &message.ust, message.peek, cached).await.map(verdict)
 }
 
-/// `cached`: what memory said of each token already.
+/// `cached`: the cache's results, if known.
 pub(crate) async fn batch_verify(
     app: App,
     context: Context,
@@ -248,13 +248,13 @@ fn auth_type(auth_type: v1::AuthType) -> Option<AuthType> {
     }
 }
 
-/// A session as who holds its token may see it.
+/// A session as returned to the holder of its token.
 fn own_session(shown: Session, ust: &str) -> v1::UserSession {
     v1::UserSession { session_auth: ust.to_owned(), ..session(shown) }
 }
 
 fn session(mut session: Session) -> v1::UserSession {
-    // A standalone session has nothing of this.
+    // Empty for a session without a platform.
     let on = session.platform.take().unwrap_or_default();
     v1::UserSession {
         logger_context: session.logger_context(),
@@ -262,7 +262,7 @@ fn session(mut session: Session) -> v1::UserSession {
         user_id: session.user_id.to_string(),
         username: session.username,
         roles: convert::roles(session.is_super_user),
-        // The numbers of these enums are those of the contract.
+        // The values of these enums equal those of the contract.
         auth_type: session.auth_type as i32,
         state: session.state as i32,
         revoke_reason: session.revoke_reason.map_or(0, |reason| reason as i32),
@@ -283,7 +283,7 @@ fn session(mut session: Session) -> v1::UserSession {
         authentication_host: on.host,
         authentication_version: on.version,
         micetro_url: on.url,
-        // Micetro has no replication system that would authenticate users.
+        // Micetro has no replication system that could authenticate users.
         is_replication_user: false,
         unique_name: on.unique_name,
         groups: on.groups,
@@ -308,7 +308,7 @@ fn platform_auth(auth: PlatformAuth) -> v1::GetPlatformAuthResponse {
     }
 }
 
-/// The tokens of a batch, and where the users of all others are.
+/// The tokens of a batch, and the client of all tokens without their own.
 pub(crate) fn batch(message: &v1::BatchVerifySessionsRequest) -> (Vec<BatchItem<'_>>, ClientInput<'_>) {
     let items = message.sessions.iter().map(|item| {
         let own = item.client.as_ref().map(|own| convert::client(Some(own)));

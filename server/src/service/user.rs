@@ -189,7 +189,7 @@ impl UserService for Handler {
     }
 }
 
-/// The field that a path of a mask names, as it should become.
+/// The change of the field that a mask path names.
 fn change(path: &str, user: &v1::User) -> Result<UserChange> {
     Ok(match path {
         "username" => UserChange::Username(user.username.clone()),
@@ -206,7 +206,7 @@ fn change(path: &str, user: &v1::User) -> Result<UserChange> {
     })
 }
 
-/// All that `CreateUser` takes over.
+/// All fields that `CreateUser` accepts.
 fn all_changes(user: v1::User) -> Result<Vec<UserChange>> {
     Ok(vec![
         UserChange::Username(user.username),
@@ -236,7 +236,7 @@ fn user(user: User) -> v1::User {
         email: user.email,
         is_super_user: user.is_super_user,
         is_locked: user.is_locked,
-        // The numbers of this enum are those of the contract.
+        // The values of this enum equal those of the contract.
         approval_status: user.approval_status as i32,
         is_totp_enabled: user.is_totp_enabled,
         has_password: user.has_password,

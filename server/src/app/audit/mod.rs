@@ -1,4 +1,4 @@
-//! Audit events: how they are made, which reads have one, and the verb that lists them.
+//! Audit events: building and writing them, which reads are audited, and listing them.
 
 use super::App;
 use super::client::{Acting, Client};
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::model::audit::{AuditEvent, AuditFilter, AuditPosition, Operation, Reason, StoredAuditEvent};
 use crate::model::id::{SessionId, UserId};
 
-/// How long a list of events waits for those of the reads before it.
+/// Maximum wait for queued events to be written before events are listed.
 const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// An event that is being put together.
+/// An event under construction.
 #[derive(Clone, Debug)]
 pub(in crate::app) struct Event {
     event: AuditEvent,
 }
 
 impl Event {
-    /// Nobody is logged in, or it is not known who.
+    /// An event without an acting user.
     pub(in crate::app) fn new(client: &Client<'_>, operation: Operation) -> Self {
         Self {
             event: AuditEvent {
@@ -38,7 +38,7 @@ impl Event {
         }
     }
 
-    /// The acting user does it, in their session.
+    /// An event of the acting user, in their session.
     pub(in crate::app) fn by(acting: &Acting<'_>, operation: Operation) -> Self {
         Self::new(&acting.client, operation).subject(acting.user()).session(acting.session.session_id)
     }
@@ -53,20 +53,20 @@ impl Event {
         self
     }
 
-    /// Another than that of the acting user, if there is one.
+    /// Overrides the session of the acting user, if given.
     pub(in crate::app) fn session(mut self, session: impl Into<Option<SessionId>>) -> Self {
         self.event.session = session.into().or(self.event.session);
         self
     }
 
-    /// Names and counts; never a secret.
+    /// Names and counts, never a secret.
     #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
     pub(in crate::app) fn detail(mut self, detail: serde_json::Value) -> Self {
         self.event.detail = detail.to_string();
         self
     }
 
-    /// The same for another operation that comes with it.
+    /// The same event for an accompanying operation.
     pub(in crate::app) fn named(mut self, operation: Operation) -> Self {
         self.event.operation = operation;
         self
@@ -77,7 +77,7 @@ impl Event {
         self
     }
 
-    /// With the time at which it is written.
+    /// Sets the time at which it is written.
     fn at(mut self, clock: &Clock) -> AuditEvent {
         self.event.time = clock.now();
         self.event
@@ -91,7 +91,7 @@ impl crate::store::Tx {
 }
 
 impl App {
-    /// Writes an event that comes with no change.
+    /// Writes an event on its own, in a transaction.
     pub(in crate::app) async fn write_event(&self, event: Event) -> Result<()> {
         self.parts
             .store
@@ -102,12 +102,12 @@ impl App {
             .await
     }
 
-    /// Writes an event that comes with no change, a little later and together with others.
+    /// Queues an event on its own, to be written in a batch later.
     pub(in crate::app) async fn queue_event(&self, event: Event) -> Result<()> {
         self.parts.store.note_read(event.at(&self.parts.clock)).await
     }
 
-    /// Refuses regular users before anything is looked up, and writes down that they tried.
+    /// Fails for regular users, before anything is read, and audits the attempt.
     pub(in crate::app) async fn require_super_user(
         &self,
         acting: &Acting<'_>,
@@ -123,7 +123,7 @@ impl App {
         Err(Error::SuperUserRequired)
     }
 
-    /// A super-user read what is another's.
+    /// Audits a super-user's read of someone else's data.
     pub(in crate::app) async fn audit_read(
         &self,
         acting: &Acting<'_>,
@@ -134,7 +134,7 @@ impl App {
         self.audit_read_event(Event::by(acting, operation).target(target).session(session)).await
     }
 
-    /// Somebody read what is another's.
+    /// Audits a read of someone else's data if configured.
     pub(in crate::app) async fn audit_read_event(&self, event: Event) -> Result<()> {
         if self.parts.audit_reads == AuditReads::None {
             return Ok(());
@@ -142,13 +142,13 @@ impl App {
         self.parts.store.note_read(event.at(&self.parts.clock)).await
     }
 
-    /// A user read what is their own: its event if there is to be one.
+    /// The event of a user's read of their own data, if configured.
     pub(in crate::app) fn own_read(&self, acting: &Acting<'_>, operation: Operation) -> Option<AuditEvent> {
         (self.parts.audit_reads == AuditReads::All)
             .then(|| Event::by(acting, operation).target(acting.user()).at(&self.parts.clock))
     }
 
-    /// A user read what is their own.
+    /// Audits a user's read of their own data if configured.
     pub(in crate::app) async fn audit_own_read(
         &self,
         acting: &Acting<'_>,
@@ -174,7 +174,7 @@ impl App {
         let query = Query::new("audit", acting.user(), &format!("{filter:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| read_position(&bytes).ok_or(Error::PageTokenInvalid)).transpose()?;
-        // What was read before is in the list.
+        // The list includes reads that came before it.
         self.parts.store.flush_reads(FLUSH_LIMIT).await;
         let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
         self.audit_read(acting, Operation::AuditList, filter.user, filter.session).await?;

@@ -1,4 +1,4 @@
-//! The callers that this server knows: kept in memory, read anew every few seconds and whenever an unknown key comes.
+//! The callers: cached in memory and reloaded every few seconds; unknown keys are looked up in the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grants};
 use crate::model::id::CallerId;
 use crate::store::{CallerRow, NewCaller};
 
-/// How long a change made by the command line may take to be seen by a running server.
+/// Reload interval: how late a running server may see a change by the command line.
 pub const REFRESH: Duration = Duration::from_secs(2);
 const MAX_NAME: usize = 64;
 
-/// Known callers by what they prove themselves with.
+/// The cached callers, by credential.
 #[derive(Default)]
 struct Known {
-    /// Which reading this is.
+    /// Number of the last reload.
     reading: u64,
     by_key: HashMap<TokenHash, (Arc<Caller>, Time)>,
     by_certificate: HashMap<String, Arc<Caller>>,
 }
 
-/// A caller that was told from memory.
+/// A caller found in the cache.
 pub struct KnownCaller {
     caller: Arc<Caller>,
-    /// When its key expires; a certificate is checked with its connection.
+    /// Expiry of its key. A certificate is checked with its connection.
     expires_at: Time,
-    /// The reading of all callers that it is from: the next may have changed it or have it no more.
+    /// Number of the reload it is from: the next one may have changed or removed it.
     reading: u64,
 }
 
@@ -51,7 +51,7 @@ impl AsRef<Arc<Caller>> for KnownCaller {
 pub(in crate::app) struct Callers {
     known: ArcSwap<Known>,
     readings: AtomicU64,
-    /// The calls under way of each caller outlive reading it anew.
+    /// Calls in progress per caller; kept across reloads.
     in_flight: Mutex<HashMap<CallerId, Arc<AtomicU32>>>,
     default_limit: u32,
 }
@@ -76,7 +76,7 @@ impl Callers {
     }
 }
 
-/// A caller to be made.
+/// A caller to create.
 #[derive(Clone, Debug)]
 pub struct CallerToCreate {
     pub name: String,
@@ -85,11 +85,11 @@ pub struct CallerToCreate {
     pub apps: Apps,
     pub flags: Flags,
     pub max_in_flight: Option<u32>,
-    /// How long its first key is good; `None`: it has no key, only a certificate.
+    /// Lifetime of its first key; `None`: certificate only, no key.
     pub key_lifetime: Option<Duration>,
 }
 
-/// A caller as operators see it.
+/// A caller, as shown to operators.
 #[derive(Clone, Debug)]
 pub struct CallerInfo {
     pub id: CallerId,
@@ -101,12 +101,12 @@ pub struct CallerInfo {
     pub max_in_flight: Option<u32>,
     pub created_at: Time,
     pub revoked_at: Option<Time>,
-    /// When its keys expire.
+    /// Expiry of each of its keys.
     pub key_expiries: Vec<Time>,
 }
 
 impl App {
-    /// The caller of a credential, if it is known without waiting.
+    /// The caller of a credential, from the cache.
     pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
         let known = self.parts.callers.known.load();
         let (caller, expires_at) = match credential {
@@ -121,12 +121,12 @@ impl App {
         (now < expires_at).then(|| KnownCaller { caller: Arc::clone(caller), expires_at, reading: known.reading })
     }
 
-    /// Would [`Self::authenticate_cached`] tell the same of the same credential now?
+    /// Whether [`Self::authenticate_cached`] would still return the same caller.
     pub fn is_still_known(&self, caller: &KnownCaller, now: Time) -> bool {
         now < caller.expires_at && self.parts.callers.known.load().reading == caller.reading
     }
 
-    /// The caller of a credential, looked up in the database.
+    /// The caller of a credential, from the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authenticate(&self, credential: CallerCredential<'_>) -> Result<Arc<Caller>> {
         let row = match credential {
@@ -148,7 +148,7 @@ impl App {
         Ok(None)
     }
 
-    /// Reads all callers anew.
+    /// Reloads the cache of callers.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reload_callers(&self) -> Result<()> {
         let rows = self.parts.store.live_callers().await?;
@@ -167,7 +167,7 @@ impl App {
         Ok(())
     }
 
-    /// Makes a caller and its first key, which is shown once.
+    /// Creates a caller and its first key. The key is shown only once.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_caller(
         &self,
@@ -221,7 +221,7 @@ impl App {
         Ok((info, key.map(|(token, _)| token)))
     }
 
-    /// A new key for a caller; the old ones keep working for `overlap`.
+    /// Issues a new key for a caller. Existing keys stay valid for at most `overlap`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn rotate_caller(
         &self,
@@ -252,7 +252,7 @@ impl App {
         Ok(token)
     }
 
-    /// A caller and all its keys, at once.
+    /// Revokes a caller and all its keys immediately.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_caller(&self, context: &super::Context, name: &str) -> Result<()> {
         let caller = self.caller_named(name).await?;
@@ -309,7 +309,7 @@ fn info(row: CallerRow, key_expiries: Vec<Time>) -> CallerInfo {
     }
 }
 
-/// Who acts when an operator does it at the machine: allowed everything, from the command line.
+/// The context of an operator on the command line: every grant, every app, every flag.
 pub fn operator(config: &Config, now: Time) -> super::Context {
     super::Context {
         correlation_id: crate::correlation::CorrelationId::new(now),

@@ -1,4 +1,4 @@
-//! What a definition's credentials are checked against: as it comes, as it is used, as it is stored.
+//! Verification material of definitions (secret, public keys or their URL): as received, as used and as stored.
 
 use zeroize::Zeroizing;
 
@@ -14,24 +14,24 @@ use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
 const SHORTEST_SECRET: usize = 12;
-/// The longest secret, in bytes.
+/// Maximum length of a secret, in bytes.
 pub(in crate::app) const LONGEST_SECRET: usize = 1024;
-/// The longest set of public keys, in bytes.
+/// Maximum length of a set of public keys, in bytes.
 const LONGEST_KEYS: usize = 64 * 1024;
 
-/// The columns that it is stored in, which a sealed secret is bound to.
+/// The columns it is stored in. A sealed secret is bound to its column.
 const CURRENT: &[u8] = b"material";
 const PREVIOUS: &[u8] = b"previous_material";
 
-/// What a credential is checked against.
+/// What a credential is verified with.
 pub(in crate::app) enum Material {
-    /// Of basic auth.
+    /// The password hash of basic auth.
     Hash(PasswordHash),
-    /// Of tokens with one of the HS algorithms.
+    /// The shared secret of tokens with an HS algorithm.
     Shared(Zeroizing<Vec<u8>>),
     /// A JWK set.
     Keys(String),
-    /// Where a JWK set is.
+    /// The URL of a JWK set.
     Url(String),
 }
 
@@ -45,7 +45,7 @@ impl Material {
         }
     }
 
-    /// As stored: it needs the number of its definition if it is sealed.
+    /// The stored form. A sealed secret is bound to the ID of its definition.
     fn store(&self, keyring: &Keyring, auth_id: i64, column: &[u8]) -> Vec<u8> {
         match self {
             Self::Hash(hash) => hash.0.clone().into_bytes(),
@@ -72,7 +72,7 @@ impl Material {
         Self::read(keyring, row.auth_id, CURRENT, row.source, &row.material)
     }
 
-    /// What was there before the last rotation, if that still works.
+    /// The material from before the last rotation, while it is still accepted.
     fn previous(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Option<Self>> {
         let (Some(source), Some(stored), Some(_)) = (row.previous_source, &row.previous_material, overlap_of(row, now))
         else {
@@ -81,19 +81,19 @@ impl Material {
         Self::read(keyring, row.auth_id, PREVIOUS, source, stored).map(Some)
     }
 
-    /// All that works now: the newest first.
+    /// All material that is accepted at `now`, newest first.
     pub(in crate::app) fn good(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Vec<Self>> {
         let current = Self::current(keyring, row)?;
         Ok([Some(current), Self::previous(keyring, row, now)?].into_iter().flatten().collect())
     }
 
-    /// Puts it in its place in the row, whose number must be known.
+    /// Stores the material in the row, which must already have its ID.
     pub(in crate::app) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
         row.source = self.source();
         row.material = self.store(keyring, row.auth_id, CURRENT);
     }
 
-    /// The same, and leaves what was there good for a while; what was there before it is gone.
+    /// As [`Self::put`]; the current material stays valid until `until`, older material is dropped.
     pub(super) fn replace(&self, keyring: &Keyring, row: &mut DefinitionRow, until: Option<Time>) -> Result<()> {
         let before = until.map(|until| Ok::<_, Error>((Self::current(keyring, row)?, until))).transpose()?;
         row.previous_source = before.as_ref().map(|(material, _)| material.source());
@@ -103,8 +103,8 @@ impl Material {
         Ok(())
     }
 
-    /// Can tokens with these algorithms be checked against it? The keys of a URL show when they are fetched. `field` is what
-    /// is wrong if not.
+    /// Fails on `field` if it cannot verify tokens with these algorithms. Keys at a URL are unknown until fetched, so
+    /// they are not checked.
     pub(in crate::app) fn check_algorithms(&self, field: &'static str, algorithms: &[Algorithm]) -> Result<()> {
         let problem = |problem: String| Err(Error::invalid(field, problem));
         for algorithm in algorithms {
@@ -132,12 +132,12 @@ impl Material {
     }
 }
 
-/// Until when what was there before the last rotation works.
+/// Until when the material from before the last rotation is accepted.
 pub(super) fn overlap_of(row: &DefinitionRow, now: Time) -> Option<Time> {
     row.previous_until.filter(|until| now < *until)
 }
 
-/// A JWK set as it is stored.
+/// Parses a stored JWK set.
 pub(in crate::app) fn stored_keys(set: &str) -> Result<PublicKeys> {
     PublicKeys::read(set).map_err(|problem| Error::internal(format!("a stored JWK set {problem}")))
 }
@@ -147,7 +147,7 @@ fn place<'a>(auth_id: &'a [u8], column: &'a [u8]) -> [&'a [u8]; 3] {
 }
 
 impl App {
-    /// What came, checked and as it is used.
+    /// Validates received material and converts it.
     pub(in crate::app) async fn material(&self, auth_type: AuthType, secret: DefinitionSecret) -> Result<Material> {
         match (auth_type, secret) {
             (AuthType::BasicAuth, DefinitionSecret::Secret(secret)) => {
@@ -156,7 +156,7 @@ impl App {
             }
             (AuthType::BasicAuth, _) => Err(Error::invalid("secret", "must be `secret` in a basic_auth definition")),
             (_, DefinitionSecret::Secret(secret)) => {
-                // How long it must be depends on the algorithms.
+                // The minimum depends on the algorithms.
                 check_length(&secret, 1)?;
                 Ok(Material::Shared(Zeroizing::new(secret.as_bytes().to_vec())))
             }

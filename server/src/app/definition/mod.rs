@@ -1,4 +1,4 @@
-//! Definitions: external credentials, each of one principal, which a link gives to one user.
+//! Definitions: external credentials, each of one principal. A link gives one to one user.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ mod verbs;
 
 use material::{Material, overlap_of};
 
-/// The field that says which algorithms tokens may be signed with.
+/// The request field of the accepted algorithms.
 const ALGORITHMS: &str = "definition.jwt.algorithms";
 const MAX_NAME: usize = 128;
 const MAX_CLAIM: usize = 512;
@@ -27,7 +27,7 @@ const DEFAULT_CLOCK_SKEW: Duration = Duration::from_mins(1);
 const MAX_CLOCK_SKEW: Duration = Duration::from_mins(5);
 const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
 
-/// An external credential, without what it is checked against, unless that is public.
+/// An external credential, with public verification material only.
 #[derive(Clone, Debug)]
 pub struct Definition {
     pub auth_id: i64,
@@ -37,7 +37,7 @@ pub struct Definition {
     pub kind: DefinitionKind,
     pub created_at: Time,
     pub updated_at: Time,
-    /// Until when the secret or the keys before the last rotation work.
+    /// Until when the secret or keys from before the last rotation are accepted.
     pub overlap_until: Option<Time>,
     pub etag: String,
 }
@@ -55,13 +55,13 @@ pub struct JwtDefinition {
     pub audience: String,
     pub algorithms: Vec<&'static str>,
     pub clock_skew: Duration,
-    /// A JWK set; empty: there is none.
+    /// A JWK set; empty if there is none.
     pub public_keys: String,
-    /// Empty: there is none.
+    /// Empty if there is none.
     pub jwks_url: String,
 }
 
-/// A definition that is to be made.
+/// A definition to create.
 pub struct DefinitionToCreate {
     pub name: String,
     pub is_active: bool,
@@ -75,39 +75,39 @@ pub enum KindToCreate {
     Jwt { issuer: String, username: String, audience: String, algorithms: Vec<String>, clock_skew: Option<Duration> },
 }
 
-/// What credentials are to be checked against, as it comes. Public keys are kept as a secret until they are known to be no
-/// private ones.
+/// Verification material, as received. Public keys are handled as a secret until it is certain that no private key is
+/// among them.
 pub enum DefinitionSecret {
     Secret(Zeroizing<String>),
     PublicKeys(Zeroizing<String>),
     JwksUrl(String),
 }
 
-/// A change of a field, as it was asked for.
+/// A requested change of one field.
 #[derive(Clone, Debug)]
 pub enum DefinitionChange {
     Name(String),
     IsActive(bool),
     Audience(String),
     Algorithms(Vec<String>),
-    /// `None`: as it is by default.
+    /// `None`: the default.
     ClockSkew(Option<Duration>),
 }
 
-/// Which definitions to list.
+/// Filters of a definition list.
 #[derive(Clone, Debug, Default)]
 pub struct ListDefinitions {
     pub auth_type: Option<AuthType>,
     pub name: Option<String>,
 }
 
-/// New keys for a definition.
+/// A new secret or keys for a definition.
 pub struct Rotation {
     pub secret: DefinitionSecret,
-    /// How long those before keep working.
+    /// How long the current ones stay valid.
     pub overlap: Duration,
     pub revoke_sessions: bool,
-    /// Not empty: it must match.
+    /// Must match unless it is empty.
     pub etag: String,
 }
 
@@ -150,7 +150,7 @@ impl Definition {
         let overlap_until = overlap_of(&row, now);
         let kind = if row.auth_type == AuthType::Jwt {
             let algorithms = algorithms_of(&row)?.into_iter().map(jwt::algorithm_name).collect();
-            // Of what is stored only this may be shown.
+            // Only public material may be shown.
             let shown =
                 |source: MaterialSource| (row.source == source).then(|| String::from_utf8(row.material.clone()));
             let shown = |source| shown(source).transpose().map(Option::unwrap_or_default).map_err(Error::internal);
@@ -190,7 +190,7 @@ pub(in crate::app) fn clock_skew_of(row: &DefinitionRow) -> Duration {
     row.clock_skew_micros.into()
 }
 
-/// A new definition without its number and without what it is checked against.
+/// Builds the row of a new definition, without ID and verification material.
 pub(in crate::app) fn new_row(new: &DefinitionToCreate, now: Time) -> Result<DefinitionRow> {
     let mut row = DefinitionRow {
         auth_id: 0,
@@ -275,7 +275,7 @@ fn check_etag(row: &DefinitionRow, etag: &str) -> Result<()> {
     if etag.is_empty() || etag == row.version.to_string() { Ok(()) } else { Err(Error::EtagMismatch) }
 }
 
-/// The event, with the user to whom the definition is linked.
+/// Completes the event with the definition's ID and linked user.
 async fn about(tx: &Tx, event: Event, auth_id: i64, mut detail: serde_json::Value) -> Result<Event> {
     detail["auth_id"] = json!(auth_id);
     let event = event.detail(detail);
@@ -291,7 +291,6 @@ fn touch(row: &mut DefinitionRow, now: Time) {
     row.version += 1;
 }
 
-/// How long old keys may go on working.
 fn check_overlap(overlap: Duration) -> Result<()> {
     if overlap > MAX_OVERLAP { Err(Error::invalid("overlap", "is more than 30 days")) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! What can be done with definitions: create, look, change, delete, give them other keys. All of it by super-users.
+//! Operations on definitions: create, read, update, delete, rotate. All of them require a super-user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::model::session::RevokeReason;
 use crate::store::{DefinitionFilter, DefinitionRow};
 
 impl App {
-    /// Adds a definition.
+    /// Creates a definition.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_definition(&self, acting: &Acting<'_>, new: DefinitionToCreate) -> Result<Definition> {
         self.require_super_user(acting, Operation::DefinitionCreate, None, None).await?;
@@ -32,7 +32,7 @@ impl App {
         let stored = self.parts.store.write(move |tx| {
             let (row, material, event) = (row.clone(), Arc::clone(&material), event.clone());
             Box::pin(async move {
-                // What is sealed is bound to the number, which the database gives.
+                // A sealed secret is bound to the ID, which the database assigns.
                 let mut row = DefinitionRow { auth_id: tx.insert_definition(row.clone()).await?, ..row };
                 material.put(tx.keyring(), &mut row);
                 tx.set_material(&row).await?;
@@ -53,7 +53,7 @@ impl App {
         Definition::from_row(row, self.parts.clock.now())
     }
 
-    /// One page of definitions, in the order of their numbers.
+    /// One page of definitions, by ascending ID.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_definitions(
         &self,
@@ -74,7 +74,7 @@ impl App {
         Ok(Page { items, next_page_token: page.next_page_token })
     }
 
-    /// Changes fields; returns how many live sessions ended. An etag that is not empty must match.
+    /// Updates fields; returns how many live sessions ended. A non-empty etag must match.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_definition(
         &self,
@@ -115,7 +115,7 @@ impl App {
         Ok((Definition::from_row(row, self.parts.clock.now())?, ended))
     }
 
-    /// Removes a definition with its link; returns how many live sessions ended.
+    /// Deletes a definition and its link; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_definition(&self, acting: &Acting<'_>, auth_id: i64, etag: String) -> Result<u64> {
         self.require_super_user(acting, Operation::DefinitionDelete, None, None).await?;
@@ -139,7 +139,7 @@ impl App {
             .await
     }
 
-    /// Gives a definition another secret or other keys; returns how many live sessions ended.
+    /// Replaces the secret or keys of a definition; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn rotate_definition_secret(
         &self,
@@ -152,7 +152,7 @@ impl App {
         check_overlap(overlap)?;
         let found = self.parts.store.definition(auth_id).await?.ok_or(Error::DefinitionNotFound)?;
         check_etag(&found, &etag)?;
-        // Hashing takes long, and what kind a definition is never changes.
+        // Hashed before the transaction: it is slow, and a definition's type never changes.
         let material = self.material(found.auth_type, secret).await?;
         if revoke_sessions {
             self.parts.store.flush_activity().await?;

@@ -1,4 +1,4 @@
-//! Definitions: who they are of comes along, what they are checked against does not.
+//! Imports definitions: principals are kept, Zato's secrets and keys are not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,22 +14,22 @@ use crate::error::Result;
 use crate::model::session::AuthType;
 use crate::store::{DefinitionRow, ZatoDefinition, ZatoTables};
 
-/// Bytes of a name.
+/// Maximum bytes of a name.
 const MAX_NAME: usize = 128;
 
-/// What a link can be to.
+/// A definition that links may refer to.
 pub(super) struct Credential {
     pub(super) auth_id: i64,
     pub(super) auth_type: AuthType,
     pub(super) username: String,
-    /// It was here before, so it may have a link.
+    /// It existed before the import and may have a link.
     pub(super) exists: bool,
 }
 
-/// What becomes of the definitions, and which they are here.
+/// The plan for definitions.
 pub(super) struct Definitions {
     pub(super) steps: Vec<Step<DefinitionRow>>,
-    /// By their numbers in Zato; why not, for those that are not taken.
+    /// By their ID in Zato; `Err`: why it is not imported.
     credentials: HashMap<i64, std::result::Result<Credential, String>>,
     are_known: bool,
 }
@@ -111,7 +111,7 @@ impl Definitions {
         self.steps.push(Step::nothing(line));
     }
 
-    /// Which definition one of Zato is here, or why none.
+    /// The definition of an ID in Zato, or why there is none.
     pub(super) fn credential(&self, id: i64) -> std::result::Result<&Credential, String> {
         match self.credentials.get(&id) {
             Some(Ok(credential)) => Ok(credential),
@@ -122,14 +122,14 @@ impl Definitions {
     }
 }
 
-/// Type, issuer and username: what makes a definition what it is.
+/// Type, issuer and username, which identify a definition.
 type Principal = (AuthType, String, String);
 
 fn principal(row: &DefinitionRow) -> Principal {
     (row.auth_type, row.issuer.clone(), row.username.clone())
 }
 
-/// The numbers of those that are here already.
+/// The IDs of definitions that exist already.
 async fn existing(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Result<HashMap<Principal, i64>> {
     let mut usernames: HashMap<(AuthType, String), Vec<String>> = HashMap::new();
     for row in rows {
@@ -143,7 +143,7 @@ async fn existing(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Resu
     Ok(existing)
 }
 
-/// Who gets which number: its own if nobody ever had it, else one above all that were given or will be kept.
+/// Assigns IDs: the one in Zato if it was never used here, otherwise one above all used and planned IDs.
 struct Numbers {
     highest_given: i64,
     next: i64,
@@ -167,7 +167,7 @@ impl Numbers {
 }
 
 fn free_name(name: &str, auth_id: i64, taken: &mut HashSet<String>) -> String {
-    // Cut so that there is room, between two characters.
+    // Truncates the name at a character boundary, to fit the suffix.
     let suffix = format!(" ({auth_id})");
     let mut end = name.len().min(MAX_NAME - suffix.len());
     while !name.is_char_boundary(end) {
@@ -178,7 +178,7 @@ fn free_name(name: &str, auth_id: i64, taken: &mut HashSet<String>) -> String {
     name
 }
 
-/// Our definition, or why there is none.
+/// The definition, or the reason for refusing it.
 fn translate(
     app: &App,
     definition: &ZatoDefinition,
@@ -211,7 +211,7 @@ fn translate(
     }
 }
 
-/// By the same rules as all others; what it is checked against comes later.
+/// Applies the usual validation. The caller adds the verification material.
 fn row_of(name: String, is_active: bool, kind: KindToCreate, now: Time) -> Result<DefinitionRow> {
     let secret = DefinitionSecret::Secret(Zeroizing::default());
     new_row(&DefinitionToCreate { name, is_active, is_internal: false, kind, secret }, now)
@@ -228,7 +228,7 @@ impl JwtIssuer {
         }
     }
 
-    /// What tokens are checked against. What is wrong with the issuer is said here, and not of each definition.
+    /// The material that verifies its tokens. Fails once for a bad issuer, instead of once per definition.
     pub(super) async fn material(&self, app: &App, now: Time) -> Result<Material> {
         let kind = self.kind("anybody".to_owned());
         let row = row_of("anybody".to_owned(), true, kind, now)?;

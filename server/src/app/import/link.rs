@@ -1,4 +1,4 @@
-//! Links: the first one of a definition is taken, whoever else has one.
+//! Imports links. Of several links of one definition, only the first is taken.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use crate::model::id::{LinkId, UserId};
 use crate::model::link::LinkEntry;
 use crate::store::{LinkedAuthRow, ZatoLink};
 
-/// Who has a definition.
+/// The user of a definition.
 struct Owner {
     user_id: UserId,
     shown: String,
-    /// The link that is here; none if it is only planned.
+    /// The existing link; `None` if it is only planned.
     link: Option<LinkId>,
 }
 
@@ -29,13 +29,13 @@ pub(super) async fn plan(
 ) -> Result<Vec<Step<LinkedAuthRow>>> {
     let mut dated: Vec<_> =
         links.into_iter().map(|link| (creation_time(link.creation_time.as_ref(), now), link)).collect();
-    // Links without a time come last: they must not come before one that has it.
+    // Links without a time come last, so that they never win over one that has a time.
     dated.sort_by_key(|(time, link)| (time.is_none(), *time, link.id));
     let mut owners = owners(app, &dated, users, definitions).await?;
     Ok(dated.iter().map(|(time, link)| one(link, *time, users, definitions, &mut owners, now)).collect())
 }
 
-/// Who has those definitions that were here before.
+/// The owners of definitions that existed before the import.
 async fn owners(
     app: &App,
     links: &[(Option<Time>, ZatoLink)],
@@ -89,7 +89,7 @@ fn one(
         now
     });
     owners.insert(credential.auth_id, Owner { user_id: user.user_id, shown: user.username.clone(), link: None });
-    // The time is in the identifier, by whose order links are listed.
+    // The ID contains the time, and links are listed by ID.
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());
     let ours = LinkedAuthRow {
@@ -106,7 +106,7 @@ fn one(
     Step { line, row: Some(ours) }
 }
 
-/// User and definition of a link, or why it has not both.
+/// User and definition of a link, or why it lacks one.
 fn ends<'a>(
     link: &ZatoLink,
     users: &'a Users,
@@ -123,7 +123,7 @@ fn ends<'a>(
     Ok((user, credential))
 }
 
-/// Zato puts its name before the type.
+/// Zato prefixes the type with `zato.`.
 fn auth_type(link: &ZatoLink) -> &str {
     link.auth_type.strip_prefix("zato.").unwrap_or(&link.auth_type)
 }

@@ -1,8 +1,8 @@
-//! Import from Zato SSO: what becomes of each of its users, definitions and links.
+//! Import of users, definitions and links from Zato SSO.
 //!
-//! First a plan for all rows, made by reading only, then the plan is carried out, a transaction for each row. So a dry run
-//! says what a run would do, and what is there already stays as it is: users are known by their name, definitions by type,
-//! issuer and username, links by their definition.
+//! A plan is made for all rows by reads only, then carried out with one transaction per row, so a dry run reports what
+//! a real run would do. Existing rows are left alone: users are matched by name, definitions by type, issuer and
+//! username, links by their definition.
 
 mod definition;
 mod link;
@@ -14,21 +14,21 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::store::{DefinitionRow, LinkedAuthRow, UserRow, ZatoTables};
 
-/// Rows that are looked up at once.
+/// Rows per look-up query.
 const CHUNK: usize = 500;
 
-/// What is imported, and how.
+/// Options of an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Super-users stay what they are; otherwise they come as regular users.
+    /// Whether super-users keep their role; otherwise they become regular users.
     pub keep_super_users: bool,
-    /// Only definitions that somebody is linked to.
+    /// Whether to skip definitions without a link.
     pub linked_only: bool,
-    /// What makes JWT definitions of Zato into ours; without it they are refused.
+    /// The new issuer of JWT definitions; without it they are refused.
     pub jwt: Option<JwtIssuer>,
 }
 
-/// Who issues the tokens of JWT definitions: Zato's own, which it issues itself, are worth nothing elsewhere.
+/// The new issuer of JWT definitions. Zato issues its tokens itself, and nobody else can verify them.
 #[derive(Clone, Debug)]
 pub struct JwtIssuer {
     pub issuer: String,
@@ -37,7 +37,7 @@ pub struct JwtIssuer {
     pub jwks_url: String,
 }
 
-/// What a row is.
+/// The kind of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noun {
     User,
@@ -45,29 +45,29 @@ pub enum Noun {
     Link,
 }
 
-/// What becomes of a row.
+/// The result for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// As it was.
+    /// Imported unchanged.
     Took,
-    /// Not all of it, or not as it was; the remarks say what.
+    /// Imported with changes or omissions; the remarks say which.
     Changed,
-    /// Not at all; the remarks say why.
+    /// Not imported; the remarks say why.
     Refused,
     AlreadyThere,
 }
 
-/// A row of Zato and what becomes of it.
+/// A row of Zato and its result.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub noun: Noun,
-    /// Its identifier in Zato.
+    /// ID in Zato.
     pub source: String,
-    /// What people know it by.
+    /// Human-readable name.
     pub name: String,
     pub fate: Fate,
     pub remarks: Vec<String>,
-    /// Its identifier here. That of a row which is not written yet is not its last.
+    /// ID in Lanyard. Provisional until the row is written.
     pub id: Option<String>,
 }
 
@@ -93,7 +93,7 @@ impl Line {
     }
 }
 
-/// A line, and the row that is written for it, if any.
+/// A line, and the row to write for it, if any.
 struct Step<R> {
     line: Line,
     row: Option<R>,
@@ -105,7 +105,7 @@ impl<R> Step<R> {
     }
 }
 
-/// What is to be done with everything that was read.
+/// The steps of an import, for all rows.
 pub struct ImportPlan {
     users: Vec<Step<UserRow>>,
     definitions: Vec<Step<DefinitionRow>>,
@@ -113,7 +113,7 @@ pub struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// How many rows there are.
+    /// Number of rows.
     pub const fn len(&self) -> usize {
         self.users.len() + self.definitions.len() + self.links.len()
     }
@@ -122,7 +122,7 @@ impl ImportPlan {
         self.len() == 0
     }
 
-    /// What would be done. Rows that would be written have no identifier yet, but definitions do have their number.
+    /// The result of a dry run. Of rows to be written, only definitions have an ID already.
     pub fn into_lines(self) -> impl Iterator<Item = Line> {
         fn lines<R>(steps: Vec<Step<R>>, keeps_id: bool) -> impl Iterator<Item = Line> {
             steps.into_iter().map(move |Step { mut line, row }| {
@@ -135,7 +135,7 @@ impl ImportPlan {
 }
 
 impl App {
-    /// Looks at everything and writes nothing.
+    /// Plans an import without writing anything.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn plan_import(&self, zato: ZatoTables, options: &ImportOptions) -> Result<ImportPlan> {
         let now = self.parts.clock.now();
@@ -146,22 +146,22 @@ impl App {
     }
 }
 
-/// How databases write "yes".
+/// Both databases' spellings of true.
 fn is_true(text: Option<&String>) -> bool {
     text.is_some_and(|text| ["1", "t", "true"].iter().any(|yes| text.eq_ignore_ascii_case(yes)))
 }
 
-/// Yes, unless it says no: what a version of Zato does not know was not turned off.
+/// True by default: a flag that this version of Zato lacks was not turned off.
 fn is_not_false(text: Option<&String>) -> bool {
     text.is_none() || is_true(text)
 }
 
-/// When something was made, which is not later than now.
+/// The creation time, unless it is unknown or in the future.
 fn creation_time(text: Option<&String>, now: Time) -> Option<Time> {
     Time::parse(text?).filter(|time| *time <= now)
 }
 
-/// Why our rules do not let a row in; a fault is none.
+/// The reason of a refused row; faults are passed on.
 fn reason(error: Error) -> Result<String> {
     match error {
         Error::InvalidField { field, problem } => {

@@ -1,4 +1,4 @@
-//! Carries a plan out: each row in a transaction of its own, many at once.
+//! Carries out a plan: one transaction per row, several at a time.
 
 use futures::{StreamExt, stream};
 use serde_json::json;
@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::model::audit::Operation;
 use crate::store::{DefinitionRow, LinkedAuthRow, UserRow};
 
-/// Transactions under way at once: on SQLite they share commits, on PostgreSQL they wait for connections.
+/// Concurrent transactions. On SQLite they share commits; on PostgreSQL they wait for connections.
 const AT_ONCE: usize = 32;
 
 impl App {
-    /// Writes what was planned, and tells what became of each row. What somebody else wrote since the plan was made is left
-    /// as it is. After a fault, what was told is done, and another import goes on from there.
+    /// Carries out the plan and reports each row to `tell`. Rows that others wrote after the plan was made are left
+    /// alone. After a fault, all reported rows are done, and another import continues from there.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn import(&self, context: &Context, plan: ImportPlan, mut tell: impl FnMut(Line)) -> Result<()> {
         let event = Event::new(&self.client(context, ClientInput::default())?, Operation::ImportUser);
@@ -82,7 +82,7 @@ impl App {
     }
 }
 
-/// Does what a step says. A row that our rules do not let in any more is refused, which is no fault.
+/// Carries out a step. A row that no longer passes validation is a refusal, not a fault.
 async fn carry_out<R>(step: Step<R>, write: impl AsyncFnOnce(R, &str) -> Result<()>) -> Result<Line> {
     let Step { line, row } = step;
     let Some(row) = row else { return Ok(line) };

@@ -1,4 +1,4 @@
-//! Users: all that can be said of them without Zato's own key.
+//! Imports users, without the fields that only Zato's own key can decrypt.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,21 +11,21 @@ use crate::model::id::UserId;
 use crate::model::user::ApprovalStatus;
 use crate::store::{UserRow, ZatoUser};
 
-/// How Zato marks what it encrypted.
+/// Prefixes of values that Zato encrypted.
 const ENCRYPTED: [&str; 2] = ["gAAA", "zato.secf."];
 
-/// Whom a link can be for.
+/// A user that links may refer to.
 pub(super) struct ImportedUser {
     pub(super) user_id: UserId,
     pub(super) username: String,
-    /// A super-user here, whom no such role in Zato made one.
+    /// A super-user here whose role was not imported from Zato.
     pub(super) is_foreign_super_user: bool,
 }
 
-/// What becomes of the users, and who they are here.
+/// The plan for users.
 pub(super) struct Users {
     pub(super) steps: Vec<Step<UserRow>>,
-    /// By their IDs in Zato.
+    /// By their ID in Zato.
     imported: HashMap<String, ImportedUser>,
     refused: HashSet<String>,
 }
@@ -91,12 +91,12 @@ impl Users {
         self.steps.push(Step::nothing(line));
     }
 
-    /// Usernames by their IDs here.
+    /// Usernames by their ID in Lanyard.
     pub(super) fn names(&self) -> HashMap<UserId, &str> {
         self.imported.values().map(|user| (user.user_id, user.username.as_str())).collect()
     }
 
-    /// Who a user of Zato is here, or why nobody.
+    /// The user of an ID in Zato, or why there is none.
     pub(super) fn imported(&self, zato_user_id: &str) -> std::result::Result<&ImportedUser, String> {
         self.imported.get(zato_user_id).ok_or_else(|| {
             if self.refused.contains(zato_user_id) {
@@ -108,7 +108,7 @@ impl Users {
     }
 }
 
-/// Our user, or why there is none.
+/// The user, or the reason for refusing them.
 fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step<UserRow>> {
     let source = if user.user_id.is_empty() { user.id.to_string() } else { user.user_id.clone() };
     let mut line = Line::new(Noun::User, &source, &user.username);
@@ -131,7 +131,7 @@ fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step
         UserChange::Email(email),
         UserChange::IsSuperUser(is_super_user),
     ];
-    // The time is in the identifier, by whose order users are listed.
+    // The ID contains the time, and users are listed by ID.
     match new_row(&changes, status, created_at) {
         Ok(mut row) => {
             row.is_locked = is_true(user.is_locked.as_ref());

@@ -1,4 +1,4 @@
-//! What changes links: made by super-users for others and by users for themselves, turned on and off, removed.
+//! Changes links: super-users link others, users link themselves; links are turned on and off and deleted.
 
 use std::time::Duration;
 
@@ -16,27 +16,27 @@ use crate::model::session::{AuthType, RevokeReason};
 use crate::model::user::ApprovalStatus;
 use crate::store::{DefinitionRow, LinkedAuthRow, Tx, UserRow};
 
-/// How long after the login, by password, a user may link an account to themself.
+/// A user may link an account to themselves for this long after a login by password.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// A link that is to be made.
+/// A link to create.
 #[derive(Clone)]
 struct NewLink {
     auth_id: i64,
     user: UserId,
     is_active: bool,
-    /// A user makes it for themself.
+    /// Set if users link themselves.
     own: Option<Proved>,
 }
 
-/// What a user proved a moment ago, and what must still hold.
+/// What a user proved before the transaction, and what must still hold in it.
 #[derive(Clone, Copy)]
 struct Proved {
     session: SessionId,
     definition_version: i64,
 }
 
-/// A link that is to be changed, with all that belongs to it, locked.
+/// A link to change, with its definition and user, all locked.
 struct Locked {
     definition: DefinitionRow,
     user: UserRow,
@@ -44,7 +44,7 @@ struct Locked {
 }
 
 impl App {
-    /// Links a definition to a user who is no super-user.
+    /// Links a definition to a user who is not a super-user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_link(&self, acting: &Acting<'_>, new: LinkToCreate) -> Result<LinkEntry> {
         self.require_super_user(acting, Operation::LinkCreate, Some(new.user), None).await?;
@@ -54,7 +54,7 @@ impl App {
         self.add_link(event, NewLink { auth_id, user: new.user, is_active: new.is_active, own: None }).await
     }
 
-    /// Links a definition to the acting user, who has just logged in with a password and shows a good credential of it.
+    /// Links a definition to the acting user after a recent login by password and with a valid credential of it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_own_link(&self, acting: &Acting<'_>, new: OwnLinkToCreate) -> Result<LinkEntry> {
         let user = acting.user();
@@ -101,7 +101,7 @@ impl App {
         self.note_refusal(refused, added.await).await
     }
 
-    /// Turns a link on or off; returns how many live sessions ended with it.
+    /// Turns a link on or off; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_link(
         &self,
@@ -127,7 +127,7 @@ impl App {
         .await
     }
 
-    /// Removes a link; returns how many live sessions ended with it.
+    /// Deletes a link; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_link(&self, acting: &Acting<'_>, link: LinkId, etag: String) -> Result<u64> {
         let deleted = self.change_link(acting, Operation::LinkDelete, link, etag, move |tx, locked, now| {
@@ -140,7 +140,7 @@ impl App {
         deleted.await.map(|(_, ended)| ended)
     }
 
-    /// Locks a link with all that belongs to it, changes it and writes it down; a refusal too.
+    /// Locks a link with its definition and user, applies `change`, and audits the change or its refusal.
     async fn change_link(
         &self,
         acting: &Acting<'_>,
@@ -156,7 +156,7 @@ impl App {
             return self.note_refusal(event, Err(Error::LinkNotFound)).await;
         };
         let event = event.target(row.user_id).detail(detail(link, row.auth_id));
-        // What is in memory decides which sessions are live.
+        // Idle expiry depends on activity in memory.
         self.parts.store.flush_activity().await?;
         let (refused, change) = (event.clone(), std::sync::Arc::new(change));
         let changed = self.parts.store.write(move |tx| {
@@ -176,7 +176,7 @@ impl App {
     }
 }
 
-/// What becomes of a link, and how many live sessions ended with it.
+/// A change of a link: returns the new link and how many live sessions ended.
 trait Change:
     for<'a> Fn(&'a Tx, Locked, Time) -> futures::future::BoxFuture<'a, Result<(LinkEntry, u64)>> + Send + Sync + 'static
 {
@@ -198,7 +198,7 @@ async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
     })
 }
 
-/// Ends the sessions that began with a link that nobody may log in with any more, unless it is the user's last way in.
+/// Revokes the sessions started with this link. Fails if it is the user's last way to log in.
 async fn end_logins(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -> Result<u64> {
     let logs_in = locked.link.is_active && locked.definition.is_active;
     if logs_in && locked.user.password_hash.is_none() && !tx.has_another_good_link(&locked.link).await? {
@@ -237,8 +237,8 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
     Ok(link.entry(definition))
 }
 
-/// What was proved before the transaction: the session has not ended (a new password ends those of a thief), and the
-/// definition is the one whose credential was shown.
+/// Checks again what was proved before the transaction: the session has not ended (a new password ends a thief's), and
+/// the definition is still the one whose credential was verified.
 async fn still_holds(tx: &Tx, proved: Proved, definition: &DefinitionRow, user: &UserRow, now: Time) -> Result<()> {
     let session = tx.lock_session(proved.session).await?;
     let is_live = session.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now);

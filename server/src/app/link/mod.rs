@@ -1,4 +1,4 @@
-//! Linked accounts: which definitions belong to which user. Reads are here, changes in `change`.
+//! Linked accounts: which definitions belong to which user. This module reads links; `change` writes them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ mod change;
 /// Maximum definitions of one lookup.
 const MAX_AT_ONCE: usize = 500;
 
-/// A definition by number, or by type and username.
+/// Identifies a definition by ID, or by type and username.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DefinitionKey {
     Id(i64),
@@ -37,7 +37,7 @@ impl DefinitionKey {
     }
 }
 
-/// A link that a super-user makes.
+/// A link that a super-user creates.
 #[derive(Clone, Debug)]
 pub struct LinkToCreate {
     pub user: UserId,
@@ -45,14 +45,14 @@ pub struct LinkToCreate {
     pub is_active: bool,
 }
 
-/// A link that a user makes for themself.
+/// A link that a user creates for themselves.
 pub struct OwnLinkToCreate {
-    /// If it is given, it must be them.
+    /// If set, it must be the acting user.
     pub user: Option<UserId>,
     pub proof: credential::ExternalCredential,
 }
 
-/// The audit reason of a refusal; `None` for faults of the server.
+/// The audit reason of a refusal; `None` for server faults, which are not audited.
 const fn refusal(error: &Error) -> Option<Reason> {
     Some(match error {
         Error::SuperUserRequired => Reason::SuperUserRequired,
@@ -73,7 +73,7 @@ const fn refusal(error: &Error) -> Option<Reason> {
     })
 }
 
-/// Whose links are listed: one's own, or those of another, which only super-users see.
+/// Whose links to list. Only super-users may list someone else's.
 enum ListedLinks {
     Own(UserId),
     OfAnother(UserId),
@@ -89,7 +89,7 @@ impl ListedLinks {
 }
 
 impl App {
-    /// Writes the audit event of a refusal.
+    /// Audits `outcome` if it is a refusal, and returns it.
     async fn note_refusal<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
         if let Some(reason) = outcome.as_ref().err().and_then(refusal) {
             self.write_event(event.refused(reason)).await?;
@@ -97,7 +97,7 @@ impl App {
         outcome
     }
 
-    /// The links of the acting user, if they are cached and fit the page.
+    /// The links of the acting user, if they are cached and fit on one page.
     pub fn list_links_cached(
         &self,
         acting: &Acting<'_>,
@@ -115,7 +115,7 @@ impl App {
         is_noted.then_some(links)
     }
 
-    /// One page of a user's links, oldest first; `None`: the own ones.
+    /// One page of a user's links, oldest first; `None` means the acting user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_links(
         &self,
@@ -135,7 +135,7 @@ impl App {
         let links = match page.cursor(&self.parts.keyring, &query, now)? {
             None => {
                 let links = self.parts.store.links_of_user(target).await?;
-                // An extra one means that there is another page.
+                // The extra link shows that there is another page.
                 let wanted = usize::try_from(page.limit() + 1).unwrap_or(usize::MAX);
                 links.iter().take(wanted).cloned().collect()
             }
@@ -156,7 +156,7 @@ impl App {
         Ok(page.take(links, |link| link.link_id.as_bytes().to_vec(), &self.parts.keyring, &query, now))
     }
 
-    /// The links of definitions, in order; `None` for one that does not exist or is not linked. There is no acting user.
+    /// The links of definitions, in order; `None` if unknown or not linked. Needs no acting user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lookup_links(
         &self,
@@ -177,7 +177,7 @@ impl App {
         Ok(numbers.into_iter().map(|number| number.and_then(|number| links.get(&number).cloned())).collect())
     }
 
-    /// The numbers of definitions, in their order; `None`: nothing has that name. `field`: where in the request they stand.
+    /// The IDs of definitions, in order; `None` for unknown names. `field`: the request field of a position.
     async fn numbers_of(
         &self,
         definitions: &[DefinitionKey],
@@ -198,7 +198,7 @@ impl App {
         definitions.iter().enumerate().map(number).collect()
     }
 
-    /// The number of the definition of a new link.
+    /// The ID of the definition of a new link.
     async fn number_of(&self, definition: &DefinitionKey) -> Result<i64> {
         let numbers = self.numbers_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
         numbers.into_iter().flatten().next().ok_or(Error::DefinitionNotFound)
@@ -209,12 +209,12 @@ fn etag_matches(etag: &str, version: i64) -> Result<()> {
     if etag.is_empty() || etag == version.to_string() { Ok(()) } else { Err(Error::EtagMismatch) }
 }
 
-/// The link is gone, or its user or definition with it.
+/// The link was deleted, possibly with its user or definition.
 fn there<T>(found: Option<T>) -> Result<T> {
     found.ok_or(Error::LinkNotFound)
 }
 
-/// What all events of a link's change say.
+/// The audit detail common to all changes of links.
 fn detail(link: LinkId, auth_id: i64) -> serde_json::Value {
     serde_json::json!({ "link_id": link.to_string(), "auth_id": auth_id })
 }

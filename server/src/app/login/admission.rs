@@ -1,4 +1,4 @@
-//! Letting a user in whose credential was good: the same rules whatever they logged in with.
+//! Admits users whose credential is valid. The same rules apply to every login method.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::model::session::{AuthType, RevokeReason};
 use crate::model::user::ApprovalStatus;
 use crate::store::{NewSession, SessionRow, Tx, UserRow};
 
-/// A login whose credential was good: where it comes from and where it goes.
+/// A login with a valid credential: its client, app and policy.
 pub(in crate::app) struct Admission {
     pub event: Event,
     pub policy: Policy,
@@ -26,10 +26,10 @@ pub(in crate::app) struct Admission {
     user_agent: String,
 }
 
-/// What the user logged in with.
+/// How the user logged in.
 pub(in crate::app) struct LoginMethod {
     pub auth_type: AuthType,
-    /// The number and the username of the definition; none: a password.
+    /// ID and username of the definition; `None` for passwords and platforms.
     pub definition: Option<(i64, String)>,
 }
 
@@ -50,28 +50,28 @@ impl Admission {
         }
     }
 
-    /// With other limits than those of the app.
+    /// Replaces the app's session limits.
     pub(in crate::app) fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// May the user log in to this app from here? If not, why, for the audit trail.
+    /// Whether the user may log in to this app from here; if not, the audit reason.
     pub(in crate::app) fn admits(&self, user: &UserRow) -> Result<(), Reason> {
         may_log_in(user, self.policy, self.remote_addr)
     }
 
-    /// Room for one more session in the app, by its policy; the limit if there is none.
+    /// Makes room for one more session, by the app's quota policy. Returns the limit if there is none.
     pub(in crate::app) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
         let not_ended = tx.sessions_not_ended(user, &self.app, now).await?;
         self.make_room_beside(tx, user, not_ended, now).await
     }
 
-    /// The user, locked, and how many sessions they have in the app that may need room.
+    /// Locks the user and counts their sessions in the app for [`Self::make_room_beside`].
     pub(in crate::app) async fn lock_user(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<(UserRow, u64)>> {
         tx.lock_user_counting(user, &self.app, now).await
     }
 
-    /// The same as [`Self::make_room`] where it is known how many there are, live or idle for too long.
+    /// As [`Self::make_room`], with the session count already known. It may include idle-expired sessions.
     pub(in crate::app) async fn make_room_beside(
         &self,
         tx: &Tx,
@@ -104,7 +104,7 @@ impl Admission {
         Ok(None)
     }
 
-    /// The new session and its token.
+    /// Creates the session and its token.
     pub(in crate::app) async fn begin(
         &self,
         tx: &Tx,
@@ -141,11 +141,11 @@ impl Admission {
     }
 }
 
-/// What came of the second factor.
+/// The outcome of the second factor.
 #[derive(Clone, Copy)]
 pub(in crate::app) enum SecondFactor {
     NotAsked,
-    /// The code is that of this time step.
+    /// The code is valid for this time step.
     Right(i64),
     /// No code was sent.
     Missing,
@@ -162,7 +162,7 @@ pub(in crate::app) fn second_factor(keyring: &Keyring, user: &UserRow, code: &st
     Ok(matching_totp_step(keyring, user, code, now)?.map_or(SecondFactor::Wrong, SecondFactor::Right))
 }
 
-/// May the user log in to an app with this policy from this address? If not, why, for the audit trail.
+/// Whether the user may log in to an app with this policy from this address; if not, the audit reason.
 pub(in crate::app) fn may_log_in(user: &UserRow, policy: Policy, address: IpAddr) -> Result<(), Reason> {
     if user.is_locked {
         return Err(Reason::UserLocked);

@@ -1,4 +1,4 @@
-//! External credentials: is one good, and of which definition is it?
+//! Verifies external credentials and finds their definition.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::model::audit::Reason;
 use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
-/// What somebody logs in with who has no password here.
+/// A credential of someone who logs in without a Lanyard password.
 pub enum ExternalCredential {
     BasicAuth { username: String, secret: Password },
     Jwt { token: Zeroizing<String> },
@@ -34,18 +34,18 @@ impl ExternalCredential {
     }
 }
 
-/// A credential that is good.
+/// A verified external credential.
 pub(in crate::app) struct ProvedExternal {
-    /// As it was read; it may have changed since: what follows looks again in its transaction.
+    /// As it was read. It may have changed since, so the login transaction checks it again.
     pub definition: DefinitionRow,
-    /// The SHA-256 of the token as it was sent, by which its session is found again; `None` with basic auth, where the
-    /// definition alone is the credential.
+    /// SHA-256 of the token as received, which identifies its session; `None` with basic auth, where the definition
+    /// alone identifies it.
     pub token_hash: Option<[u8; 32]>,
 }
 
 impl App {
-    /// The active definition of which the credential is a good one. Refusals are counted against the definition and the
-    /// address; an unknown definition costs what a wrong secret costs.
+    /// Verifies a credential and returns its active definition. Refusals count against the definition and the address.
+    /// An unknown definition costs as much time as a wrong secret.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(in crate::app) async fn check_external(
         &self,
@@ -64,7 +64,7 @@ impl App {
         }
     }
 
-    /// By a name of its own: a definition and a user who are called the same do not share their failures.
+    /// A separate key space: definitions and users of the same name do not share failures.
     fn external_attempt(&self, label: &str, name: &[u8], address: IpAddr) -> Attempt {
         Attempt { name: self.parts.keyring.pseudonym(label, name), address }
     }
@@ -103,8 +103,8 @@ impl App {
         Ok(row)
     }
 
-    /// A wrong secret costs two hashes, however many there are to compare with: none (nobody has such a username), one, or
-    /// two (a rotation is under way).
+    /// A wrong secret always costs two hashes, whether there are none to compare with (unknown username), one, or two
+    /// (during the overlap of a rotation).
     async fn matches_one(
         &self,
         secret: &Password,
@@ -115,13 +115,13 @@ impl App {
             right => return Ok(right),
         }
         match self.parts.hasher.check(secret.clone(), previous).await? {
-            // It will be gone soon, in the place of the current one it must not be put.
+            // The previous secret expires soon; its hash must not overwrite the current one.
             PasswordMatch::RightRehashed(_) => Ok(PasswordMatch::Right),
             outcome => Ok(outcome),
         }
     }
 
-    /// The same secret, hashed as it is done today: the definition does not change by it.
+    /// Stores a hash of the same secret with current parameters; the version stays.
     async fn store_rehashed(&self, row: &DefinitionRow, hash: PasswordHash) -> Result<()> {
         let before = Arc::new(row.clone());
         let material = hash.0.into_bytes();
@@ -149,7 +149,7 @@ impl App {
                 let principal = [token.issuer(), token.subject()].join("\0");
                 self.external_attempt("throttle jwt", principal.as_bytes(), remote_addr)
             }
-            // It is of nobody: only the address counts.
+            // It names no principal, so only the address is throttled.
             Err(_) => self.external_attempt("throttle unreadable jwt", &token_hash, remote_addr),
         };
         self.parts.throttle.check(attempt, self.parts.clock.now())?;
@@ -204,7 +204,7 @@ impl App {
                 return Ok(());
             }
         }
-        // Nobody knows whether it is good.
+        // Validity is unknown without the keys: a fault, not a refusal.
         match unavailable {
             Some(error) => Err(error.into()),
             None => Ok(outcome?),
@@ -212,7 +212,7 @@ impl App {
     }
 }
 
-/// What the current and the previous secret hash to. Who has none, has none that is right.
+/// The hashes of the current and the previous secret. An empty stored hash matches nothing.
 fn hashes(good: Vec<Material>) -> [Option<PasswordHash>; 2] {
     let mut hashes = good.into_iter().map(|material| match material {
         Material::Hash(hash) if !hash.0.is_empty() => Some(hash),

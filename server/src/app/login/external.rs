@@ -1,8 +1,8 @@
-//! Logging in through a link: with a credential of a definition, which finds its live session again.
+//! Login with an external credential, through the link of its definition. A repeated login returns the live session.
 //!
-//! A session says of itself whether it is live: what turns off a link, a definition or a user ends its sessions in the same
-//! transaction. So a credential that was used before is answered by reads; only one that has no live session goes through
-//! the transaction that decides everything, under the locks of the definition and the user, in this order.
+//! Turning off a link, a definition or a user ends its sessions in the same transaction, so a session row alone tells
+//! whether the session is live. A repeated login is therefore answered by reads. Only a credential without a live
+//! session enters the login transaction, which locks the definition, then the user, and decides everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,24 +33,24 @@ use crate::store::{
     CredentialHash, CredentialSession, DefinitionRow, LinkedAuthRow, SessionCredentialRow, SessionRow, Tx, UserRow,
 };
 
-/// How often a login looks again at what others changed under it.
+/// Maximum attempts of a login while others change its definition or session.
 const ATTEMPTS: u32 = 5;
-/// The use of a link is not noted more often than this, so that keys that are used all the time do not write all the time.
+/// Minimum interval between updates of a link's last use: frequent logins must not cause a write each.
 const USED_EVERY: Duration = Duration::from_mins(1);
 
-/// A login with a credential that a definition is of.
+/// A login with an external credential.
 pub struct ExternalLogin {
     pub credential: ExternalCredential,
-    /// Empty: none. Not looked at with basic auth.
+    /// Empty: none. Ignored with basic auth.
     pub totp_code: Zeroizing<String>,
 }
 
 impl App {
-    /// Logs in the user that the credential's definition is linked to: into the live session of that same credential, in
-    /// that app and, where sessions are bound to addresses, from there; or into a new one.
+    /// Logs in the user that the credential's definition is linked to. Returns the live session of the same credential
+    /// in this app (and, where sessions are bound to addresses, from this address), or creates one.
     ///
-    /// Their password, its expiry included, does not matter. Basic auth, a credential of machines, asks for no second
-    /// factor; a JWT does, if the user has one, when a session begins.
+    /// The user's password and its expiry do not matter. Basic auth is for machines and needs no second factor. A JWT
+    /// needs it when a session is created, if the user has one.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session_externally(
         &self,
@@ -101,7 +101,7 @@ impl App {
         }
     }
 
-    /// The live session of the credential, if there is one, found without a lock. That it was found counts as activity.
+    /// The live session of the credential, read without locks. Counts as activity.
     async fn live_session(&self, client: &Client<'_>, transaction: &LoginTransaction) -> Result<Option<NewLogin>> {
         if !transaction.admission.policy.login {
             return Ok(None);
@@ -166,33 +166,32 @@ impl App {
         Ok(outcome)
     }
 
-    /// Codes are guessed at by who has the token: their failures are counted apart from those of the token.
+    /// Whoever guesses codes already has the token, so failures of codes are counted separately.
     fn totp_attempt(&self, transaction: &LoginTransaction) -> Attempt {
         self.attempt(&format!("\0totp\0{}", transaction.proved.definition.auth_id), transaction.admission.remote_addr)
     }
 }
 
-/// The link still leads to the user whose session it is, and is on.
+/// Whether the link is active and still belongs to the user of the session.
 fn may_use(link: &LinkedAuthRow, session: &SessionRow) -> bool {
     link.is_active && link.user_id == session.user_id
 }
 
-/// What came of the transaction.
+/// The outcome of the login transaction.
 enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>),
-    /// Somebody else began the session of the credential meanwhile.
+    /// A concurrent login created the session first.
     Live,
-    /// The definition changed since the credential was looked at.
+    /// The definition changed after the credential was verified.
     Changed,
-    /// Audited.
+    /// Refused and audited.
     Refused(Error),
 }
 
-/// The transaction of a login.
 struct LoginTransaction {
     proved: ProvedExternal,
     admission: Admission,
-    /// Which the credential may have, the one for a new session first.
+    /// The hashes that the credential may be stored under; new sessions use the first.
     hashes: Vec<CredentialHash>,
     totp_code: Zeroizing<String>,
 }
@@ -269,9 +268,9 @@ impl LoginTransaction {
         Ok((LoginOutcome::Begun(token, Box::new(row), Box::new(user)), factor))
     }
 
-    /// The link of the definition, which is on, and its user, who is locked until the transaction ends.
+    /// The active link of the definition and its user, who stays locked until the transaction ends.
     async fn linked_user(&self, tx: &Tx, definition: &DefinitionRow) -> Result<(LinkedAuthRow, UserRow), CheckError> {
-        // It cannot change while its definition is locked, but it goes with its user.
+        // The definition's lock protects the link, but not from the deletion of its user.
         let link = tx.link_of_definition(definition.auth_id).await?.ok_or(Reason::NotLinked)?;
         if !link.is_active {
             return Err(Reason::LinkInactive.into());
@@ -280,8 +279,8 @@ impl LoginTransaction {
         Ok((link, user))
     }
 
-    /// Looked at again now that no other login with the credential is under way. One that is not live here any more ends for
-    /// good: there may have been activity that is not known here.
+    /// Checks again under the locks, which exclude concurrent logins with this credential. Sessions that are not live
+    /// are revoked: another server may hold activity that would revive them.
     async fn has_live_session(&self, tx: &Tx, link: &LinkedAuthRow, now: Time) -> Result<bool> {
         for found in tx.lock_sessions_of_credential(&self.hashes).await? {
             if self.is_live(tx, &found, link, now).await? {
@@ -307,7 +306,6 @@ impl LoginTransaction {
         Ok(false)
     }
 
-    /// Only a JWT takes a second factor.
     fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<SecondFactor> {
         if self.auth_type() != AuthType::Jwt {
             return Ok(SecondFactor::NotAsked);
@@ -338,8 +336,8 @@ impl LoginTransaction {
     }
 }
 
-/// What tells the sessions of one credential from those of others: the definition, the token if it is one, the app and,
-/// where it binds its sessions to addresses, the address. Each part has a length of its own, or an end.
+/// The identity of a credential's session: definition, token (JWT only), app and, where the policy binds sessions to
+/// addresses, the address. Each part has a fixed length or a terminator, so the encoding is unambiguous.
 fn credential(proved: &ProvedExternal, client: &Client<'_>) -> Vec<u8> {
     let network = match client.app.policy.address_binding {
         AddressBinding::Off | AddressBinding::Record => String::new(),

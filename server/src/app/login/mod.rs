@@ -1,4 +1,4 @@
-//! Logging in with a password.
+//! Login with a password.
 
 pub(in crate::app) mod admission;
 pub mod credential;
@@ -45,7 +45,7 @@ pub struct NewLogin {
     pub password_expires_soon: Option<Time>,
 }
 
-/// What was proved before the transaction, and must still hold in it.
+/// What was proved before the transaction and must still hold in it.
 struct Proved {
     user: UserRow,
     rehashed: Option<PasswordHash>,
@@ -53,14 +53,14 @@ struct Proved {
     totp_step: Option<i64>,
 }
 
-/// What came of the transaction.
+/// The outcome of the login transaction.
 enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>),
-    /// Audited.
+    /// Refused and audited.
     Refused(Error),
 }
 
-/// The reason of a refusal that has one of its own; `None`: a fault, which is about us.
+/// The audit reason of a refusal that has its own error; `None` for server faults.
 const fn refusal(error: &Error) -> Option<Reason> {
     Some(match error {
         Error::LoginThrottled { .. } => Reason::Throttled,
@@ -74,7 +74,7 @@ const fn refusal(error: &Error) -> Option<Reason> {
 }
 
 impl App {
-    /// Logs a user in.
+    /// Logs a user in by password.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session(
         &self,
@@ -87,7 +87,7 @@ impl App {
         outcome
     }
 
-    /// Refuses a login with a password, at once, if too many wait already; it is counted like any other that is refused.
+    /// Fails at once if the hashing queue is full. Counts as a refused login.
     pub fn has_room_for_password(&self) -> Result<()> {
         let room = self.parts.hasher.has_room();
         if room.is_err() {
@@ -103,7 +103,7 @@ impl App {
         login: PasswordLogin,
     ) -> Result<NewLogin> {
         let client = self.client(context, client)?;
-        // A flood costs no look-ups.
+        // A flood must not cost queries.
         self.parts.hasher.has_room()?;
         let key = username_key(&login.username);
         let attempt = self.attempt(&key, client.remote_addr);
@@ -144,10 +144,10 @@ impl App {
         Ok(done)
     }
 
-    /// A refusal with a reason of its own is audited too; a fault is not.
+    /// Audits the error if it is a refusal, and returns it.
     pub(in crate::app) async fn audit_refusal<T>(&self, event: Event, error: Error) -> Result<T> {
         match refusal(&error) {
-            // These come in floods, which must not hold up those who write.
+            // Throttled logins come in floods: queued, they do not delay other writers.
             Some(Reason::Throttled) => self.queue_event(event.refused(Reason::Throttled)).await?,
             Some(reason) => self.write_event(event.refused(reason)).await?,
             None => {}
@@ -155,7 +155,7 @@ impl App {
         Err(error)
     }
 
-    /// The hash of the new password, if one was sent; refused if one was needed.
+    /// The hash of the new password, if sent. Fails if one is required and missing.
     async fn new_password(&self, user: &UserRow, login: &PasswordLogin) -> Result<Option<PasswordHash>> {
         let now = self.parts.clock.now();
         let has_expired = user.password_expires_at.is_some_and(|expires_at| expires_at <= now);
@@ -195,7 +195,6 @@ impl App {
     }
 }
 
-/// The transaction of a login.
 struct LoginTransaction {
     proved: Proved,
     admission: Admission,
@@ -226,10 +225,10 @@ impl LoginTransaction {
         Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user)))
     }
 
-    /// What was proved a moment ago, on the row as it is now that nobody else can change it.
+    /// Checks the proof against the locked row, which nobody else can change now.
     fn still_holds(&self, user: UserRow) -> Result<UserRow, Reason> {
         self.admission.admits(&user)?;
-        // Another login may have hashed the same password anew, which leaves the version as it is; a new password does not.
+        // A concurrent login may have rehashed the same password, which keeps the version; a new one increments it.
         let is_new_hash = user.password_hash != self.proved.user.password_hash;
         if is_new_hash && user.version != self.proved.user.version {
             return Err(Reason::PasswordChangedMeanwhile);

@@ -1,8 +1,8 @@
-//! Logging in with the credential of a platform.
+//! Login with a platform's credential.
 //!
-//! The platform is asked first and once, while no transaction is open; then one transaction finds the user here, makes the
-//! session and stores the platform's credential with it. Whatever keeps that from happening, the platform's session is logged out:
-//! nobody holds it.
+//! The platform is called once, before any transaction is open. Then one transaction finds the user, creates the
+//! session and stores the platform's credential. If that fails for any reason, the platform's session is logged out:
+//! nobody else holds it.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct PlatformLogin {
 }
 
 impl PlatformLogin {
-    /// Is it worth asking? What is longer, or has such characters, is nobody's.
+    /// Whether to ask the platform at all: other input cannot match an account there.
     fn is_plausible(&self) -> bool {
         (1..=LONGEST_USERNAME).contains(&self.username.len())
             && (1..=LONGEST_PASSWORD).contains(&self.password.len())
@@ -56,15 +56,15 @@ impl PlatformLogin {
     }
 }
 
-/// What came of the transaction.
+/// The outcome of the login transaction.
 enum LoginOutcome {
     Begun(Token, Box<SessionRow>, Box<UserRow>, SessionPlatformRow),
-    /// Audited.
+    /// Refused and audited.
     Refused(Error),
 }
 
 impl App {
-    /// Logs in the user whose name the platform says, once it has accepted their password. Each login is a session of its own.
+    /// Logs in the user that the platform names after accepting their password. Every login creates a session.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_session_on_platform(
         &self,
@@ -135,7 +135,7 @@ impl App {
         }
     }
 
-    /// By a name of its own: a user here and one of a platform who are called the same do not share their failures.
+    /// A separate key space: local and platform users of the same name do not share failures.
     fn platform_attempt(&self, platform: &Platform, username: &str, client: &Client<'_>) -> Attempt {
         let name = [platform.name.as_str(), &username_key(username)].join("\0");
         Attempt {
@@ -145,7 +145,7 @@ impl App {
     }
 }
 
-/// Asks the platform, to the end: who gives up waiting must not leave a session behind there that nobody knows.
+/// Finishes even if the call is cancelled, so that no orphaned session is left on the platform.
 async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<LoggedIn, Problem> {
     if !login.is_plausible() {
         return Err(Problem::Refused { code: None });
@@ -166,7 +166,6 @@ fn check_unique_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The transaction of a login.
 struct LoginTransaction {
     platform: Arc<Platform>,
     login: Arc<PlatformLogin>,
@@ -214,7 +213,7 @@ impl LoginTransaction {
         Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user), platform))
     }
 
-    /// The user of the name that the platform knows them by, locked until the transaction ends.
+    /// The user of the name that the platform returned, locked; created if the configuration says so.
     async fn user(&self, tx: &Tx, now: Time) -> Result<UserRow, CheckError> {
         let name = &self.found.username;
         if let Some(found) = tx.user_by_name(&username_key(name)).await? {
@@ -228,7 +227,7 @@ impl LoginTransaction {
         };
         match tx.insert_user(row.clone()).await {
             Ok(()) => {}
-            // Somebody else made them at the same moment: look again.
+            // Created concurrently: retry the transaction.
             Err(Error::UsernameTaken) => return Err(Error::WriteConflict.into()),
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Handing out the credential with which the platform of a session is called, and what to do when the platform refuses it.
+//! Hands out the platform credential of a session, and recovers when the platform refuses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use crate::model::session::{AuthType, RevokeReason, SessionEntry};
 use crate::store::HeldCredential;
 use crate::upstream::{Credential, Problem};
 
-/// What a service needs to call a platform in the name of a session.
+/// What a service needs to call a platform on behalf of a session.
 pub struct PlatformAuth {
-    /// The value of `Authorization`.
+    /// The value of the `Authorization` header.
     pub authorization: Zeroizing<String>,
     pub scheme: Scheme,
     pub url: String,
     pub platform: String,
-    /// How long it may be used before it is asked for again.
+    /// How long it may be used before a new one must be requested.
     pub valid_for: Duration,
     pub settings: PlatformSettings,
 }
 
-/// The kind of credential. The numbers are those of the contract.
+/// The authentication scheme. The values equal those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Bearer = 1,
@@ -49,30 +49,30 @@ impl Scheme {
     }
 }
 
-/// How a platform is to be called.
+/// How to call a platform.
 #[derive(Clone, Debug)]
 pub struct PlatformSettings {
     pub connect_timeout: Duration,
     pub timeout: Duration,
     pub max_response_bytes: usize,
     pub max_attempts: u32,
-    /// PEM; `None`: those of the system.
+    /// CA certificates in PEM; `None`: the system's.
     pub authorities: Option<Arc<str>>,
 }
 
-/// What came of asking the platform about a credential that it refused.
+/// The outcome of checking a refused credential with the platform.
 enum Settled {
-    /// It is good, or somebody else has put another in its place.
+    /// The credential is valid, or another request has replaced it.
     Good,
-    /// The session was logged in anew.
+    /// The session was logged in again.
     LoggedInAnew,
     /// The session has ended.
     Ended,
 }
 
 impl App {
-    /// The credential of the acting session's platform. With `refused` the platform is asked first: the credential that was handed
-    /// out did not do.
+    /// The platform credential of the acting session. With `refused`, the credential handed out before was rejected, so
+    /// it is first checked with the platform.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_auth(&self, acting: &Acting<'_>, refused: bool) -> Result<PlatformAuth> {
         let event = Event::by(acting, Operation::PlatformAuth).target(acting.user());
@@ -119,7 +119,7 @@ impl App {
         })
     }
 
-    /// The credential as it is now that the session cannot be revoked, and the event of its leaving: one is not without the other.
+    /// Reads the credential with the session locked against revocation, and audits its release with it.
     async fn invalidate(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
         let session = acting.session.session_id;
         let taken = self.parts.store.write(move |tx| {
@@ -133,7 +133,7 @@ impl App {
         taken.await?.ok_or(Error::SessionInvalid)
     }
 
-    /// The platform decides: the credential is good, or the session is logged in anew where that may be, or it has ended.
+    /// Checks the credential with the platform. If it is refused, logs in again or ends the session.
     async fn settle(&self, acting: &Acting<'_>, platform: &Platform, held: &HeldCredential) -> Result<Settled> {
         let opened = SealedCredential::open(&self.parts.keyring, held)?;
         let code = match platform.micetro.probe(&opened.authorization).await {
@@ -151,7 +151,7 @@ impl App {
         }
     }
 
-    /// Stores a new credential, unless the session has ended or somebody else was faster: then the new one is logged out.
+    /// Stores a new credential. If the session ended or another request was faster, the new one is logged out.
     async fn put_anew(&self, held: &HeldCredential, again: Again, credential: Credential) -> Result<Settled> {
         let authorization = credential.expose().to_owned().into();
         let anew = SealedCredential { authorization, again: Some(again) };
@@ -159,7 +159,7 @@ impl App {
         let (before, anew) = (Arc::new(held.credential.clone()), Arc::new(anew));
         let put = self.parts.store.write(move |tx| {
             let (before, anew) = (Arc::clone(&before), Arc::clone(&anew));
-            // It is there as long as the session has not ended, and goes in the transaction in which that ends.
+            // The row is deleted in the transaction that ends the session, so this cannot revive an ended one.
             Box::pin(async move { tx.replace_platform_credential(&before, (*anew).clone()).await })
         });
         if !put.await? {
@@ -169,7 +169,7 @@ impl App {
         Ok(Settled::LoggedInAnew)
     }
 
-    /// Ends the session whose credential is no good any more, unless another has taken its place.
+    /// Ends the session of a refused credential, unless the credential was replaced meanwhile.
     async fn end_refused(&self, acting: &Acting<'_>, held: &HeldCredential, code: Option<i64>) -> Result<Settled> {
         let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
             "cause": Reason::PlatformRefused.name(),
@@ -195,7 +195,7 @@ impl App {
     }
 }
 
-/// How long the session lasts if nothing happens.
+/// Time until the session expires without further activity.
 fn left(session: &SessionEntry, now: Time) -> Duration {
     let idle = Duration::from(session.idle_micros);
     session.absolute_expires_at.min(session.last_active_at() + idle).since(now)

@@ -1,5 +1,5 @@
-//! Platforms: the servers of others that sessions are logged in to. Which there are, what is shown of them, and what is stored of a
-//! session's credential. Logging in is in `platform_login`, handing out in `platform_auth`.
+//! Platforms: external servers that sessions are logged in to. This module holds the configured platforms and seals
+//! session credentials; `login::platform` logs in, `auth` hands credentials out.
 
 pub mod auth;
 
@@ -22,27 +22,27 @@ use crate::model::session::RevokeReason;
 use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
 use crate::upstream::{Micetro, Problem};
 
-/// Credentials of one pass of sealing anew.
+/// Credentials resealed per batch.
 const RESEALED: u64 = 500;
-/// Sessions of platforms that are being logged out at once.
+/// Concurrent logouts from platforms.
 const LOGOUTS: usize = 8;
 
-/// All platforms of the configuration, by their names and aliases.
+/// All configured platforms, by name and alias.
 pub struct Platforms {
     known: HashMap<String, Arc<Platform>>,
 }
 
-/// One platform.
+/// A configured platform.
 pub(in crate::app) struct Platform {
     pub(in crate::app) name: String,
-    /// Its base URL.
+    /// Base URL.
     pub(in crate::app) url: String,
     pub(in crate::app) config: config::Platform,
     pub(in crate::app) micetro: Micetro,
 }
 
 impl Platforms {
-    /// Those of a configuration that has been validated. Nothing is connected to, no file is read.
+    /// Takes a validated configuration. Opens no connection and reads no file.
     pub fn new(configured: &BTreeMap<String, config::Platform>) -> Result<Self> {
         let mut known = HashMap::new();
         for (name, config) in configured {
@@ -59,12 +59,12 @@ impl Platforms {
         Ok(Self { known })
     }
 
-    /// By its name or an alias.
+    /// Finds a platform by name or alias.
     pub(in crate::app) fn find(&self, name: &str) -> Option<&Arc<Platform>> {
         self.known.get(name)
     }
 
-    /// The platform of a session, if it is still the one that the session was logged in to.
+    /// The platform of a session, if it is still configured under the same name and URL.
     pub(in crate::app) fn of(&self, session: &SessionPlatformRow) -> Option<&Arc<Platform>> {
         self.is_there(&session.platform, &session.url)
     }
@@ -73,13 +73,13 @@ impl Platforms {
         self.find(name).filter(|platform| platform.name == name && platform.url == url)
     }
 
-    /// Each platform once, by its name.
+    /// Each platform once, without its aliases.
     fn all(&self) -> impl Iterator<Item = &Arc<Platform>> {
         let names: BTreeSet<&str> = self.known.values().map(|platform| platform.name.as_str()).collect();
         names.into_iter().filter_map(|name| self.find(name))
     }
 
-    /// Can the files be read that the configuration names?
+    /// Checks that every configured `ca_file` can be read.
     pub fn check_files(&self) -> std::result::Result<(), ConfigError> {
         for platform in self.all() {
             platform.micetro.authorities().map_err(|problem| ConfigError::Invalid {
@@ -90,7 +90,7 @@ impl Platforms {
         Ok(())
     }
 
-    /// Asks each platform for its version, without any credential.
+    /// Queries the version of each platform, without credentials.
     pub async fn probe(&self) -> Vec<(String, Result<Option<String>>)> {
         let mut found = Vec::new();
         for platform in self.all() {
@@ -109,7 +109,7 @@ impl Platforms {
 }
 
 impl Platform {
-    /// The groups of somebody with these roles; `None`: they may not log in.
+    /// The groups of a user with these roles; `None`: they may not log in.
     pub(in crate::app) fn groups(&self, roles: &[String]) -> Option<Vec<String>> {
         let prefix = self.config.required_role_prefix.as_str();
         let groups: BTreeSet<&str> = roles.iter().filter_map(|role| role.strip_prefix(prefix)).collect();
@@ -117,7 +117,7 @@ impl Platform {
         may_log_in.then(|| groups.into_iter().filter(|group| !group.is_empty()).map(str::to_owned).collect())
     }
 
-    /// The limits of an app, shortened to those of the platform.
+    /// The session limits of an app, capped by those of the platform.
     pub(in crate::app) fn shortened(&self, policy: Policy) -> Policy {
         let Some(after) = self.config.expires_after else { return policy };
         match self.config.expiry {
@@ -130,17 +130,17 @@ impl Platform {
         }
     }
 
-    /// May the password be stored beside the session of the platform?
+    /// Whether the password may be stored with the platform credential.
     pub(in crate::app) fn keeps_password(&self) -> bool {
         self.config.keep_password && self.config.credential == CredentialMode::Bearer
     }
 }
 
-/// The platform of a session, as it is shown.
+/// The platform of a session, as returned to callers.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOnPlatform {
     pub name: String,
-    /// Scheme, host and, if it was configured, port.
+    /// Scheme, host and, if configured, port.
     pub url: String,
     pub host: Option<String>,
     pub version: Option<String>,
@@ -166,12 +166,12 @@ fn host_of(url: &str) -> Option<String> {
     Some(origin.host().to_owned())
 }
 
-/// What is sealed of a session's way to its platform.
+/// The sealed part of a platform credential.
 #[derive(Serialize, Deserialize)]
 pub(in crate::app) struct SealedCredential {
-    /// The value of `Authorization`.
+    /// The value of the `Authorization` header.
     pub(in crate::app) authorization: Zeroizing<String>,
-    /// With what to log in again, where the password may be kept.
+    /// Username and password for another login, where the password may be kept.
     pub(in crate::app) again: Option<Again>,
 }
 
@@ -182,7 +182,7 @@ pub(in crate::app) struct Again {
 }
 
 impl SealedCredential {
-    /// A row whose credential opens in this session, for this platform, at this URL only.
+    /// Seals the credential for this session, platform and URL only.
     pub(in crate::app) fn seal(
         &self,
         keyring: &Keyring,
@@ -200,7 +200,7 @@ impl SealedCredential {
 
     pub(in crate::app) fn open(keyring: &Keyring, held: &HeldCredential) -> Result<Self> {
         let text = keyring.open(&place(&held.platform), &held.credential.sealed).map(Zeroizing::new);
-        // What is in it must not come with the error.
+        // The parser's error could quote the secret.
         serde_json::from_slice(&text.map_err(Error::internal)?)
             .map_err(|_| Error::internal("a sealed credential of a platform is unreadable"))
     }
@@ -211,18 +211,18 @@ fn place(platform: &SessionPlatformRow) -> [&[u8]; 4] {
 }
 
 impl App {
-    /// Can the files be read that the configuration of the platforms names?
+    /// As [`Platforms::check_files`].
     pub fn check_platforms(&self) -> std::result::Result<(), ConfigError> {
         self.parts.platforms.check_files()
     }
 
-    /// The platform of a session, to be shown with it.
+    /// The platform of a session, as returned to callers.
     pub(in crate::app) async fn platform_of_session(&self, session: SessionId) -> Result<Option<SessionOnPlatform>> {
         Ok(self.parts.store.session_platform(session).await?.map(SessionOnPlatform::from))
     }
 
-    /// Ends the sessions of platforms that are no longer configured, or not at that URL: their credentials are for a server
-    /// that nobody stands for any more. Returns how many were live.
+    /// Ends the sessions of platforms that are no longer configured, or not at that URL: nobody vouches for the server
+    /// that their credentials are for. Returns how many were live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn end_sessions_of_removed_platforms(&self, context: &Context) -> Result<u64> {
         let mut ended = 0;
@@ -254,7 +254,7 @@ impl App {
         Ok(ended)
     }
 
-    /// Logs dropped credentials out of their platforms, as well as may be, until `stop`.
+    /// Logs deleted credentials out of their platforms, best effort, until `stop`.
     pub(in crate::app) async fn log_out_of_platforms(&self, stop: &tokio_util::sync::CancellationToken) {
         use futures::StreamExt;
 
@@ -275,7 +275,7 @@ impl App {
         }
     }
 
-    /// Seals under the current key what is sealed under an older one; returns how many credentials that were.
+    /// Reseals credentials that are sealed under an older key; returns how many.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reseal_platform_credentials(&self) -> Result<u64> {
         let mut all = 0;
@@ -287,7 +287,7 @@ impl App {
                 done += u64::from(self.reseal(held).await?);
             }
             all += done;
-            // What does not open stays as it is.
+            // What cannot be opened stays as it is.
             if done == 0 {
                 return Ok(all);
             }

@@ -1,5 +1,4 @@
-//! The current token of a session that began with an external credential, kept sealed so that the credential finds the
-//! session again.
+//! Keeps the current token of a session, sealed, so that a repeated login with the same external credential returns it.
 
 use zeroize::Zeroizing;
 
@@ -11,12 +10,12 @@ fn token_place(hash: &[u8]) -> [&[u8]; 3] {
     [b"session_credential", hash, b"token"]
 }
 
-/// The token of a session, sealed for the credential that finds the session again.
+/// Seals the token of a session for the credential with this hash.
 pub(in crate::app) fn seal_token(keyring: &Keyring, hash: &[u8], token: &Token) -> Vec<u8> {
     keyring.seal(&token_place(hash), token.expose().as_bytes())
 }
 
-/// Opens what [`seal_token`] sealed.
+/// Opens a token sealed by [`seal_token`].
 pub(in crate::app) fn open_token(keyring: &Keyring, row: &SessionCredentialRow) -> Result<Token> {
     let text = keyring.open(&token_place(&row.credential_hash), &row.token).map(Zeroizing::new);
     let text = text.map_err(Error::internal)?;
@@ -24,7 +23,7 @@ pub(in crate::app) fn open_token(keyring: &Keyring, row: &SessionCredentialRow) 
     token.ok_or_else(|| Error::internal("a sealed token is no token"))
 }
 
-/// The credential of a session goes on giving its current token, after it was replaced by `new`.
+/// Updates the sealed token after a rotation, so that the credential yields `new`.
 pub(in crate::app) async fn follow_rotation(tx: &Tx, session: &SessionRow, new: &Token) -> Result<()> {
     if session.auth_id.is_none() {
         return Ok(());

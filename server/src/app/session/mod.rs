@@ -43,11 +43,11 @@ pub struct Session {
     pub absolute_expires_at: Time,
     pub revoked_at: Option<Time>,
     pub rotation_count: u32,
-    /// The definition that the user logged in with; `None`: a password.
+    /// The definition that the user logged in with; `None` for passwords and platforms.
     pub auth_id: Option<i64>,
-    /// The username of that definition; empty: none.
+    /// Username of that definition; empty if there is none.
     pub auth_principal: String,
-    /// The platform that it is logged in to.
+    /// The platform it is logged in to.
     pub platform: Option<SessionOnPlatform>,
 }
 
@@ -97,7 +97,7 @@ fn escape_control(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
-/// Which sessions to list.
+/// Filters of a session list.
 #[derive(Clone, Debug, Default)]
 pub struct ListSessions {
     pub user: Option<UserId>,
@@ -109,16 +109,16 @@ pub struct ListSessions {
     pub platform: Option<String>,
 }
 
-/// A session with more time and, maybe, another token.
+/// A renewed session.
 #[derive(Debug)]
 pub struct Renewed {
     pub session: Session,
-    /// The new token, and until when the old one keeps working.
+    /// The new token, and until when the old one is accepted.
     pub replaced: Option<(Token, Time)>,
 }
 
 impl App {
-    /// The own session or, for super-users, any.
+    /// The acting user's own session or, for super-users, any.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn get_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<Session> {
         let own = acting.session.session_id;
@@ -158,7 +158,7 @@ impl App {
         let after = page.cursor(&self.parts.keyring, &query, self.parts.clock.now())?;
         let after =
             after.map(|bytes| SessionId::from_slice(&bytes).map_err(|_| Error::PageTokenInvalid)).transpose()?;
-        // Idle time needs the activity in memory.
+        // Idle expiry depends on activity in memory.
         self.parts.store.flush_activity().await?;
         let now = self.parts.clock.now();
         let filter = SessionFilter {
@@ -216,7 +216,7 @@ impl App {
         Ok(found.into_iter().map(|row| (row.session_id, SessionOnPlatform::from(row))).collect())
     }
 
-    /// More time for a session and, if asked for, another token.
+    /// Extends a session. `rotate` also replaces its token; a repeated rotation returns the same new token.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(
         &self,
@@ -274,7 +274,7 @@ impl App {
 /// The outcome of the transaction of a renewal.
 enum RenewOutcome {
     Renewed(Box<Renewed>),
-    /// A token that had been replaced was used: the session has ended.
+    /// A rotated token was presented again: the session was revoked.
     Reused,
     Inactive,
 }
@@ -288,7 +288,7 @@ async fn find(tx: &Tx, hashes: &[TokenHash]) -> Result<Option<(SessionTokenRow, 
     Ok(None)
 }
 
-/// Counts from now, never past the absolute limit.
+/// Restarts the idle limit at `now`, within the absolute limit.
 pub(in crate::app) fn extend(row: &mut SessionRow, now: Time) {
     row.last_active_at = row.last_active_at.max(now);
     row.expires_at = (row.last_active_at + row.idle_micros).min(row.absolute_expires_at);

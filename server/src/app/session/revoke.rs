@@ -1,4 +1,4 @@
-//! Ending sessions early.
+//! Revokes sessions.
 
 use super::RevokeReason;
 use crate::app::App;
@@ -8,20 +8,20 @@ use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{SessionId, UserId};
 
-/// Which sessions to end.
+/// Which sessions to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevokeTarget {
     User(UserId),
     App(String),
-    /// Those that began with the definition of this number.
+    /// Sessions that were started with this definition.
     Definition(i64),
-    /// Those that are logged in to the platform of this name.
+    /// Sessions on the platform of this name.
     Platform(String),
     Everyone,
 }
 
 impl App {
-    /// Logs out. Returns whether the session was live and this call ended it.
+    /// Revokes a session, by default the current one. Returns whether it was live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, acting: &Acting<'_>, session: Option<SessionId>) -> Result<bool> {
         let target = session.unwrap_or(acting.session.session_id);
@@ -31,7 +31,7 @@ impl App {
             .store
             .write(move |tx| {
                 let event = event.clone();
-                // `None`: it is another's, which a regular user is not told.
+                // `None`: not theirs, which a regular user is not told.
                 Box::pin(async move {
                     let row = tx.lock_session(target).await?.ok_or(Error::SessionNotFound)?;
                     let owner: UserId = row.user_id;
@@ -55,7 +55,7 @@ impl App {
             .ok_or(Error::SessionNotFound)
     }
 
-    /// Ends many at once. Returns how many were live.
+    /// Revokes many sessions at once; returns how many were live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions(
         &self,
@@ -69,7 +69,7 @@ impl App {
         if !own {
             self.require_super_user(acting, Operation::SessionRevokeMany, user, None).await?;
         }
-        // What is in memory decides which were live.
+        // Idle expiry depends on activity in memory.
         self.parts.store.flush_activity().await?;
         let except = keep_current.then_some(acting.session.session_id);
         let reason = if own { RevokeReason::Logout } else { RevokeReason::Administrator };
@@ -87,7 +87,7 @@ impl App {
                         }
                         RevokeTarget::App(app) => tx.revoke_sessions_of_app(Some(app), except, reason, now).await?,
                         RevokeTarget::Definition(auth_id) => {
-                            // A login with it that is under way ends first, so that its session ends too.
+                            // Waits for concurrent logins with it, so that their sessions are revoked too.
                             tx.lock_definition(*auth_id).await?;
                             tx.revoke_other_sessions_of_definition(*auth_id, except, reason, now).await?
                         }
@@ -110,7 +110,7 @@ impl App {
             .await
     }
 
-    /// Ends a session because a token from before its last rotation was used.
+    /// Revokes a session because a token from before its last rotation was presented.
     pub(in crate::app) async fn end_for_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
         let event = Event::new(client, Operation::SessionVerify).session(session);
         let ended = self

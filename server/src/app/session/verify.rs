@@ -1,4 +1,4 @@
-//! Verification: from token to verdict. The rule is in `model::verdict`; the row comes from the cache if possible.
+//! Verification: from token to verdict. `model::verdict` has the rules; the session is cached if possible.
 use std::sync::Arc;
 
 use crate::app::client::{Client, ClientInput};
@@ -12,10 +12,10 @@ use crate::model::verdict::{Active, CachedVerdict, Inactive, Limits, TokenHashes
 /// Maximum tokens of a batch.
 pub const MAX_BATCH: usize = 500;
 
-/// Activity is recorded at least this many times per idle limit, however coarse the setting.
+/// Activity is recorded at least this many times per idle limit, even with a larger `activity_granularity`.
 const FINEST_PART: u32 = 10;
 
-/// A token of a batch, and its client if it has one of its own.
+/// A token of a batch, with its own client if it has one.
 pub type BatchItem<'a> = (&'a str, Option<ClientInput<'a>>);
 
 fn check_batch(items: &[BatchItem<'_>]) -> Result<()> {
@@ -49,12 +49,12 @@ impl App {
         CachedVerdict::Unknown(TokenHashes(missing))
     }
 
-    /// The hashes under which the database may hold a token, the likelier first; `None`: it is not a token.
+    /// The hashes that the token may be stored under, likeliest first; `None` if it is malformed.
     pub(in crate::app) fn token_hashes<'a>(&'a self, ust: &'a str) -> Option<impl Iterator<Item = TokenHash> + 'a> {
         TokenRef::parse(TokenKind::Ust, ust).map(|token| self.parts.keyring.token_hashes(token))
     }
 
-    /// The verdict on a token. `cached`: the result of the cache, if it was asked already.
+    /// The verdict on a token. `cached`: the cache's result, if known.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_session(
         &self,
@@ -74,7 +74,7 @@ impl App {
         }
     }
 
-    /// The live session of a token that Lanyard itself kept: unlike one that somebody presents, an old one ends nothing.
+    /// The live session of a token that Lanyard stored. Unlike a presented token, a rotated one revokes nothing.
     pub(in crate::app) async fn live_session_of(&self, client: &Client<'_>, ust: &str) -> Result<Option<Active>> {
         let verdict = match self.verify_cached(client, ust, false, self.parts.clock.now()) {
             CachedVerdict::Known(verdict) => verdict,
@@ -113,8 +113,8 @@ impl App {
         items.iter().map(verify).collect()
     }
 
-    /// The verdicts on many tokens, in order; one query reads all that are not cached. `cached`: the results of the cache, if it was
-    /// asked already.
+    /// The verdicts on many tokens, in order; one query reads all that are not cached. `cached`: the cache's results,
+    /// if known.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_sessions(
         &self,
@@ -163,7 +163,7 @@ impl App {
         own.map_or(Ok(common), |own| self.client(context, own))
     }
 
-    /// The verdict on a session that was just read. A token from before the last rotation ends its session.
+    /// The verdict on a session that was just read. A token from before the last rotation revokes its session.
     async fn verify_stored(&self, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Result<Verdict> {
         let id = session.session_id;
         match self.evaluate_session(self.parts.clock.now(), client, session, peek) {
@@ -175,7 +175,7 @@ impl App {
         }
     }
 
-    /// Evaluates a row, and records activity unless this is a peek.
+    /// Evaluates a session, and records activity unless this is a peek.
     fn evaluate_session(&self, now: Time, client: &Client<'_>, session: Arc<SessionEntry>, peek: bool) -> Verdict {
         let policy = &client.app.policy;
         let mut limits = match evaluate(&session, now, policy, client.remote_addr) {

@@ -1,4 +1,4 @@
-//! What users prove themselves with: passwords and the second factor.
+//! Users' own credentials: passwords and TOTP.
 
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ use crate::model::session::RevokeReason;
 use crate::store::UserRow;
 
 impl App {
-    /// Replaces the own password; returns how many other sessions ended.
+    /// Changes the acting user's password; returns how many other sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(&self, acting: &Acting<'_>, old: Password, new: Password) -> Result<u64> {
         let row = self.prove_password(acting, Operation::UserChangePassword, old.clone()).await?;
@@ -33,7 +33,7 @@ impl App {
             .await
     }
 
-    /// Gives a user a new password; returns how many sessions ended.
+    /// Sets a user's password; returns how many sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_password(
         &self,
@@ -48,7 +48,7 @@ impl App {
         self.replace_password(acting, Operation::UserSetPassword, user, new, must_change, None).await
     }
 
-    /// A new TOTP secret, in base32 and as an otpauth:// address. It counts once it is confirmed.
+    /// A new TOTP secret, in base32 and as an `otpauth://` URI. It is not asked for before it is confirmed.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn enroll_totp(
         &self,
@@ -71,7 +71,7 @@ impl App {
         Ok(shown)
     }
 
-    /// Turns the second factor on; returns how many other sessions ended.
+    /// Enables TOTP; returns how many other sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn confirm_totp(&self, acting: &Acting<'_>, code: Zeroizing<String>) -> Result<u64> {
         let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
@@ -105,7 +105,7 @@ impl App {
         .await
     }
 
-    /// Turns the second factor off: the own one with the password, another's as a super-user. Returns how many sessions ended.
+    /// Disables TOTP: for oneself with the password, for others as a super-user. Returns how many sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn disable_totp(&self, acting: &Acting<'_>, user: Option<UserId>, password: Password) -> Result<u64> {
         let target = user.unwrap_or(acting.user());
@@ -126,7 +126,7 @@ impl App {
         .await
     }
 
-    /// The acting user's password, asked again.
+    /// Re-authenticates the acting user by password.
     async fn prove_password(&self, acting: &Acting<'_>, operation: Operation, password: Password) -> Result<UserRow> {
         let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
         let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
@@ -139,7 +139,7 @@ impl App {
         }
     }
 
-    /// `expected`: the password must still be this one (or none).
+    /// `expected`: the stored hash must still be this one (inner `None`: no password).
     #[expect(clippy::option_option, reason = "no expectation, no password, this password")]
     async fn replace_password(
         &self,
@@ -181,7 +181,7 @@ impl App {
     }
 }
 
-/// The time step of a code of the user's second factor, if the code is right now and was not used.
+/// The time step of a valid, unused code of the user's second factor.
 pub(in crate::app) fn matching_totp_step(
     keyring: &Keyring,
     row: &UserRow,

@@ -1,4 +1,4 @@
-//! Users: the people known to the SSO.
+//! Users of the SSO.
 
 use self::password::expiry;
 use crate::clock::Time;
@@ -23,7 +23,7 @@ const MAX_NAME: usize = 256;
 const MAX_SEARCH: usize = 128;
 const MAX_NETWORKS: usize = 64;
 
-/// A person known to the SSO, without any secret.
+/// A user, without any secret.
 #[expect(clippy::struct_excessive_bools, reason = "as the contract has it")]
 #[derive(Clone, Debug)]
 pub struct User {
@@ -66,7 +66,7 @@ impl From<UserRow> for User {
     }
 }
 
-/// A change of a field, as it was asked for.
+/// A requested change of one field.
 #[derive(Clone, Debug)]
 pub enum UserChange {
     Username(String),
@@ -91,7 +91,7 @@ impl UserChange {
         }
     }
 
-    /// May a regular user change it of themself?
+    /// Whether regular users may change it themselves.
     const fn is_own_affair(&self) -> bool {
         matches!(self, Self::DisplayName(_) | Self::Email(_))
     }
@@ -114,7 +114,7 @@ impl UserChange {
     }
 }
 
-/// Which users to list.
+/// Filters of a user list.
 #[derive(Clone, Debug, Default)]
 pub struct ListUsers {
     pub search: String,
@@ -123,14 +123,14 @@ pub struct ListUsers {
     pub is_super_user: Option<bool>,
 }
 
-/// By ID or by name.
+/// Selects a user by ID or name.
 #[derive(Clone, Debug)]
 pub enum UserKey {
     Id(UserId),
     Name(String),
 }
 
-/// Upper and lower case are the same name.
+/// Usernames are case-insensitive.
 pub(in crate::app) fn username_key(username: &str) -> String {
     username.to_lowercase()
 }
@@ -157,7 +157,7 @@ fn check_text(field: &'static str, text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Networks or addresses, as they are stored.
+/// Validates networks (CIDR) or addresses, for storage.
 fn check_networks(networks: &[String]) -> Result<String> {
     if networks.len() > MAX_NETWORKS {
         return Err(Error::invalid("user.allowed_networks", "has more than 64 entries"));
@@ -187,7 +187,7 @@ fn touch(row: &mut UserRow, now: Time) {
     row.version += 1;
 }
 
-/// A new user, without a password.
+/// The row of a new user, without a password.
 pub(in crate::app) fn new_row(changes: &[UserChange], status: ApprovalStatus, now: Time) -> Result<UserRow> {
     let mut row = UserRow {
         user_id: UserId::new(now),

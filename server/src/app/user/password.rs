@@ -1,4 +1,4 @@
-//! The rules of passwords. Their bytes are used exactly as they come (ASVS 6.2.8).
+//! Password rules. Passwords are used byte for byte, never trimmed or normalized (ASVS 6.2.8).
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::model::audit::Reason;
 use crate::store::UserRow;
 
-/// A password as it came.
+/// A password exactly as received.
 pub(in crate::app) type Password = Zeroizing<String>;
 
-/// A new password must be long enough, not too long, and not the name.
+/// Checks that a new password is within the length limits and is not the username.
 pub(in crate::app) fn check_new(
     rules: &config::Password,
     field: &'static str,
@@ -43,14 +43,14 @@ pub(in crate::app) fn expiry(rules: &config::Password, now: Time) -> Option<Time
     rules.max_age.map(|max_age| now + max_age)
 }
 
-/// Warn of an expiry within this time.
+/// The expiry, if it is near enough to warn of.
 pub(in crate::app) fn warns(rules: &config::Password, expires_at: Option<Time>, now: Time) -> Option<Time> {
     let expires_at = expires_at?;
     let left: Duration = expires_at.since(now);
     (left <= rules.warn_before).then_some(expires_at)
 }
 
-/// How a checked password is to be stored from now on, if not as it is.
+/// The new hash to store, if hashing parameters have changed.
 pub(in crate::app) type Rehashed = Option<PasswordHash>;
 
 impl App {
@@ -58,7 +58,7 @@ impl App {
         Attempt { name: self.parts.keyring.pseudonym("throttle", username_key.as_bytes()), address }
     }
 
-    /// Checks the password of a user, or of nobody, which takes the same time; failures count against the attempt.
+    /// Checks a user's password. `None` takes as long, which hides unknown users. Counts failures.
     pub(in crate::app) async fn check_password(
         &self,
         attempt: Attempt,
@@ -86,7 +86,7 @@ impl App {
         }
     }
 
-    /// Writes down why a login or a proof of the password was refused, and gives the one answer that all causes have.
+    /// Audits why a login or re-authentication failed. The caller gets the same error for every cause.
     pub(in crate::app) async fn login_failed<T>(&self, event: Event, reason: Reason) -> Result<T> {
         self.write_event(event.refused(reason)).await?;
         Err(Error::LoginFailed)

@@ -1,4 +1,4 @@
-//! The second factor: TOTP (RFC 6238) with SHA-1, six digits and 30 seconds, as all apps know it. Each code works once.
+//! TOTP (RFC 6238): SHA-1, six digits, 30 seconds, as all authenticator apps support. Each code works once.
 
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
@@ -10,12 +10,11 @@ use crate::error::{Error, Result};
 const STEP: u64 = 30;
 const SECRET_LEN: usize = 20;
 
-/// A new secret.
 pub(in crate::app) fn new_secret() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(random_bytes::<SECRET_LEN>().to_vec())
 }
 
-/// The secret in base32 and as an otpauth:// address.
+/// The secret in base32 and as an `otpauth://` URI.
 pub(in crate::app) fn show(secret: &[u8], username: &str) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
     let totp = totp(secret, username)?;
     Ok((
@@ -24,8 +23,8 @@ pub(in crate::app) fn show(secret: &[u8], username: &str) -> Result<(Zeroizing<S
     ))
 }
 
-/// The time step of a code that is right now (or was in the step before, for clocks that are behind) and newer than
-/// `last_step`: what was used once does not work again (RFC 6238, 5.2).
+/// The time step of a valid code. Accepts the current and the previous step, for clocks that are behind, but only a
+/// step after `last_step`: a code is never accepted twice (RFC 6238, 5.2).
 pub(in crate::app) fn matching_step(secret: &[u8], code: &str, last_step: i64, now: Time) -> Result<Option<i64>> {
     let totp = totp(secret, "")?;
     let current = u64::try_from(now.to_unix().0).unwrap_or(0) / STEP;
@@ -44,7 +43,7 @@ fn totp(secret: &[u8], username: &str) -> Result<Totp> {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_secret(secret.to_vec())
-        // The address is `issuer:account`; a colon in the account would be read as another issuer.
+        // The URI label is `issuer:account`: a colon in the account would end the issuer.
         .with_account_name(username.replace(':', "_"))
         .with_issuer(Some("Lanyard".to_owned()))
         .build()

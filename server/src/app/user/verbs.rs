@@ -1,4 +1,4 @@
-//! What can be done with users: create, look, change, keep out, let in, delete.
+//! Operations on users: create, read, update, lock, approve, reject, delete.
 
 use super::password::{Password, check_new};
 use super::{
@@ -16,7 +16,7 @@ use crate::model::session::RevokeReason;
 use crate::store::{Tx, UserFilter, UserRow};
 
 impl App {
-    /// Adds a user. An empty password: none.
+    /// Creates a user. An empty password means none.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_user(
         &self,
@@ -29,7 +29,7 @@ impl App {
         self.add_user(Event::by(acting, Operation::UserCreate), changes, password, status).await
     }
 
-    /// Adds a user on an operator's word: the first super-user has nobody who could.
+    /// Creates a user from the command line: there is nobody to create the first super-user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn create_user_by_operator(
         &self,
@@ -55,7 +55,7 @@ impl App {
             let (must_change, expires_at) = (row.password_must_change, row.password_expires_at);
             let hash = self.parts.hasher.hash(password).await?;
             set_password(&mut row, &hash, must_change, &self.parts.password, now);
-            // What was asked for goes before the policy.
+            // An explicit expiry overrides the policy.
             row.password_expires_at = expires_at.or(row.password_expires_at);
         }
         let event = event.target(row.user_id).detail(serde_json::json!({ "is_super_user": row.is_super_user }));
@@ -117,7 +117,7 @@ impl App {
         Ok(Page { items: page.items.into_iter().map(User::from).collect(), next_page_token: page.next_page_token })
     }
 
-    /// Changes fields. An etag that is not empty must match.
+    /// Updates fields. A non-empty etag must match.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(
         &self,
@@ -170,7 +170,7 @@ impl App {
         self.keep_out(acting, Operation::UserReject, user, RevokeReason::UserRejected, reject).await
     }
 
-    /// Removes a user; returns how many live sessions ended.
+    /// Deletes a user; returns how many live sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, acting: &Acting<'_>, user: UserId) -> Result<u64> {
         self.require_super_user_on_another(acting, Operation::UserDelete, user, "delete").await?;
@@ -245,8 +245,8 @@ impl App {
         self.change_user_and(user, event, None, change).await
     }
 
-    /// Changes a user, ends their sessions (but one) where that goes with it, and writes it down: in one transaction. What
-    /// changes nothing is not stored.
+    /// Changes a user, revokes their sessions (all but one, if asked to) and audits it, in one transaction. An
+    /// unchanged row is not written.
     pub(super) async fn change_user_and(
         &self,
         user: UserId,

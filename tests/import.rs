@@ -48,7 +48,7 @@ impl Said {
         line
     }
 
-    fn fate(&self, row: &str, source: &str) -> String {
+    fn outcome(&self, row: &str, source: &str) -> String {
         self.row(row, source)["outcome"].as_str().expect("an outcome").to_owned()
     }
 }
@@ -239,11 +239,11 @@ async fn super_users_stay_only_when_told_to(database: Database) {
     zato.link(1, 1, "zato.basic_auth", 2, 2021).await;
     zato.link(2, 2, "zato.basic_auth", 3, 2021).await;
     let said = imported(&installation, &zato, &["--dry-run"]).await;
-    assert_eq!((said.fate("user", "zusr1"), said.fate("link", "1")), ("changed".into(), "took".into()));
-    assert_eq!(said.fate("link", "2"), "refused", "nobody becomes a super-user by a link");
+    assert_eq!((said.outcome("user", "zusr1"), said.outcome("link", "1")), ("changed".into(), "took".into()));
+    assert_eq!(said.outcome("link", "2"), "refused", "nobody becomes a super-user by a link");
     let said = imported(&installation, &zato, &["--keep-super-users"]).await;
-    assert_eq!((said.fate("user", "zusr1"), said.fate("link", "1")), ("took".into(), "took".into()));
-    assert_eq!(said.fate("link", "2"), "took", "a super-user in both");
+    assert_eq!((said.outcome("user", "zusr1"), said.outcome("link", "1")), ("took".into(), "took".into()));
+    assert_eq!(said.outcome("link", "2"), "took", "a super-user in both");
     assert_eq!(said.code, Some(0), "nothing is refused");
     let raw = tables(&installation).await;
     let super_users = texts(&raw, "SELECT username FROM \"user\" WHERE is_super_user ORDER BY username").await;
@@ -275,7 +275,7 @@ async fn jwt_definitions_come_along_when_somebody_issues_their_tokens(database: 
         said.stderr
     );
     let said = imported(&installation, &zato, &JWT).await;
-    assert_eq!((said.fate("definition", "3"), said.fate("link", "6")), ("took".into(), "took".into()));
+    assert_eq!((said.outcome("definition", "3"), said.outcome("link", "6")), ("took".into(), "took".into()));
     let raw = tables(&installation).await;
     let definition =
         "SELECT concat(auth_id, '|', name, '|', username, '|', issuer, '|', audience, '|', algorithms, '|',
@@ -284,7 +284,7 @@ async fn jwt_definitions_come_along_when_somebody_issues_their_tokens(database: 
     assert_eq!(texts(&raw, definition).await, [expected]);
     let again = imported(&installation, &zato, &JWT).await;
     assert_eq!(
-        (again.fate("definition", "3"), again.fate("link", "6")),
+        (again.outcome("definition", "3"), again.outcome("link", "6")),
         ("already_there".into(), "already_there".into())
     );
 }
@@ -299,7 +299,7 @@ async fn definitions_can_be_in_another_database(database: Database) {
     let definitions = Zato::new(database).await;
     definitions.definitions().await;
     let said = imported(&installation, &zato, &["--definitions-from", &definitions.url]).await;
-    assert_eq!((said.fate("link", "2"), said.fate("definition", "2")), ("took".into(), "changed".into()));
+    assert_eq!((said.outcome("link", "2"), said.outcome("definition", "2")), ("took".into(), "changed".into()));
 }
 
 async fn an_old_zato_without_links_is_read_as_far_as_it_goes(database: Database) {
@@ -310,7 +310,7 @@ async fn an_old_zato_without_links_is_read_as_far_as_it_goes(database: Database)
     .await;
     zato.raw.execute("INSERT INTO zato_sso_user VALUES (1, 'zusr1', 'ann', 'approved'), (2, NULL, 'bob', NULL)").await;
     let said = imported(&installation, &zato, &[]).await;
-    assert_eq!(said.fate("user", "zusr1"), "changed", "nobody knows since when");
+    assert_eq!(said.outcome("user", "zusr1"), "changed", "nobody knows since when");
     assert_eq!(said.row("user", "2")["remarks"], json!(["it has no user_id"]));
     assert_eq!(said.report().0.len(), 2);
 }

@@ -6,7 +6,7 @@ use lanyard_client::v1::{
     BasicAuthDefinition, CreateDefinitionRequest, Definition, DefinitionSecret, RotateDefinitionSecretRequest,
 };
 use lanyard_server::app::caller::operator;
-use lanyard_server::app::import::{Fate, ImportOptions, ImportPlan, Line, Noun};
+use lanyard_server::app::import::{ImportOptions, ImportPlan, Line, RowKind, RowOutcome};
 use lanyard_server::config::DatabaseUrl;
 use lanyard_server::store::read_zato;
 use lanyard_tests::both_databases;
@@ -80,9 +80,9 @@ async fn a_second_run_finds_everything_there_and_a_later_one_takes_what_is_new(d
     zato.definition(20, "basic_auth", "new", "new.user", true).await;
     zato.link(20, 20, "zato.basic_auth", 20, 2023).await;
     let third = imported(&installation, &zato, &[]).await;
-    assert_eq!((third.fate("user", "zusr20"), third.fate("link", "20")), ("took".into(), "took".into()));
+    assert_eq!((third.outcome("user", "zusr20"), third.outcome("link", "20")), ("took".into(), "took".into()));
     assert_eq!(third.row("definition", "20")["id"], "20");
-    assert_eq!(third.fate("user", "zusr1"), "already_there");
+    assert_eq!(third.outcome("user", "zusr1"), "already_there");
 }
 
 async fn a_number_that_was_given_before_is_not_given_again(database: Database) {
@@ -130,14 +130,14 @@ async fn what_others_wrote_since_the_plan_was_made_stays_as_it_is(database: Data
     );
     raw.execute(&taken).await;
     let lines = carry_out(&server, plan).await;
-    let refused = |noun: Noun, source: &str| {
-        let line = lines.iter().find(|line| line.noun == noun && line.source == source).expect("a line for each row");
-        assert_eq!((line.fate, line.id.as_deref()), (Fate::Refused, None), "{line:?}");
+    let refused = |kind: RowKind, source: &str| {
+        let line = lines.iter().find(|line| line.kind == kind && line.source == source).expect("a line for each row");
+        assert_eq!((line.outcome, line.id.as_deref()), (RowOutcome::Refused, None), "{line:?}");
         line.remarks.join("; ")
     };
-    assert_eq!(refused(Noun::User, "zusr1"), "the username is taken");
-    assert_eq!(refused(Noun::Link, "3"), "no such user");
-    assert_eq!(refused(Noun::Definition, "8"), "its auth_id is taken by another definition");
+    assert_eq!(refused(RowKind::User, "zusr1"), "the username is taken");
+    assert_eq!(refused(RowKind::Link, "3"), "no such user");
+    assert_eq!(refused(RowKind::Definition, "8"), "its auth_id is taken by another definition");
     assert!(server.as_root().await.get_linked_auth_list(Some(&ann.user_id)).await.expect("a list").is_empty());
 }
 

@@ -18,13 +18,13 @@ use crate::store::{AttributeRow, Tx};
 /// Maximum attributes of one user or session.
 const MAX_ATTRIBUTES: u32 = 256;
 /// Maximum attributes of one call.
-const MAX_AT_ONCE: usize = 64;
+const MAX_PER_CALL: usize = 64;
 const MAX_NAME: usize = 128;
 const MAX_VALUE: usize = 16 * 1024;
 /// The resolution of timestamps in both databases.
-const SHORTEST_TTL: Duration = Duration::from_micros(1);
+const MIN_TTL: Duration = Duration::from_micros(1);
 /// Keeps the expiry within the dates that every language can represent.
-const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
+const MAX_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// The owner of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn check(attributes: &[AttributeToSet]) -> Result<()> {
         if attribute.value.len() > MAX_VALUE {
             return Err(Error::invalid(format!("attributes[{position}].value"), "is longer than 16 KiB"));
         }
-        if attribute.ttl.is_some_and(|ttl| !(SHORTEST_TTL..=LONGEST_TTL).contains(&ttl)) {
+        if attribute.ttl.is_some_and(|ttl| !(MIN_TTL..=MAX_TTL).contains(&ttl)) {
             return Err(Error::invalid(
                 format!("attributes[{position}].ttl"),
                 "must be from 1 microsecond to 100 years: leave it out for no expiry",
@@ -108,7 +108,7 @@ fn check(attributes: &[AttributeToSet]) -> Result<()> {
 }
 
 fn check_count(count: usize, field: &'static str) -> Result<()> {
-    if count == 0 || count > MAX_AT_ONCE {
+    if count == 0 || count > MAX_PER_CALL {
         return Err(Error::invalid(field, "must have 1 to 64 entries"));
     }
     Ok(())
@@ -192,7 +192,7 @@ impl App {
         names: Vec<String>,
         page: PageRequest<'_>,
     ) -> Result<Page<Attribute>> {
-        if names.len() > MAX_AT_ONCE {
+        if names.len() > MAX_PER_CALL {
             return Err(Error::invalid("names", "has more than 64 entries"));
         }
         check_names(&names)?;
@@ -285,10 +285,10 @@ async fn lock_owner(tx: &Tx, owner: Owner, now: Time) -> Result<UserId> {
 
 async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) -> Result<Vec<AttributeRow>> {
     let names: Vec<String> = attributes.iter().map(|attribute| attribute.name.clone()).collect();
-    let there = tx.attributes(owner.key(), &names, None, now, names.len() as u64).await?;
+    let existing = tx.attributes(owner.key(), &names, None, now, names.len() as u64).await?;
     let mut rows = Vec::with_capacity(attributes.len());
     for attribute in attributes {
-        let before = there.iter().find(|row| row.name == attribute.name);
+        let before = existing.iter().find(|row| row.name == attribute.name);
         if !attribute.etag.is_empty() && before.is_none_or(|row| row.version.to_string() != attribute.etag) {
             return Err(Error::EtagMismatch);
         }

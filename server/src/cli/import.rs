@@ -1,6 +1,6 @@
 //! `lanyard import`: on the database itself.
 
-use crate::app::import::{Fate, ImportOptions, JwtIssuer, Line, Noun};
+use crate::app::import::{ImportOptions, JwtIssuer, Line, RowKind, RowOutcome};
 use crate::config::DatabaseUrl;
 use crate::store::read_zato;
 use clap::{Args, Subcommand};
@@ -122,28 +122,29 @@ struct Report {
     is_dry_run: bool,
     bar: indicatif::ProgressBar,
     /// For each noun, how many have which fate.
-    counts: [[u64; FATES.len()]; NOUNS.len()],
+    counts: [[u64; OUTCOMES.len()]; KINDS.len()],
     /// The first line that could not be said.
     failed: Option<super::exit::Failure>,
 }
 
-const NOUNS: [Noun; 3] = [Noun::User, Noun::Definition, Noun::Link];
-const FATES: [Fate; 4] = [Fate::Took, Fate::Changed, Fate::Refused, Fate::AlreadyThere];
+const KINDS: [RowKind; 3] = [RowKind::User, RowKind::Definition, RowKind::Link];
+const OUTCOMES: [RowOutcome; 4] =
+    [RowOutcome::Imported, RowOutcome::Changed, RowOutcome::Refused, RowOutcome::AlreadyExists];
 
-const fn noun(noun: Noun) -> &'static str {
-    match noun {
-        Noun::User => "user",
-        Noun::Definition => "definition",
-        Noun::Link => "link",
+const fn kind(kind: RowKind) -> &'static str {
+    match kind {
+        RowKind::User => "user",
+        RowKind::Definition => "definition",
+        RowKind::Link => "link",
     }
 }
 
-const fn fate(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Took => "took",
-        Fate::Changed => "changed",
-        Fate::Refused => "refused",
-        Fate::AlreadyThere => "already there",
+const fn outcome(outcome: RowOutcome) -> &'static str {
+    match outcome {
+        RowOutcome::Imported => "took",
+        RowOutcome::Changed => "changed",
+        RowOutcome::Refused => "refused",
+        RowOutcome::AlreadyExists => "already there",
     }
 }
 
@@ -155,7 +156,7 @@ impl Report {
     }
 
     fn line(&mut self, line: &Line) {
-        self.counts[line.noun as usize][line.fate as usize] += 1;
+        self.counts[line.kind as usize][line.outcome as usize] += 1;
         let text = if self.output.is_json() { line_json(line).to_string() } else { line_text(line) };
         if let Err(failure) = self.bar.suspend(|| say(&text)) {
             self.failed.get_or_insert(failure);
@@ -169,25 +170,27 @@ impl Report {
             return Err(failure);
         }
         if self.output.is_json() {
-            let totals = NOUNS.map(|noun| (format!("{}s", self::noun(noun)), self.counts_json(noun)));
+            let totals = KINDS.map(|kind| (format!("{}s", self::kind(kind)), self.counts_json(kind)));
             let totals: serde_json::Map<_, _> = totals.into_iter().collect();
             say(&json!({ "totals": totals, "dry_run": self.is_dry_run }).to_string())?;
         } else {
-            NOUNS.iter().try_for_each(|noun| say(&self.counts_text(*noun)).map(drop))?;
+            KINDS.iter().try_for_each(|kind| say(&self.counts_text(*kind)).map(drop))?;
             self.notes();
         }
-        let refused: u64 = NOUNS.iter().map(|noun| self.counts[*noun as usize][Fate::Refused as usize]).sum();
+        let refused: u64 = KINDS.iter().map(|kind| self.counts[*kind as usize][RowOutcome::Refused as usize]).sum();
         Ok(if refused == 0 { Exit::Ok } else { Exit::RowsRefused })
     }
 
-    fn counts_json(&self, noun: Noun) -> Value {
-        let counts = FATES.map(|fate| (fate_key(fate), self.counts[noun as usize][fate as usize].into()));
+    fn counts_json(&self, kind: RowKind) -> Value {
+        let counts =
+            OUTCOMES.map(|outcome| (outcome_key(outcome), self.counts[kind as usize][outcome as usize].into()));
         Value::Object(counts.into_iter().collect())
     }
 
-    fn counts_text(&self, noun: Noun) -> String {
-        let counts = FATES.map(|fate| format!("{} {}", self::fate(fate), self.counts[noun as usize][fate as usize]));
-        format!("{:<12} {}", format!("{}s:", self::noun(noun)), counts.join(", "))
+    fn counts_text(&self, kind: RowKind) -> String {
+        let counts = OUTCOMES
+            .map(|outcome| format!("{} {}", self::outcome(outcome), self.counts[kind as usize][outcome as usize]));
+        format!("{:<12} {}", format!("{}s:", self::kind(kind)), counts.join(", "))
     }
 
     fn notes(&self) {
@@ -202,23 +205,23 @@ impl Report {
     }
 }
 
-fn fate_key(fate: Fate) -> String {
-    self::fate(fate).replace(' ', "_")
+fn outcome_key(outcome: RowOutcome) -> String {
+    self::outcome(outcome).replace(' ', "_")
 }
 
 fn line_json(line: &Line) -> Value {
     json!({
-        "row": noun(line.noun),
+        "row": kind(line.kind),
         "source": line.source,
         "name": line.name,
-        "outcome": fate_key(line.fate),
+        "outcome": outcome_key(line.outcome),
         "remarks": line.remarks,
         "id": line.id,
     })
 }
 
 fn line_text(line: &Line) -> String {
-    let mut text = format!("{:<13} {:<10} {} ({})", fate(line.fate), noun(line.noun), line.name, line.source);
+    let mut text = format!("{:<13} {:<10} {} ({})", outcome(line.outcome), kind(line.kind), line.name, line.source);
     if let Some(id) = &line.id {
         text.push_str(" -> ");
         text.push_str(id);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, PlatformExpiry, Session, SignalKind};
 
 const DAY: Duration = Duration::from_hours(24);
-const SHORTEST_RETENTION: Duration = Duration::from_hours(1);
-const SHORTEST_LAG: Duration = Duration::from_millis(100);
-const LONGEST_LAG: Duration = Duration::from_hours(1);
+const MIN_RETENTION: Duration = Duration::from_hours(1);
+const MIN_LAG: Duration = Duration::from_millis(100);
+const MAX_LAG: Duration = Duration::from_hours(1);
 
 type Valid = Result<(), ConfigError>;
 
@@ -77,7 +77,7 @@ impl Config {
         ensure("session.cache_for", session.cache_for < idle, "must be less than `session.idle`")?;
         ensure("session.quota", session.quota > 0, MORE_THAN_0)?;
         // A server that follows the change feed finds the tokens of a session that ended by its rows.
-        ensure("session.retention", session.retention > SHORTEST_RETENTION, "must be more than 1h")
+        ensure("session.retention", session.retention > MIN_RETENTION, "must be more than 1h")
     }
 
     fn validate_apps(&self) -> Valid {
@@ -164,7 +164,7 @@ impl Config {
     fn validate_upkeep(&self) -> Valid {
         ensure("cache.capacity", self.cache.capacity > 0, MORE_THAN_0)?;
         let lag = self.cache.max_revocation_lag;
-        ensure("cache.max_revocation_lag", lag >= SHORTEST_LAG && lag <= LONGEST_LAG, "must be 100ms to 1h")?;
+        ensure("cache.max_revocation_lag", lag >= MIN_LAG && lag <= MAX_LAG, "must be 100ms to 1h")?;
         positive("purge.interval", self.purge.interval)?;
         ensure("purge.batch", (1..=10_000).contains(&self.purge.batch), "between 1 and 10000")?;
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::method::Method;
 use super::peer::{ClientCertificate, Peer};
 use crate::app::App;
-use crate::app::caller::KnownCaller;
+use crate::app::caller::CachedCaller;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::caller::{Caller, CallerCredential};
@@ -54,7 +54,7 @@ pub(crate) struct CredentialCache {
 struct CachedCredential {
     /// A copy: a part of what was received would keep all of that in memory.
     header: Zeroizing<Vec<u8>>,
-    known: KnownCaller,
+    known: CachedCaller,
     /// The connection's own: counting its references disturbs no other thread.
     caller: Arc<Caller>,
 }
@@ -74,7 +74,7 @@ impl CredentialCache {
         };
         if let Some(last) = &*self.last.lock()
             && bool::from(last.header.ct_eq(header.as_bytes()))
-            && app.is_still_known(&last.known, now)
+            && app.is_current(&last.known, now)
         {
             return Ok(Some(last.caller.clone()));
         }

@@ -26,31 +26,31 @@ const MAX_NAME: usize = 64;
 
 /// The cached callers, by credential.
 #[derive(Default)]
-struct Known {
+struct CallerCache {
     /// Number of the last reload.
-    reading: u64,
+    generation: u64,
     by_key: HashMap<TokenHash, (Arc<Caller>, Time)>,
     by_certificate: HashMap<String, Arc<Caller>>,
 }
 
 /// A caller found in the cache.
-pub struct KnownCaller {
+pub struct CachedCaller {
     caller: Arc<Caller>,
     /// Expiry of its key. A certificate is checked with its connection.
     expires_at: Time,
     /// Number of the reload it is from: the next one may have changed or removed it.
-    reading: u64,
+    generation: u64,
 }
 
-impl AsRef<Arc<Caller>> for KnownCaller {
+impl AsRef<Arc<Caller>> for CachedCaller {
     fn as_ref(&self) -> &Arc<Caller> {
         &self.caller
     }
 }
 
 pub(in crate::app) struct Callers {
-    known: ArcSwap<Known>,
-    readings: AtomicU64,
+    known: ArcSwap<CallerCache>,
+    generations: AtomicU64,
     /// Calls in progress per caller; kept across reloads.
     in_flight: Mutex<HashMap<CallerId, Arc<AtomicU32>>>,
     default_limit: u32,
@@ -58,7 +58,7 @@ pub(in crate::app) struct Callers {
 
 impl Callers {
     pub(in crate::app) fn new(default_limit: u32) -> Self {
-        Self { known: ArcSwap::default(), readings: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
+        Self { known: ArcSwap::default(), generations: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
     }
 
     fn caller(&self, row: &CallerRow) -> Result<Arc<Caller>> {
@@ -107,7 +107,7 @@ pub struct CallerInfo {
 
 impl App {
     /// The caller of a credential, from the cache.
-    pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<KnownCaller> {
+    pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<CachedCaller> {
         let known = self.parts.callers.known.load();
         let (caller, expires_at) = match credential {
             CallerCredential::Certificate { spiffe_id } => (known.by_certificate.get(spiffe_id)?, Time::MAX),
@@ -118,12 +118,16 @@ impl App {
                 (caller, *expires_at)
             }
         };
-        (now < expires_at).then(|| KnownCaller { caller: Arc::clone(caller), expires_at, reading: known.reading })
+        (now < expires_at).then(|| CachedCaller {
+            caller: Arc::clone(caller),
+            expires_at,
+            generation: known.generation,
+        })
     }
 
     /// Whether [`Self::authenticate_cached`] would still return the same caller.
-    pub fn is_still_known(&self, caller: &KnownCaller, now: Time) -> bool {
-        now < caller.expires_at && self.parts.callers.known.load().reading == caller.reading
+    pub fn is_current(&self, caller: &CachedCaller, now: Time) -> bool {
+        now < caller.expires_at && self.parts.callers.known.load().generation == caller.generation
     }
 
     /// The caller of a credential, from the database.
@@ -152,8 +156,8 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reload_callers(&self) -> Result<()> {
         let rows = self.parts.store.live_callers().await?;
-        let reading = self.parts.callers.readings.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut known = Known { reading, ..Known::default() };
+        let generation = self.parts.callers.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut known = CallerCache { generation, ..CallerCache::default() };
         for (row, keys) in rows {
             let caller = self.parts.callers.caller(&row)?;
             if let Some(spiffe_id) = row.spiffe_id {

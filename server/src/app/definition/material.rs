@@ -13,11 +13,11 @@ use crate::model::definition::MaterialSource;
 use crate::model::session::AuthType;
 use crate::store::DefinitionRow;
 
-const SHORTEST_SECRET: usize = 12;
+const MIN_SECRET: usize = 12;
 /// Maximum length of a secret, in bytes.
-pub(in crate::app) const LONGEST_SECRET: usize = 1024;
+pub(in crate::app) const MAX_SECRET: usize = 1024;
 /// Maximum length of a set of public keys, in bytes.
-const LONGEST_KEYS: usize = 64 * 1024;
+const MAX_KEYS: usize = 64 * 1024;
 
 /// The columns it is stored in. A sealed secret is bound to its column.
 const CURRENT: &[u8] = b"material";
@@ -151,7 +151,7 @@ impl App {
     pub(in crate::app) async fn material(&self, auth_type: AuthType, secret: DefinitionSecret) -> Result<Material> {
         match (auth_type, secret) {
             (AuthType::BasicAuth, DefinitionSecret::Secret(secret)) => {
-                check_length(&secret, SHORTEST_SECRET)?;
+                check_length(&secret, MIN_SECRET)?;
                 self.parts.hasher.hash(secret).await.map(Material::Hash)
             }
             (AuthType::BasicAuth, _) => Err(Error::invalid("secret", "must be `secret` in a basic_auth definition")),
@@ -161,7 +161,7 @@ impl App {
                 Ok(Material::Shared(Zeroizing::new(secret.as_bytes().to_vec())))
             }
             (_, DefinitionSecret::PublicKeys(text)) => {
-                if text.len() > LONGEST_KEYS {
+                if text.len() > MAX_KEYS {
                     return Err(Error::invalid("secret.public_keys", "is longer than 64 KiB"));
                 }
                 let keys = PublicKeys::read(&text);
@@ -177,8 +177,8 @@ impl App {
 }
 
 fn check_length(secret: &Password, shortest: usize) -> Result<()> {
-    if (shortest..=LONGEST_SECRET).contains(&secret.len()) {
+    if (shortest..=MAX_SECRET).contains(&secret.len()) {
         return Ok(());
     }
-    Err(Error::invalid("secret.secret", format!("must have {shortest} to {LONGEST_SECRET} bytes")))
+    Err(Error::invalid("secret.secret", format!("must have {shortest} to {MAX_SECRET} bytes")))
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use zeroize::Zeroizing;
 
-use super::{CHUNK, ImportOptions, JwtIssuer, Line, Noun, Step, is_not_false, reason};
+use super::{CHUNK, ImportOptions, JwtIssuer, Line, RowKind, Step, is_not_false, reason};
 use crate::app::App;
 use crate::app::definition::material::Material;
 use crate::app::definition::{DefinitionSecret, DefinitionToCreate, KindToCreate, algorithms_of, new_row};
@@ -55,7 +55,7 @@ impl Definitions {
                 }
             }
         }
-        let mut numbers = Numbers::after(app.parts.store.highest_auth_id().await?, &wanted);
+        let mut numbers = IdAllocator::after(app.parts.store.highest_auth_id().await?, &wanted);
         let (mut principals, mut names) = (HashMap::new(), HashSet::new());
         for definitions in wanted.chunks(CHUNK) {
             let mut translated = Vec::with_capacity(definitions.len());
@@ -79,7 +79,7 @@ impl Definitions {
         Step { mut line, row }: Step<DefinitionRow>,
         existing: &HashMap<Principal, i64>,
         (principals, names): (&mut HashMap<Principal, i64>, &mut HashSet<String>),
-        numbers: &mut Numbers,
+        numbers: &mut IdAllocator,
     ) {
         let Some(mut row) = row else { return self.refuse(definition.id, line) };
         let principal = principal(&row);
@@ -95,7 +95,7 @@ impl Definitions {
         let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), exists };
         self.credentials.insert(definition.id, Ok(credential));
         if exists {
-            return self.steps.push(Step::nothing(line.already_there(Some(auth_id.to_string()))));
+            return self.steps.push(Step::nothing(line.already_exists(Some(auth_id.to_string()))));
         }
         if !names.insert(row.name.clone()) {
             row.name = free_name(&row.name, auth_id, names);
@@ -144,12 +144,12 @@ async fn existing(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Resu
 }
 
 /// Assigns IDs: the one in Zato if it was never used here, otherwise one above all used and planned IDs.
-struct Numbers {
+struct IdAllocator {
     highest_given: i64,
     next: i64,
 }
 
-impl Numbers {
+impl IdAllocator {
     fn after(highest_given: i64, definitions: &[&ZatoDefinition]) -> Self {
         let highest = definitions.iter().map(|definition| definition.id).fold(highest_given, i64::max);
         Self { highest_given, next: highest + 1 }
@@ -187,7 +187,7 @@ fn translate(
 ) -> Result<Step<DefinitionRow>> {
     let username = definition.username.clone().unwrap_or_default();
     let name = format!("{} {}", definition.sec_type, definition.name);
-    let mut line = Line::new(Noun::Definition, &definition.id, name);
+    let mut line = Line::new(RowKind::Definition, &definition.id, name);
     let nothing;
     let (kind, material) = if definition.sec_type == "basic_auth" {
         line.changed("its secret does not come along: nobody can log in with it until it is rotated");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::definition::{Credential, Definitions};
 use super::user::{ImportedUser, Users};
-use super::{CHUNK, Line, Noun, Step, creation_time, is_not_false, is_true};
+use super::{CHUNK, Line, RowKind, Step, creation_time, is_not_false, is_true};
 use crate::app::App;
 use crate::clock::Time;
 use crate::error::Result;
@@ -68,7 +68,7 @@ fn one(
     now: Time,
 ) -> Step<LinkedAuthRow> {
     let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
-    let mut line = Line::new(Noun::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
+    let mut line = Line::new(RowKind::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
     let (user, credential) = match ends(row, users, definitions) {
         Ok(ends) => ends,
         Err(reason) => return Step::nothing(line.refused(reason)),
@@ -76,7 +76,7 @@ fn one(
     line.name = format!("{} - {} {}", user.username, credential.auth_type.name(), credential.username);
     if let Some(owner) = owners.get(&credential.auth_id) {
         return Step::nothing(if owner.user_id == user.user_id {
-            line.already_there(owner.link.map(|link| link.to_string()))
+            line.already_exists(owner.link.map(|link| link.to_string()))
         } else {
             line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
         });

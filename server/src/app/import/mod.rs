@@ -39,7 +39,7 @@ pub struct JwtIssuer {
 
 /// The kind of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noun {
+pub enum RowKind {
     User,
     Definition,
     Link,
@@ -47,48 +47,48 @@ pub enum Noun {
 
 /// The result for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum RowOutcome {
     /// Imported unchanged.
-    Took,
+    Imported,
     /// Imported with changes or omissions; the remarks say which.
     Changed,
     /// Not imported; the remarks say why.
     Refused,
-    AlreadyThere,
+    AlreadyExists,
 }
 
 /// A row of Zato and its result.
 #[derive(Clone, Debug)]
 pub struct Line {
-    pub noun: Noun,
+    pub kind: RowKind,
     /// ID in Zato.
     pub source: String,
     /// Human-readable name.
     pub name: String,
-    pub fate: Fate,
+    pub outcome: RowOutcome,
     pub remarks: Vec<String>,
     /// ID in Lanyard. Provisional until the row is written.
     pub id: Option<String>,
 }
 
 impl Line {
-    fn new(noun: Noun, source: &impl ToString, name: impl Into<String>) -> Self {
+    fn new(kind: RowKind, source: &impl ToString, name: impl Into<String>) -> Self {
         let (source, name) = (source.to_string(), name.into());
-        Self { noun, source, name, fate: Fate::Took, remarks: Vec::new(), id: None }
+        Self { kind, source, name, outcome: RowOutcome::Imported, remarks: Vec::new(), id: None }
     }
 
     fn changed(&mut self, remark: impl Into<String>) {
-        self.fate = Fate::Changed;
+        self.outcome = RowOutcome::Changed;
         self.remarks.push(remark.into());
     }
 
     fn refused(mut self, reason: impl Into<String>) -> Self {
-        (self.fate, self.remarks, self.id) = (Fate::Refused, vec![reason.into()], None);
+        (self.outcome, self.remarks, self.id) = (RowOutcome::Refused, vec![reason.into()], None);
         self
     }
 
-    fn already_there(mut self, id: Option<String>) -> Self {
-        (self.fate, self.remarks, self.id) = (Fate::AlreadyThere, Vec::new(), id);
+    fn already_exists(mut self, id: Option<String>) -> Self {
+        (self.outcome, self.remarks, self.id) = (RowOutcome::AlreadyExists, Vec::new(), id);
         self
     }
 }

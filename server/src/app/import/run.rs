@@ -12,29 +12,29 @@ use crate::model::audit::Operation;
 use crate::store::{DefinitionRow, LinkedAuthRow, UserRow};
 
 /// Concurrent transactions. On SQLite they share commits; on PostgreSQL they wait for connections.
-const AT_ONCE: usize = 32;
+const CONCURRENCY: usize = 32;
 
 impl App {
-    /// Carries out the plan and reports each row to `tell`. Rows that others wrote after the plan was made are left
+    /// Carries out the plan and reports each row to `report`. Rows that others wrote after the plan was made are left
     /// alone. After a fault, all reported rows are done, and another import continues from there.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn import(&self, context: &Context, plan: ImportPlan, mut tell: impl FnMut(Line)) -> Result<()> {
+    pub async fn import(&self, context: &Context, plan: ImportPlan, mut report: impl FnMut(Line)) -> Result<()> {
         let event = Event::new(&self.client(context, ClientInput::default())?, Operation::ImportUser);
         let users = stream::iter(plan.users).map(|step| {
             let event = event.clone();
             carry_out(step, async |row, source| self.import_user(event, row, source).await)
         });
-        tell_each(users, &mut tell).await?;
+        report_each(users, &mut report).await?;
         let definitions = stream::iter(plan.definitions).map(|step| {
             let event = event.clone().named(Operation::ImportDefinition);
             carry_out(step, async |row, source| self.import_definition(event, row, source).await)
         });
-        tell_each(definitions, &mut tell).await?;
+        report_each(definitions, &mut report).await?;
         let links = stream::iter(plan.links).map(|step| {
             let event = event.clone().named(Operation::ImportLink);
             carry_out(step, async |row, source| self.import_link(event, row, source).await)
         });
-        tell_each(links, &mut tell).await
+        report_each(links, &mut report).await
     }
 
     async fn import_user(&self, event: Event, row: UserRow, source: &str) -> Result<()> {
@@ -92,13 +92,13 @@ async fn carry_out<R>(step: Step<R>, write: impl AsyncFnOnce(R, &str) -> Result<
     }
 }
 
-async fn tell_each(
+async fn report_each(
     steps: impl stream::Stream<Item = impl Future<Output = Result<Line>>>,
-    tell: &mut impl FnMut(Line),
+    report: &mut impl FnMut(Line),
 ) -> Result<()> {
-    let mut told = std::pin::pin!(steps.buffered(AT_ONCE));
+    let mut told = std::pin::pin!(steps.buffered(CONCURRENCY));
     while let Some(line) = told.next().await {
-        tell(line?);
+        report(line?);
     }
     Ok(())
 }

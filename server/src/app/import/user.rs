@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{CHUNK, ImportOptions, Line, Noun, Step, creation_time, is_true, reason};
+use super::{CHUNK, ImportOptions, Line, RowKind, Step, creation_time, is_true, reason};
 use crate::app::App;
 use crate::app::user::{UserChange, new_row};
 use crate::clock::Time;
@@ -76,7 +76,7 @@ impl Users {
                 username: existing.username.clone(),
                 is_foreign_super_user: existing.is_super_user && !keeps_role,
             };
-            (Step::nothing(line.already_there(Some(user_id.to_string()))), imported)
+            (Step::nothing(line.already_exists(Some(user_id.to_string()))), imported)
         } else {
             let user_id = row.user_id;
             let imported = ImportedUser { user_id, username: row.username.clone(), is_foreign_super_user: false };
@@ -111,7 +111,7 @@ impl Users {
 /// The user, or the reason for refusing them.
 fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step<UserRow>> {
     let source = if user.user_id.is_empty() { user.id.to_string() } else { user.user_id.clone() };
-    let mut line = Line::new(Noun::User, &source, &user.username);
+    let mut line = Line::new(RowKind::User, &source, &user.username);
     if user.user_id.is_empty() {
         return Ok(Step::nothing(line.refused("it has no user_id")));
     }
@@ -188,7 +188,7 @@ fn approval_status(user: &ZatoUser, line: &mut Line) -> ApprovalStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fate;
+    use super::super::RowOutcome;
     use super::*;
 
     const NOW: Time = Time::from_micros(1_767_225_600_000_000);
@@ -205,9 +205,9 @@ mod tests {
         }
     }
 
-    fn row(user: &ZatoUser) -> (Fate, UserRow) {
+    fn row(user: &ZatoUser) -> (RowOutcome, UserRow) {
         let step = translate(user, &ImportOptions::default(), NOW).unwrap();
-        (step.line.fate, step.row.unwrap())
+        (step.line.outcome, step.row.unwrap())
     }
 
     #[test]
@@ -221,17 +221,17 @@ mod tests {
 
     #[test]
     fn nobody_is_let_in_who_was_not_let_in_before() {
-        for (approval, sign_up, fate, status) in [
-            ("approved", "final", Fate::Took, ApprovalStatus::Approved),
-            ("approved", "before_confirmation", Fate::Changed, ApprovalStatus::Pending),
-            ("before_decision", "final", Fate::Took, ApprovalStatus::Pending),
-            ("rejected", "before_confirmation", Fate::Took, ApprovalStatus::Rejected),
-            ("who knows", "final", Fate::Changed, ApprovalStatus::Pending),
+        for (approval, sign_up, outcome, status) in [
+            ("approved", "final", RowOutcome::Imported, ApprovalStatus::Approved),
+            ("approved", "before_confirmation", RowOutcome::Changed, ApprovalStatus::Pending),
+            ("before_decision", "final", RowOutcome::Imported, ApprovalStatus::Pending),
+            ("rejected", "before_confirmation", RowOutcome::Imported, ApprovalStatus::Rejected),
+            ("who knows", "final", RowOutcome::Changed, ApprovalStatus::Pending),
         ] {
             let user =
                 ZatoUser { approval_status: Some(approval.into()), sign_up_status: Some(sign_up.into()), ..bob() };
             let (was, row) = row(&user);
-            assert_eq!((was, row.approval_status), (fate, status), "{approval}, {sign_up}");
+            assert_eq!((was, row.approval_status), (outcome, status), "{approval}, {sign_up}");
         }
     }
 

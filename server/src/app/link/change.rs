@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LinkToCreate, OwnLinkToCreate, detail, etag_matches, there};
+use super::{LinkToCreate, OwnLinkToCreate, detail, etag_matches, or_link_not_found};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::check::CheckError;
@@ -17,7 +17,7 @@ use crate::model::user::ApprovalStatus;
 use crate::store::{DefinitionRow, LinkedAuthRow, Tx, UserRow};
 
 /// A user may link an account to themselves for this long after a login by password.
-const FRESH: Duration = Duration::from_mins(5);
+const REAUTHENTICATION_WINDOW: Duration = Duration::from_mins(5);
 
 /// A link to create.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl App {
     pub async fn create_link(&self, acting: &Acting<'_>, new: LinkToCreate) -> Result<LinkEntry> {
         self.require_super_user(acting, Operation::LinkCreate, Some(new.user), None).await?;
         let event = Event::by(acting, Operation::LinkCreate).target(new.user);
-        let number = self.number_of(&new.definition).await;
-        let auth_id = self.note_refusal(event.clone(), number).await?;
+        let number = self.auth_id_of(&new.definition).await;
+        let auth_id = self.audit_if_refused(event.clone(), number).await?;
         self.add_link(event, NewLink { auth_id, user: new.user, is_active: new.is_active, own: None }).await
     }
 
@@ -63,11 +63,11 @@ impl App {
         }
         let event = Event::by(acting, Operation::LinkCreate).target(user);
         let may = self.may_link_own(acting);
-        self.note_refusal(event.clone(), may).await?;
+        self.audit_if_refused(event.clone(), may).await?;
         let proved = match self.check_external(&new.proof, acting.client.remote_addr).await {
             Ok(proved) => proved.definition,
             Err(CheckError::Refused(reason)) => return self.login_failed(event, reason).await,
-            Err(CheckError::Other(error)) => return self.note_refusal(event, Err(error)).await,
+            Err(CheckError::Other(error)) => return self.audit_if_refused(event, Err(error)).await,
         };
         let own = Proved { session: acting.session.session_id, definition_version: proved.version };
         self.add_link(event, NewLink { auth_id: proved.auth_id, user, is_active: true, own: Some(own) }).await
@@ -79,7 +79,7 @@ impl App {
         }
         let session = &acting.session;
         let by_password = session.auth_type == AuthType::Password;
-        if !by_password || self.parts.clock.now().since(session.created_at) > FRESH {
+        if !by_password || self.parts.clock.now().since(session.created_at) > REAUTHENTICATION_WINDOW {
             return Err(Error::ReauthenticationRequired);
         }
         Ok(())
@@ -98,7 +98,7 @@ impl App {
                 Ok(link)
             })
         });
-        self.note_refusal(refused, added.await).await
+        self.audit_if_refused(refused, added.await).await
     }
 
     /// Turns a link on or off; returns how many live sessions ended.
@@ -153,7 +153,7 @@ impl App {
         let event = Event::by(acting, operation);
         let Some(row) = self.parts.store.link(link).await? else {
             let event = event.detail(serde_json::json!({ "link_id": link.to_string() }));
-            return self.note_refusal(event, Err(Error::LinkNotFound)).await;
+            return self.audit_if_refused(event, Err(Error::LinkNotFound)).await;
         };
         let event = event.target(row.user_id).detail(detail(link, row.auth_id));
         // Idle expiry depends on activity in memory.
@@ -172,7 +172,7 @@ impl App {
                 Ok((link, ended))
             })
         });
-        self.note_refusal(refused, changed.await).await
+        self.audit_if_refused(refused, changed.await).await
     }
 }
 
@@ -192,9 +192,9 @@ impl<F> Change for F where
 
 async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
     Ok(Locked {
-        definition: there(tx.lock_definition(row.auth_id).await?)?,
-        user: there(tx.lock_user(row.user_id).await?)?,
-        link: there(tx.lock_link(row.link_id).await?)?,
+        definition: or_link_not_found(tx.lock_definition(row.auth_id).await?)?,
+        user: or_link_not_found(tx.lock_user(row.user_id).await?)?,
+        link: or_link_not_found(tx.lock_link(row.link_id).await?)?,
     })
 }
 
@@ -212,7 +212,7 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
     let definition = tx.lock_definition(new.auth_id).await?.ok_or(Error::DefinitionNotFound)?;
     let user = tx.lock_user(new.user).await?.ok_or(Error::UserNotFound)?;
     match new.own {
-        Some(proved) => still_holds(tx, proved, &definition, &user, now).await?,
+        Some(proved) => recheck(tx, proved, &definition, &user, now).await?,
         None if user.is_super_user => return Err(Error::UserNotEligible),
         None => {}
     }
@@ -239,7 +239,7 @@ async fn add(tx: &Tx, new: &NewLink) -> Result<LinkEntry> {
 
 /// Checks again what was proved before the transaction: the session has not ended (a new password ends a thief's), and
 /// the definition is still the one whose credential was verified.
-async fn still_holds(tx: &Tx, proved: Proved, definition: &DefinitionRow, user: &UserRow, now: Time) -> Result<()> {
+async fn recheck(tx: &Tx, proved: Proved, definition: &DefinitionRow, user: &UserRow, now: Time) -> Result<()> {
     let session = tx.lock_session(proved.session).await?;
     let is_live = session.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now);
     if !is_live || user.is_locked {

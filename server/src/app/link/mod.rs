@@ -19,7 +19,7 @@ use crate::store::NamedDefinition;
 mod change;
 
 /// Maximum definitions of one lookup.
-const MAX_AT_ONCE: usize = 500;
+const MAX_PER_CALL: usize = 500;
 
 /// Identifies a definition by ID, or by type and username.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl ListedLinks {
 
 impl App {
     /// Audits `outcome` if it is a refusal, and returns it.
-    async fn note_refusal<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
+    async fn audit_if_refused<T>(&self, event: Event, outcome: Result<T>) -> Result<T> {
         if let Some(reason) = outcome.as_ref().err().and_then(refusal) {
             self.write_event(event.refused(reason)).await?;
         }
@@ -149,7 +149,7 @@ impl App {
         } else {
             if links.is_empty() && self.parts.store.user(target).await?.is_none() {
                 let event = Event::by(acting, Operation::LinkList).target(target);
-                return self.note_refusal(event, Err(Error::UserNotFound)).await;
+                return self.audit_if_refused(event, Err(Error::UserNotFound)).await;
             }
             self.audit_read(acting, Operation::LinkList, Some(target), None).await?;
         }
@@ -165,10 +165,10 @@ impl App {
         definitions: &[DefinitionKey],
     ) -> Result<Vec<Option<LinkEntry>>> {
         let client = self.client(context, client)?;
-        if definitions.is_empty() || definitions.len() > MAX_AT_ONCE {
+        if definitions.is_empty() || definitions.len() > MAX_PER_CALL {
             return Err(Error::invalid("definitions", "must have 1 to 500 entries"));
         }
-        let numbers = self.numbers_of(definitions, |position| format!("definitions[{position}].auth_name")).await?;
+        let numbers = self.auth_ids_of(definitions, |position| format!("definitions[{position}].auth_name")).await?;
         let known: Vec<i64> = numbers.iter().flatten().copied().collect();
         let links = self.parts.store.links_of_definitions(&known).await?;
         let links: HashMap<i64, LinkEntry> = links.into_iter().map(|link| (link.auth_id, link)).collect();
@@ -178,7 +178,7 @@ impl App {
     }
 
     /// The IDs of definitions, in order; `None` for unknown names. `field`: the request field of a position.
-    async fn numbers_of(
+    async fn auth_ids_of(
         &self,
         definitions: &[DefinitionKey],
         field: impl Fn(usize) -> String,
@@ -199,8 +199,8 @@ impl App {
     }
 
     /// The ID of the definition of a new link.
-    async fn number_of(&self, definition: &DefinitionKey) -> Result<i64> {
-        let numbers = self.numbers_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
+    async fn auth_id_of(&self, definition: &DefinitionKey) -> Result<i64> {
+        let numbers = self.auth_ids_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
         numbers.into_iter().flatten().next().ok_or(Error::DefinitionNotFound)
     }
 }
@@ -210,7 +210,7 @@ fn etag_matches(etag: &str, version: i64) -> Result<()> {
 }
 
 /// The link was deleted, possibly with its user or definition.
-fn there<T>(found: Option<T>) -> Result<T> {
+fn or_link_not_found<T>(found: Option<T>) -> Result<T> {
     found.ok_or(Error::LinkNotFound)
 }
 

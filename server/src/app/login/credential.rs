@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::app::check::CheckError;
-use crate::app::definition::material::{LONGEST_SECRET, Material, stored_keys};
+use crate::app::definition::material::{MAX_SECRET, Material, stored_keys};
 use crate::app::definition::{algorithms_of, clock_skew_of};
 use crate::app::throttle::Attempt;
 use crate::app::user::password::Password;
@@ -79,7 +79,7 @@ impl App {
     }
 
     async fn check_basic_auth(&self, username: &str, secret: &Password) -> Result<DefinitionRow, CheckError> {
-        if secret.len() > LONGEST_SECRET {
+        if secret.len() > MAX_SECRET {
             return Err(Reason::SecretTooLong.into());
         }
         let found = self.parts.store.definition_of_principal(AuthType::BasicAuth, username, "").await?;

@@ -84,7 +84,7 @@ impl App {
                     return Ok(NewLogin { ust: token, session, password_expires_soon: None });
                 }
                 LoginOutcome::Refused(refusal) => return Err(refusal),
-                LoginOutcome::Live => proved = transaction.proved_again(),
+                LoginOutcome::Live => proved = transaction.clone_proof(),
                 LoginOutcome::Changed => proved = self.prove(&client, &login.credential).await?,
             }
         }
@@ -203,7 +203,7 @@ impl LoginTransaction {
         Self { proved, admission, hashes, totp_code }
     }
 
-    fn proved_again(&self) -> ProvedExternal {
+    fn clone_proof(&self) -> ProvedExternal {
         ProvedExternal { definition: self.proved.definition.clone(), token_hash: self.proved.token_hash }
     }
 

@@ -14,7 +14,7 @@ use super::audit::Event;
 use super::check::CheckError;
 use super::client::{Client, ClientInput};
 use super::session::Session;
-use super::user::password::{Password, check_new, warns};
+use super::user::password::{Password, check_new, expiry_warning};
 use super::user::{set_password, username_key};
 use super::{App, Context};
 use crate::clock::Time;
@@ -187,7 +187,7 @@ impl App {
                 Ok(NewLogin {
                     ust,
                     session: Session::from_row(*row, user.is_super_user, now),
-                    password_expires_soon: warns(&self.parts.password, user.password_expires_at, now),
+                    password_expires_soon: expiry_warning(&self.parts.password, user.password_expires_at, now),
                 })
             }
             LoginOutcome::Refused(refusal) => Err(refusal),
@@ -210,7 +210,7 @@ impl LoginTransaction {
         let user_id: UserId = self.proved.user.user_id;
         let now = tx.clock().now();
         let found = self.admission.lock_user(tx, user_id, now).await?;
-        let holds = |(user, sessions)| self.still_holds(user).map(|user| (user, sessions));
+        let holds = |(user, sessions)| self.recheck(user).map(|user| (user, sessions));
         let (mut user, sessions) = match found.ok_or(Reason::DeletedMeanwhile).and_then(holds) {
             Ok(found) => found,
             Err(reason) => return refuse(reason, Error::LoginFailed),
@@ -226,7 +226,7 @@ impl LoginTransaction {
     }
 
     /// Checks the proof against the locked row, which nobody else can change now.
-    fn still_holds(&self, user: UserRow) -> Result<UserRow, Reason> {
+    fn recheck(&self, user: UserRow) -> Result<UserRow, Reason> {
         self.admission.admits(&user)?;
         // A concurrent login may have rehashed the same password, which keeps the version; a new one increments it.
         let is_new_hash = user.password_hash != self.proved.user.password_hash;

@@ -16,7 +16,7 @@ use super::admission::{Admission, LoginMethod, SecondFactor, second_factor};
 use crate::app::audit::Event;
 use crate::app::check::CheckError;
 use crate::app::client::{Client, ClientInput};
-use crate::app::platform::{Again, Platform, SealedCredential, SessionOnPlatform};
+use crate::app::platform::{Platform, ReloginCredential, SealedCredential, SessionOnPlatform};
 use crate::app::session::Session;
 use crate::app::throttle::Attempt;
 use crate::app::user::password::Password;
@@ -32,9 +32,9 @@ use crate::model::user::ApprovalStatus;
 use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
 use crate::upstream::{LoggedIn, Problem};
 
-const LONGEST_USERNAME: usize = 128;
-const LONGEST_PASSWORD: usize = 1024;
-const LONGEST_UNIQUE_NAME: usize = 128;
+const MAX_USERNAME: usize = 128;
+const MAX_PASSWORD: usize = 1024;
+const MAX_UNIQUE_NAME: usize = 128;
 
 /// A login with the username and the password of a platform.
 pub struct PlatformLogin {
@@ -50,8 +50,8 @@ pub struct PlatformLogin {
 impl PlatformLogin {
     /// Whether to ask the platform at all: other input cannot match an account there.
     fn is_plausible(&self) -> bool {
-        (1..=LONGEST_USERNAME).contains(&self.username.len())
-            && (1..=LONGEST_PASSWORD).contains(&self.password.len())
+        (1..=MAX_USERNAME).contains(&self.username.len())
+            && (1..=MAX_PASSWORD).contains(&self.password.len())
             && !self.username.chars().any(char::is_control)
     }
 }
@@ -157,7 +157,7 @@ async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<Log
 }
 
 fn check_unique_name(name: &str) -> Result<()> {
-    if name.len() > LONGEST_UNIQUE_NAME {
+    if name.len() > MAX_UNIQUE_NAME {
         return Err(Error::invalid("platform.unique_name", "is longer than 128 bytes"));
     }
     if name.chars().any(char::is_control) {
@@ -245,12 +245,12 @@ impl LoginTransaction {
             unique_name: self.login.unique_name.clone(),
             groups: serde_json::to_string(&self.groups).map_err(Error::internal)?,
         };
-        let again = self
-            .platform
-            .keeps_password()
-            .then(|| Again { username: self.login.username.clone(), password: self.login.password.clone() });
+        let relogin = self.platform.keeps_password().then(|| ReloginCredential {
+            username: self.login.username.clone(),
+            password: self.login.password.clone(),
+        });
         let authorization = self.found.credential.expose().to_owned().into();
-        let credential = SealedCredential { authorization, again }.seal(tx.keyring(), &platform, 0)?;
+        let credential = SealedCredential { authorization, relogin }.seal(tx.keyring(), &platform, 0)?;
         tx.insert_platform(platform.clone(), credential).await?;
         Ok(platform)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Again, Platform, SealedCredential};
+use super::{Platform, ReloginCredential, SealedCredential};
 use crate::app::App;
 use crate::app::audit::Event;
 use crate::app::client::Acting;
@@ -61,11 +61,11 @@ pub struct PlatformSettings {
 }
 
 /// The outcome of checking a refused credential with the platform.
-enum Settled {
+enum RecoveryOutcome {
     /// The credential is valid, or another request has replaced it.
-    Good,
+    Valid,
     /// The session was logged in again.
-    LoggedInAnew,
+    LoggedInAgain,
     /// The session has ended.
     Ended,
 }
@@ -87,16 +87,17 @@ impl App {
             code: None,
             source: Fault(format!("platform {} at {}", held.platform.platform, held.platform.url)),
         })?;
-        let settled = if refused { self.settle(acting, platform, &held).await? } else { Settled::Good };
-        if matches!(settled, Settled::Ended) {
+        let outcome =
+            if refused { self.recover_credential(acting, platform, &held).await? } else { RecoveryOutcome::Valid };
+        if matches!(outcome, RecoveryOutcome::Ended) {
             return Err(Error::SessionInvalid);
         }
         let event = event.detail(json!({
             "platform": platform.name,
             "scheme": Scheme::of(&SealedCredential::open(&self.parts.keyring, &held)?.authorization).name(),
-            "logged_in_anew": matches!(settled, Settled::LoggedInAnew),
+            "logged_in_anew": matches!(outcome, RecoveryOutcome::LoggedInAgain),
         }));
-        let held = self.invalidate(acting, event).await?;
+        let held = self.release_credential(acting, event).await?;
         let authorization = SealedCredential::open(&self.parts.keyring, &held)?.authorization;
         let authorities = platform.micetro.authorities().map_err(|problem| Error::PlatformUnavailable {
             problem: "cannot be called: its `ca_file` cannot be read",
@@ -120,7 +121,7 @@ impl App {
     }
 
     /// Reads the credential with the session locked against revocation, and audits its release with it.
-    async fn invalidate(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
+    async fn release_credential(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
         let session = acting.session.session_id;
         let taken = self.parts.store.write(move |tx| {
             let event = event.clone();
@@ -134,43 +135,58 @@ impl App {
     }
 
     /// Checks the credential with the platform. If it is refused, logs in again or ends the session.
-    async fn settle(&self, acting: &Acting<'_>, platform: &Platform, held: &HeldCredential) -> Result<Settled> {
+    async fn recover_credential(
+        &self,
+        acting: &Acting<'_>,
+        platform: &Platform,
+        held: &HeldCredential,
+    ) -> Result<RecoveryOutcome> {
         let opened = SealedCredential::open(&self.parts.keyring, held)?;
         let code = match platform.micetro.probe(&opened.authorization).await {
-            Ok(()) => return Ok(Settled::Good),
+            Ok(()) => return Ok(RecoveryOutcome::Valid),
             Err(Problem::Fault(error)) => return Err(error),
             Err(Problem::Refused { code }) => code,
         };
-        let Some(again) = opened.again.filter(|_| platform.keeps_password()) else {
+        let Some(relogin) = opened.relogin.filter(|_| platform.keeps_password()) else {
             return self.end_refused(acting, held, code).await;
         };
-        match platform.micetro.log_in_again(&again.username, &again.password).await {
-            Ok(credential) => self.put_anew(held, again, credential).await,
+        match platform.micetro.log_in_again(&relogin.username, &relogin.password).await {
+            Ok(credential) => self.store_replacement(held, relogin, credential).await,
             Err(Problem::Refused { code }) => self.end_refused(acting, held, code).await,
             Err(Problem::Fault(error)) => Err(error),
         }
     }
 
     /// Stores a new credential. If the session ended or another request was faster, the new one is logged out.
-    async fn put_anew(&self, held: &HeldCredential, again: Again, credential: Credential) -> Result<Settled> {
+    async fn store_replacement(
+        &self,
+        held: &HeldCredential,
+        relogin: ReloginCredential,
+        credential: Credential,
+    ) -> Result<RecoveryOutcome> {
         let authorization = credential.expose().to_owned().into();
-        let anew = SealedCredential { authorization, again: Some(again) };
-        let anew = anew.seal(&self.parts.keyring, &held.platform, held.credential.generation + 1)?;
-        let (before, anew) = (Arc::new(held.credential.clone()), Arc::new(anew));
+        let replacement = SealedCredential { authorization, relogin: Some(relogin) };
+        let replacement = replacement.seal(&self.parts.keyring, &held.platform, held.credential.generation + 1)?;
+        let (before, replacement) = (Arc::new(held.credential.clone()), Arc::new(replacement));
         let put = self.parts.store.write(move |tx| {
-            let (before, anew) = (Arc::clone(&before), Arc::clone(&anew));
+            let (before, replacement) = (Arc::clone(&before), Arc::clone(&replacement));
             // The row is deleted in the transaction that ends the session, so this cannot revive an ended one.
-            Box::pin(async move { tx.replace_platform_credential(&before, (*anew).clone()).await })
+            Box::pin(async move { tx.replace_platform_credential(&before, (*replacement).clone()).await })
         });
         if !put.await? {
-            return Ok(Settled::Good);
+            return Ok(RecoveryOutcome::Valid);
         }
         credential.keep();
-        Ok(Settled::LoggedInAnew)
+        Ok(RecoveryOutcome::LoggedInAgain)
     }
 
     /// Ends the session of a refused credential, unless the credential was replaced meanwhile.
-    async fn end_refused(&self, acting: &Acting<'_>, held: &HeldCredential, code: Option<i64>) -> Result<Settled> {
+    async fn end_refused(
+        &self,
+        acting: &Acting<'_>,
+        held: &HeldCredential,
+        code: Option<i64>,
+    ) -> Result<RecoveryOutcome> {
         let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
             "cause": Reason::PlatformRefused.name(),
             "platform": held.platform.platform,
@@ -180,15 +196,15 @@ impl App {
         let ended = self.parts.store.write(move |tx| {
             let event = event.clone();
             Box::pin(async move {
-                let Some(row) = tx.lock_session(session).await? else { return Ok(Settled::Ended) };
+                let Some(row) = tx.lock_session(session).await? else { return Ok(RecoveryOutcome::Ended) };
                 match tx.platform_credential(session).await? {
-                    Some(held) if held.credential.generation != refused => return Ok(Settled::Good),
+                    Some(held) if held.credential.generation != refused => return Ok(RecoveryOutcome::Valid),
                     Some(_) => {}
-                    None => return Ok(Settled::Ended),
+                    None => return Ok(RecoveryOutcome::Ended),
                 }
                 tx.revoke_session(&row, RevokeReason::PlatformRefused, tx.clock().now()).await?;
                 tx.audit(event);
-                Ok(Settled::Ended)
+                Ok(RecoveryOutcome::Ended)
             })
         });
         ended.await

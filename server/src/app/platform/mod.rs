@@ -23,9 +23,9 @@ use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
 use crate::upstream::{Micetro, Problem};
 
 /// Credentials resealed per batch.
-const RESEALED: u64 = 500;
+const RESEAL_BATCH: u64 = 500;
 /// Concurrent logouts from platforms.
-const LOGOUTS: usize = 8;
+const LOGOUT_CONCURRENCY: usize = 8;
 
 /// All configured platforms, by name and alias.
 pub struct Platforms {
@@ -66,10 +66,10 @@ impl Platforms {
 
     /// The platform of a session, if it is still configured under the same name and URL.
     pub(in crate::app) fn of(&self, session: &SessionPlatformRow) -> Option<&Arc<Platform>> {
-        self.is_there(&session.platform, &session.url)
+        self.find_exact(&session.platform, &session.url)
     }
 
-    fn is_there(&self, name: &str, url: &str) -> Option<&Arc<Platform>> {
+    fn find_exact(&self, name: &str, url: &str) -> Option<&Arc<Platform>> {
         self.find(name).filter(|platform| platform.name == name && platform.url == url)
     }
 
@@ -172,11 +172,12 @@ pub(in crate::app) struct SealedCredential {
     /// The value of the `Authorization` header.
     pub(in crate::app) authorization: Zeroizing<String>,
     /// Username and password for another login, where the password may be kept.
-    pub(in crate::app) again: Option<Again>,
+    #[serde(rename = "again")]
+    pub(in crate::app) relogin: Option<ReloginCredential>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::app) struct Again {
+pub(in crate::app) struct ReloginCredential {
     pub(in crate::app) username: String,
     pub(in crate::app) password: Zeroizing<String>,
 }
@@ -227,7 +228,7 @@ impl App {
     pub async fn end_sessions_of_removed_platforms(&self, context: &Context) -> Result<u64> {
         let mut ended = 0;
         for (name, url) in self.parts.store.platforms_in_use().await? {
-            if self.parts.platforms.is_there(&name, &url).is_some() {
+            if self.parts.platforms.find_exact(&name, &url).is_some() {
                 continue;
             }
             let client = self.client(context, ClientInput::default())?;
@@ -260,7 +261,7 @@ impl App {
 
         let Some(dropped) = self.parts.store.dropped_credentials() else { return };
         let dropped = tokio_stream::wrappers::ReceiverStream::new(dropped).take_until(stop.cancelled());
-        dropped.for_each_concurrent(LOGOUTS, async |held| self.log_out_of_platform(&held).await).await;
+        dropped.for_each_concurrent(LOGOUT_CONCURRENCY, async |held| self.log_out_of_platform(&held).await).await;
     }
 
     async fn log_out_of_platform(&self, held: &HeldCredential) {
@@ -281,7 +282,7 @@ impl App {
         let mut all = 0;
         loop {
             let current = self.parts.keyring.current_seal_key();
-            let old = self.parts.store.platform_credentials_before_key(current, RESEALED).await?;
+            let old = self.parts.store.platform_credentials_before_key(current, RESEAL_BATCH).await?;
             let mut done = 0;
             for held in old {
                 done += u64::from(self.reseal(held).await?);
@@ -304,11 +305,11 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        let anew = opened.seal(&self.parts.keyring, &held.platform, held.credential.generation)?;
-        let (before, anew) = (Arc::new(held.credential), Arc::new(anew));
+        let resealed = opened.seal(&self.parts.keyring, &held.platform, held.credential.generation)?;
+        let (before, resealed) = (Arc::new(held.credential), Arc::new(resealed));
         let replace = self.parts.store.write(move |tx| {
-            let (before, anew) = (Arc::clone(&before), Arc::clone(&anew));
-            Box::pin(async move { tx.replace_platform_credential(&before, (*anew).clone()).await })
+            let (before, resealed) = (Arc::clone(&before), Arc::clone(&resealed));
+            Box::pin(async move { tx.replace_platform_credential(&before, (*resealed).clone()).await })
         });
         replace.await
     }
@@ -374,7 +375,7 @@ mod tests {
             unique_name: String::new(),
             groups: "[]".to_owned(),
         };
-        let secret = SealedCredential { authorization: "Bearer 4711".to_owned().into(), again: None };
+        let secret = SealedCredential { authorization: "Bearer 4711".to_owned().into(), relogin: None };
         let credential = secret.seal(&keyring, &row, 0).unwrap();
         let open = |platform: SessionPlatformRow| {
             SealedCredential::open(&keyring, &HeldCredential { credential: credential.clone(), platform })

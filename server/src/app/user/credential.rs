@@ -156,7 +156,7 @@ impl App {
         let except = Some(acting.session.session_id);
         self.parts.store.flush_activity().await?;
         let changed =
-            self.change_user_and(user, event, Some((RevokeReason::PasswordChanged, except)), move |row, now| {
+            self.change_user_and_revoke(user, event, Some((RevokeReason::PasswordChanged, except)), move |row, now| {
                 if expected.as_ref().is_some_and(|expected| *expected != row.password_hash) {
                     return Err(Error::WriteConflict);
                 }
@@ -176,7 +176,9 @@ impl App {
         self.parts.store.flush_activity().await?;
         let except = Some(acting.session.session_id);
         let changed =
-            self.change_user_and(user, event, Some((RevokeReason::TotpChanged, except)), move |row, _| change(row));
+            self.change_user_and_revoke(user, event, Some((RevokeReason::TotpChanged, except)), move |row, _| {
+                change(row)
+            });
         Ok(changed.await?.1)
     }
 }

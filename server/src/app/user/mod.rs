@@ -92,7 +92,7 @@ impl UserChange {
     }
 
     /// Whether regular users may change it themselves.
-    const fn is_own_affair(&self) -> bool {
+    const fn is_self_service(&self) -> bool {
         matches!(self, Self::DisplayName(_) | Self::Email(_))
     }
 

@@ -44,7 +44,7 @@ pub(in crate::app) fn expiry(rules: &config::Password, now: Time) -> Option<Time
 }
 
 /// The expiry, if it is near enough to warn of.
-pub(in crate::app) fn warns(rules: &config::Password, expires_at: Option<Time>, now: Time) -> Option<Time> {
+pub(in crate::app) fn expiry_warning(rules: &config::Password, expires_at: Option<Time>, now: Time) -> Option<Time> {
     let expires_at = expires_at?;
     let left: Duration = expires_at.since(now);
     (left <= rules.warn_before).then_some(expires_at)

@@ -127,7 +127,7 @@ impl App {
         etag: String,
     ) -> Result<User> {
         let target = user.unwrap_or(acting.user());
-        if target != acting.user() || !changes.iter().all(UserChange::is_own_affair) {
+        if target != acting.user() || !changes.iter().all(UserChange::is_self_service) {
             self.require_super_user(acting, Operation::UserUpdate, Some(target), None).await?;
         }
         let gives_up_role = changes.iter().any(|change| matches!(change, UserChange::IsSuperUser(false)));
@@ -150,24 +150,25 @@ impl App {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
         self.require_super_user_on_another(acting, Operation::UserLock, user, "lock").await?;
-        self.keep_out(acting, Operation::UserLock, user, RevokeReason::UserLocked, |row| row.is_locked = true).await
+        self.block_user(acting, Operation::UserLock, user, RevokeReason::UserLocked, |row| row.is_locked = true).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unlock_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
-        self.let_in(acting, Operation::UserUnlock, user, |row| row.is_locked = false).await
+        self.unblock_user(acting, Operation::UserUnlock, user, |row| row.is_locked = false).await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn approve_user(&self, acting: &Acting<'_>, user: UserId) -> Result<User> {
-        self.let_in(acting, Operation::UserApprove, user, |row| row.approval_status = ApprovalStatus::Approved).await
+        self.unblock_user(acting, Operation::UserApprove, user, |row| row.approval_status = ApprovalStatus::Approved)
+            .await
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn reject_user(&self, acting: &Acting<'_>, user: UserId) -> Result<(User, u64)> {
         self.require_super_user_on_another(acting, Operation::UserReject, user, "reject").await?;
         let reject = |row: &mut UserRow| row.approval_status = ApprovalStatus::Rejected;
-        self.keep_out(acting, Operation::UserReject, user, RevokeReason::UserRejected, reject).await
+        self.block_user(acting, Operation::UserReject, user, RevokeReason::UserRejected, reject).await
     }
 
     /// Deletes a user; returns how many live sessions ended.
@@ -203,7 +204,7 @@ impl App {
         if user == acting.user() { Err(Error::NotOnYourself { what }) } else { Ok(()) }
     }
 
-    async fn keep_out(
+    async fn block_user(
         &self,
         acting: &Acting<'_>,
         operation: Operation,
@@ -217,10 +218,10 @@ impl App {
             change(row);
             Ok(())
         };
-        self.change_user_and(user, event, Some((reason, None)), change).await
+        self.change_user_and_revoke(user, event, Some((reason, None)), change).await
     }
 
-    async fn let_in(
+    async fn unblock_user(
         &self,
         acting: &Acting<'_>,
         operation: Operation,
@@ -242,12 +243,12 @@ impl App {
         event: Event,
         change: impl Fn(&mut UserRow, Time) -> Result<()> + Send + Sync + 'static,
     ) -> Result<(User, u64)> {
-        self.change_user_and(user, event, None, change).await
+        self.change_user_and_revoke(user, event, None, change).await
     }
 
     /// Changes a user, revokes their sessions (all but one, if asked to) and audits it, in one transaction. An
     /// unchanged row is not written.
-    pub(super) async fn change_user_and(
+    pub(super) async fn change_user_and_revoke(
         &self,
         user: UserId,
         event: Event,

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Fault};
 
 /// Longer than any session of Micetro that was seen.
-const LONGEST_SESSION: usize = 1024;
-const LONGEST_VERSION: usize = 64;
+const MAX_SESSION: usize = 1024;
+const MAX_VERSION: usize = 64;
 
 /// Why a call brought nothing.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl OpenedSession {
     /// `None`: it cannot stand in a header.
     pub(super) fn authorization(&self, scheme: &str) -> Option<Zeroizing<String>> {
         let session = self.session.as_str();
-        let fits = (1..=LONGEST_SESSION).contains(&session.len()) && session.bytes().all(|b| b.is_ascii_graphic());
+        let fits = (1..=MAX_SESSION).contains(&session.len()) && session.bytes().all(|b| b.is_ascii_graphic());
         fits.then(|| Zeroizing::new(format!("{scheme}{session}")))
     }
 }
@@ -230,7 +230,7 @@ impl User {
 /// The first two or three numbers of a version, without what else it says: `26.1.0` of `26.1.0.4711-rc1`.
 pub(super) fn base_version(version: &str) -> Option<String> {
     let version = version.trim();
-    if version.len() > LONGEST_VERSION {
+    if version.len() > MAX_VERSION {
         return None;
     }
     let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
@@ -329,7 +329,7 @@ mod tests {
         let authorization =
             |session: &str| OpenedSession { session: session.to_owned().into() }.authorization("Bearer ");
         assert_eq!(authorization("abc").as_deref().map(String::as_str), Some("Bearer abc"));
-        for session in ["", "a b", "a\r\nX: y", "ü", &"a".repeat(LONGEST_SESSION + 1)] {
+        for session in ["", "a b", "a\r\nX: y", "ü", &"a".repeat(MAX_SESSION + 1)] {
             assert!(authorization(session).is_none(), "{session:?}");
         }
     }

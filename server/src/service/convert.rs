@@ -1,4 +1,4 @@
-//! Between the contract's messages and the types of `app`: parsing at the door, where a bad field gets its name.
+//! Converts between protobuf messages and the types of `app`. Errors name the invalid field.
 
 use prost_types::{Duration as ProtoDuration, Timestamp};
 use zeroize::Zeroizing;
@@ -22,12 +22,12 @@ pub(crate) fn acting<'a>(ust: &'a str, info: Option<&'a v1::ClientInfo>) -> Acti
     ActingInput { ust, client: client(info) }
 }
 
-/// An identifier that must be there.
+/// A required ID.
 pub(crate) fn id<K: Kind>(field: &'static str, text: &str) -> Result<Id<K>> {
     text.parse().map_err(|_| Error::invalid(field, format!("must be {} and 32 hexadecimal digits", K::PREFIX)))
 }
 
-/// An identifier that may be left out.
+/// An optional ID; empty if omitted.
 pub(crate) fn optional_id<K: Kind>(field: &'static str, text: &str) -> Result<Option<Id<K>>> {
     if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
 }
@@ -36,7 +36,7 @@ pub(crate) fn page(size: i32, token: &str) -> Result<PageRequest<'_>> {
     PageRequest::parse(size, token)
 }
 
-/// An enum that may be left out; a number that the contract does not know is refused, not taken for "any".
+/// An optional enum. An unknown number is an error, not "any".
 pub(crate) fn optional_enum<P, T>(
     field: &'static str,
     number: i32,
@@ -52,7 +52,7 @@ where
     known.map(Some).ok_or_else(|| Error::invalid(field, "has an unknown value"))
 }
 
-/// Text to look for. No stored text has a NUL, which PostgreSQL does not even take in a question.
+/// A search text. NUL is an error: PostgreSQL rejects it in parameters, and no stored text contains it.
 pub(crate) fn text(field: &'static str, text: &str) -> Result<String> {
     if text.contains('\0') {
         return Err(Error::invalid(field, "must not contain NUL"));
@@ -60,12 +60,12 @@ pub(crate) fn text(field: &'static str, text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Text to look for that may be left out.
+/// An optional search text; empty if omitted.
 pub(crate) fn optional_text(field: &'static str, looked_for: &str) -> Result<Option<String>> {
     if looked_for.is_empty() { Ok(None) } else { text(field, looked_for).map(Some) }
 }
 
-/// A secret on its way in.
+/// Takes a secret out of a message.
 pub(crate) fn secret(text: &mut String) -> Zeroizing<String> {
     Zeroizing::new(std::mem::take(text))
 }
@@ -75,7 +75,7 @@ pub(crate) fn timestamp(time: Time) -> Timestamp {
     Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
-/// The years 1 to 9999, which is what a protobuf timestamp may hold.
+/// The range of a protobuf timestamp: the years 1 to 9999.
 const TIMES: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 
 pub(crate) fn time(field: &'static str, timestamp: Timestamp) -> Result<Time> {

@@ -15,12 +15,12 @@ use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
 use crate::model::verdict::CachedVerdict;
 
-/// What Zato SSO answers in the fields that it keeps for the future.
+/// The value that Zato SSO returns in fields reserved for future use.
 pub(crate) const RESERVED: &str = "reserved";
 
 #[tonic::async_trait]
 impl LinkedAuthService for Handler {
-    /// Nearly all calls of this are answered by the fast path of the pipeline, with the same function.
+    /// The fast path of the pipeline answers nearly all of these calls, with the same conversion.
     async fn list_linked_auth(&self, request: Request<v1::ListLinkedAuthRequest>) -> Reply<v1::ListLinkedAuthResponse> {
         self.run(request, |app, context, message| list(app, context, message, None)).await
     }
@@ -86,7 +86,7 @@ impl LinkedAuthService for Handler {
     }
 }
 
-/// `cached`: what memory said of the token already.
+/// `cached`: the cache's result for the token, if known.
 pub(crate) async fn list(
     app: App,
     context: Context,
@@ -104,7 +104,7 @@ pub(crate) async fn list(
     })
 }
 
-/// What a super-user asks for.
+/// The request of a super-user.
 fn link_for(message: &v1::CreateLinkedAuthRequest) -> Result<LinkToCreate> {
     Ok(LinkToCreate {
         user: convert::id("user_id", &message.user_id)?,
@@ -113,7 +113,7 @@ fn link_for(message: &v1::CreateLinkedAuthRequest) -> Result<LinkToCreate> {
     })
 }
 
-/// What a user asks for who shows a credential: a link to themself, which works at once.
+/// The request of users who link an account to themselves by proving a credential. The link is active at once.
 fn own_link(message: &v1::CreateLinkedAuthRequest, proof: Proof) -> Result<OwnLinkToCreate> {
     if message.definition.is_some() {
         return Err(Error::invalid("definition", "with `proof` it is the one that the proof is of: leave it out"));
@@ -176,7 +176,7 @@ pub(crate) fn auth_type(link: &LinkEntry) -> &'static str {
     link.auth_type.name()
 }
 
-/// Without the username.
+/// Omits the username.
 fn linked_user(link: Option<LinkEntry>) -> v1::LinkedUser {
     link.map_or_else(v1::LinkedUser::default, |link| v1::LinkedUser {
         user_id: link.user_id.to_string(),

@@ -1,4 +1,4 @@
-//! The audit trail: what an event says, and the operations and reasons that events may name.
+//! Audit events, and the operations and reasons that they may name.
 
 use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::id::{SessionId, UserId};
 use crate::clock::Time;
 
-/// What somebody did or was refused. `audit.proto` says what each means.
+/// What was done or refused. `audit.proto` describes each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Operation {
     #[strum(serialize = "session.create")]
@@ -98,13 +98,13 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The text by which it is stored and sent.
+    /// The name in the database and in responses.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Why an operation was refused, more exactly than the caller is told. `audit.proto` says what each means.
+/// Why an operation was refused, in more detail than the caller is told. `audit.proto` describes each reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
@@ -172,26 +172,26 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The text by which it is stored and sent.
+    /// The name in the database and in responses.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// What came of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Ok,
     Refused,
 }
 
-/// One thing that somebody did or was refused, as it is to be written.
+/// An event to be written.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
     pub time: Time,
     pub correlation_id: String,
     pub operation: Operation,
-    /// Why it was refused; `None`: it was done.
+    /// Why the operation was refused; `None`: it succeeded.
     pub reason: Option<Reason>,
     pub caller: String,
     pub subject: Option<UserId>,
@@ -209,7 +209,7 @@ impl AuditEvent {
     }
 }
 
-/// An event as it is read. Older servers may have written operations and reasons that this one does not know.
+/// An event as read. Older servers may have written operations and reasons that this one does not know.
 #[derive(Clone, Debug)]
 pub struct StoredAuditEvent {
     pub position: AuditPosition,
@@ -228,7 +228,7 @@ pub struct StoredAuditEvent {
     pub detail: String,
 }
 
-/// Where an event stands in the order of a list: by time, then chain, then sequence.
+/// Sort key of events in a list: time, then chain, then sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditPosition {
     pub time: Time,
@@ -236,14 +236,14 @@ pub struct AuditPosition {
     pub sequence: i64,
 }
 
-/// Which events; all that are set must match.
+/// Filter of events; all fields that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     pub correlation_id: Option<String>,
     /// As subject or as target.
     pub user: Option<UserId>,
     pub session: Option<SessionId>,
-    /// Ends with a dot: all that begin so.
+    /// With a trailing dot: all operations with this prefix.
     pub operation: Option<String>,
     pub outcome: Option<Outcome>,
     pub caller: Option<String>,

@@ -1,4 +1,4 @@
-//! The lists of `audit.proto` are those of the enums.
+//! `audit.proto` lists exactly the values of the enums.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::{Operation, Reason};
 
 const CONTRACT: &str = include_str!("../../../proto/lanyard/v1/audit.proto");
 
-/// The names listed in the comment of a field of `AuditEvent`, each with what it means.
+/// The names in the comment of a field of `AuditEvent`, each with its description.
 fn list_of(field: &str) -> Vec<(&'static str, &'static str)> {
     let (_, message) = CONTRACT.split_once("message AuditEvent {").unwrap();
     let (before, _) = message.split_once(&format!("  string {field} = ")).unwrap();

@@ -50,7 +50,7 @@ pub enum Grant {
 impl Grant {
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The name by which operators give it and by which it is stored.
+    /// The name that operators use and that the database stores.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -111,7 +111,7 @@ impl FromIterator<Grant> for Grants {
 }
 
 impl fmt::Display for Grants {
-    /// The names, with commas between them.
+    /// Comma-separated names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, grant) in self.iter().enumerate() {
             write!(f, "{}{grant}", if i == 0 { "" } else { "," })?;
@@ -140,11 +140,11 @@ impl FromStr for Grants {
 pub enum CallerCredential<'a> {
     /// `authorization: Bearer ...`
     Key(&'a str),
-    /// The one SPIFFE URI of a client certificate that TLS has verified.
+    /// The only SPIFFE URI of a client certificate that TLS has verified.
     Certificate { spiffe_id: &'a str },
 }
 
-/// A service that proved who it is.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub id: CallerId,
@@ -152,9 +152,9 @@ pub struct Caller {
     pub granted: Grants,
     pub apps: Apps,
     pub flags: Flags,
-    /// Calls under way at once, at most.
+    /// Maximum concurrent calls.
     pub max_in_flight: u32,
-    /// Calls under way. Shared by all copies of this caller, so that reading it anew does not forget them.
+    /// Calls in progress. Shared by all copies of this caller, so that a reload does not reset it.
     pub in_flight: Arc<AtomicU32>,
 }
 
@@ -181,7 +181,7 @@ impl Apps {
 }
 
 impl From<&str> for Apps {
-    /// `*`, or names with commas between them.
+    /// `*`, or comma-separated names.
     fn from(text: &str) -> Self {
         if text == "*" {
             return Self::All;
@@ -199,12 +199,12 @@ impl fmt::Display for Apps {
     }
 }
 
-/// What a caller is trusted with beyond its grants.
+/// Privileges of a caller beyond its grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// What it says of the user's address is believed.
+    /// The user's address that it reports is trusted.
     pub may_assert_client_address: bool,
-    /// It may act for super-users: without it their tokens are good for verification only.
+    /// It may act for super-users. Without this, their tokens can only be verified.
     pub may_relay_super_users: bool,
 }
 
@@ -222,7 +222,7 @@ pub struct ParseFlagError;
 impl FromStr for Flags {
     type Err = ParseFlagError;
 
-    /// Names with commas between them.
+    /// Comma-separated names.
     fn from_str(names: &str) -> Result<Self, ParseFlagError> {
         let mut flags = Self::default();
         for name in names.split(',').filter(|name| !name.is_empty()) {

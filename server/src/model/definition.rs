@@ -1,6 +1,6 @@
 //! Definitions: external credentials.
 
-/// What the material is that a definition's credentials are checked against. The numbers are those of the database.
+/// The kind of material that a definition's credentials are checked against. The numbers are those of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaterialSource {
     /// An argon2id hash.
@@ -11,7 +11,7 @@ pub enum MaterialSource {
     KeySet,
     /// The URL of a JWK set.
     KeySetUrl,
-    /// One that only newer versions know, or 0: none yet.
+    /// A kind that only newer versions know, or 0: none yet.
     Other(i16),
 }
 

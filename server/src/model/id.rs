@@ -1,5 +1,5 @@
-//! Public identifiers: a prefix that says what it is, and a `UUIDv7` in 32 hexadecimal digits, so that the order of
-//! identifiers is the order of creation. They are not secret and prove nothing.
+//! Public identifiers: a prefix for the kind and a `UUIDv7` in 32 hexadecimal digits, so that they sort by creation.
+//! They are not secret and prove nothing.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ pub trait Kind {
 const PREFIX_LEN: usize = 4;
 const LEN: usize = PREFIX_LEN + uuid::fmt::Simple::LENGTH;
 
-/// An identifier of one kind; two kinds cannot be mixed up.
+/// An identifier of one kind; kinds cannot be mixed up.
 pub struct Id<K> {
     uuid: Uuid,
     kind: PhantomData<fn() -> K>,
@@ -50,7 +50,7 @@ pub type CallerId = Id<CallerKind>;
 pub type LinkId = Id<LinkKind>;
 
 impl<K> Id<K> {
-    /// A new one. `now` is its time part, the rest is random.
+    /// Creates an identifier with the time part `now`; the rest is random.
     pub fn new(now: Time) -> Self {
         let (seconds, nanos) = now.to_unix();
         let seconds = u64::try_from(seconds).unwrap_or(0);
@@ -65,17 +65,17 @@ impl<K> Id<K> {
         self.uuid
     }
 
-    /// The bytes in keys, page tokens and hashes.
+    /// The bytes that keys, page tokens and hashes contain.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()
     }
 
-    /// Reads [`Self::as_bytes`] back.
+    /// Parses [`Self::as_bytes`].
     pub fn from_slice(bytes: &[u8]) -> Result<Self, ParseIdError> {
         Uuid::from_slice(bytes).map(Self::from_uuid).map_err(|_| ParseIdError)
     }
 
-    /// The smallest one.
+    /// The smallest identifier.
     pub const fn nil() -> Self {
         Self::from_uuid(Uuid::nil())
     }
@@ -87,7 +87,7 @@ impl<K> Id<K> {
 }
 
 impl<K: Kind> Id<K> {
-    /// Writes the text that `Display` shows, without the machinery of formatting.
+    /// Writes the text that `Display` shows, without the overhead of formatting.
     pub fn write(self, buffer: &mut [u8; LEN]) -> &str {
         const { assert!(K::PREFIX.len() == PREFIX_LEN) };
         let (prefix, digits) = buffer.split_at_mut(PREFIX_LEN);
@@ -98,7 +98,7 @@ impl<K: Kind> Id<K> {
 }
 
 impl<K: Kind> From<Id<K>> for String {
-    /// The same, without the machinery of formatting.
+    /// Like `Display`, without the overhead of formatting.
     fn from(id: Id<K>) -> Self {
         id.write(&mut Id::<K>::buffer()).to_owned()
     }
@@ -133,7 +133,7 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one piece, so that a `String` need not grow.
+        // In one call, so that a `String` need not grow.
         f.write_str(self.write(&mut Self::buffer()))
     }
 }
@@ -143,7 +143,7 @@ impl<K: Kind> fmt::Debug for Id<K> {
     }
 }
 
-/// The text is no identifier of this kind.
+/// The text is not an identifier of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an identifier of this kind")]
 pub struct ParseIdError;
@@ -151,7 +151,7 @@ pub struct ParseIdError;
 impl<K: Kind> FromStr for Id<K> {
     type Err = ParseIdError;
 
-    /// Exactly what `Display` writes; no other spelling of a UUID is taken.
+    /// Accepts exactly what `Display` writes, and no other spelling of a UUID.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let digits = text.strip_prefix(K::PREFIX).ok_or(ParseIdError)?;
         let canonical = digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));

@@ -4,7 +4,7 @@ use super::id::{LinkId, UserId};
 use super::session::AuthType;
 use crate::clock::Time;
 
-/// A link with what its definition says: all that an answer needs.
+/// A link with fields of its definition: all that a response needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkEntry {
     pub link_id: LinkId,

@@ -1,4 +1,4 @@
-//! Nouns and pure rules. It uses no other room, only leaves.
+//! Domain types and pure rules. Depends only on leaf modules.
 
 pub mod audit;
 pub mod caller;

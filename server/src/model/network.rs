@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// True if the address is in one of the networks, or if there are none: that means anywhere.
+/// True if the address is in one of the networks, or if there are none, which means any.
 pub fn in_networks(networks: &[IpNet], address: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(&address))
 }
@@ -20,7 +20,7 @@ pub fn same_prefix(one: IpAddr, other: IpAddr) -> bool {
     prefix_of(one).contains(&other)
 }
 
-/// Parses an address with or without port, brackets or zone; IPv4 in IPv6 is IPv4.
+/// Parses an address with or without port, brackets or zone. IPv4-mapped IPv6 becomes IPv4.
 pub fn parse_address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.parse().ok();
@@ -33,23 +33,23 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
     bare.or_else(with_port).or_else(in_brackets).or_else(without_zone).map(|address: IpAddr| address.to_canonical())
 }
 
-/// Parses a network (CIDR), or an address as the network that has only it.
+/// Parses a network (CIDR), or an address as a network of its own.
 pub fn parse_network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     network.map(|network| network.trunc())
 }
 
-/// The entries of a list of networks that is separated by commas.
+/// The entries of a comma-separated list of networks.
 pub fn list_entries(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').filter(|network| !network.is_empty())
 }
 
-/// Parses a list of networks that is separated by commas.
+/// Parses a comma-separated list of networks.
 pub fn parse_list(list: &str) -> Result<Box<[IpNet]>, ipnet::AddrParseError> {
     list_entries(list).map(str::parse).collect()
 }
 
-/// Prints a list of networks, separated by commas.
+/// Prints a comma-separated list of networks.
 pub fn print_list(networks: &[IpNet]) -> String {
     networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",")
 }

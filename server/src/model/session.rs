@@ -72,7 +72,7 @@ impl RevokeReason {
     }
 }
 
-/// A time that several threads advance, never turn back.
+/// A time that threads only move forward.
 #[derive(Debug)]
 pub struct LatestTime(AtomicI64);
 
@@ -97,7 +97,7 @@ pub struct SessionEntry {
     pub user_id: UserId,
     pub username: Box<str>,
     pub app: Arc<str>,
-    /// Networks that the user may come from; empty: any.
+    /// Networks that the user may connect from; empty: any.
     pub allowed_networks: Box<[IpNet]>,
     pub remote_addr: Option<IpAddr>,
     pub created_at: Time,
@@ -107,7 +107,7 @@ pub struct SessionEntry {
     pub revoked_at: Option<Time>,
     /// End of the grace period of a replaced token.
     pub grace_until: Option<Time>,
-    /// How many newer tokens the session has.
+    /// Number of newer tokens of the session.
     pub generations_behind: u32,
     pub revoke_reason: RevokeReason,
     pub auth_type: AuthType,
@@ -128,7 +128,7 @@ impl SessionEntry {
 
 #[cfg(test)]
 impl SessionEntry {
-    /// A session that began and was last used in 1970, for tests to change.
+    /// A session that started and was last used in 1970, for tests to change.
     pub(crate) fn example() -> Self {
         Self {
             session_id: SessionId::new(Time::default()),

@@ -2,7 +2,7 @@
 
 use strum::FromRepr;
 
-/// Whether somebody has let the user in. The numbers are those of the contract and of the database.
+/// Whether the user was approved. The numbers are those of the contract and of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
 #[repr(i16)]
 pub enum ApprovalStatus {
@@ -12,7 +12,7 @@ pub enum ApprovalStatus {
 }
 
 impl ApprovalStatus {
-    /// A number from a newer version reads as rejected: it lets nobody in.
+    /// A number from a newer version reads as rejected, so that it lets nobody in.
     pub fn from_number(number: i16) -> Self {
         Self::from_repr(number).unwrap_or(Self::Rejected)
     }

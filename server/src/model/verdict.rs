@@ -1,4 +1,4 @@
-//! The rule of verification, as a pure function.
+//! Verification of a token, as a pure function.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum Inactive {
 #[derive(Clone, Debug)]
 pub struct Active {
     pub session: Arc<SessionEntry>,
-    /// When the session ends, by the policy of the app of the request.
+    /// When the session ends under the policy of the requesting app.
     pub limits: Limits,
     /// How long the verdict may be cached; zero: not at all.
     pub cache_for: Duration,
@@ -44,17 +44,17 @@ pub enum Verdict {
     Inactive(Inactive),
 }
 
-/// The verdict from the cache.
+/// A verdict from the cache.
 #[derive(Debug)]
 #[must_use]
 pub enum CachedVerdict {
     Known(Verdict),
-    /// The database has to be asked: the session is not in memory; or the token is so old that its session has to be ended;
-    /// or the session seems idle, and there may have been activity through another of its tokens or at another server.
+    /// The database must be queried: the session is not cached; or the token is so old that its session must be ended;
+    /// or the session seems idle, but may have been active through another token or server.
     Unknown(TokenHashes),
 }
 
-/// Hashes under which the database may hold a token; computed once per call.
+/// Hashes under which the database may store a token; computed once per call.
 #[derive(Debug)]
 pub struct TokenHashes(pub Vec<TokenHash>);
 
@@ -72,7 +72,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// In an app with this policy, which can only shorten the limits of the session.
+    /// The limits in an app with this policy, which can only shorten those of the session.
     pub fn of(session: &SessionEntry, policy: &Policy) -> Self {
         let absolute_expires_at = session.absolute_expires_at.min(session.created_at + policy.absolute);
         let idle_expires_at = session.last_active_at() + idle_limit(session, policy);
@@ -85,7 +85,7 @@ pub fn idle_limit(session: &SessionEntry, policy: &Policy) -> Duration {
     Duration::from(session.idle_micros).min(policy.idle)
 }
 
-/// Evaluates whether the session is valid through this token, now, in an app with this policy, from this address.
+/// Evaluates whether this token of the session is valid now, in an app with this policy, from this address.
 pub fn evaluate(session: &SessionEntry, now: Time, policy: &Policy, address: IpAddr) -> Result<Limits, Inactive> {
     if session.revoked_at.is_some() {
         return Err(Inactive::Revoked(session.revoke_reason));

@@ -1,4 +1,4 @@
-//! The rule of verification, as properties.
+//! Properties of verification.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn policy(idle: Duration, absolute: Duration) -> Policy {
     Policy { login: true, idle, absolute, quota, quota_policy, address_binding, self_service_links: false }
 }
 
-/// Longer than anything: leaves a session what it has.
+/// Never shortens the limits of a session.
 fn generous() -> Policy {
     policy(Duration::MAX, Duration::MAX)
 }

@@ -1,6 +1,6 @@
-//! Write-behind of user activity: verification records it in memory, a task writes it in batches.
+//! Write-behind of user activity: verification records it in memory, a background task flushes it in batches.
 //!
-//! Activity lost in a crash makes sessions end earlier, never later.
+//! Activity lost in a crash makes sessions expire earlier, never later.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
-/// Rows of one statement: enough to share pages and a commit, few enough that other writers do not wait long.
+/// Rows per statement: enough to share pages and a commit, few enough not to delay other writers for long.
 const BATCH: usize = 1000;
 
-/// Activity that is not in the database yet: the latest time of each session.
+/// Activity that is not in the database yet: the latest time per session.
 #[derive(Default)]
 pub struct Activity {
     noted: Mutex<Noted>,
 }
 
-/// What was written stays for those who read the row before it was written and ask here after: until all reads have ended
-/// that had begun by then. Reads are counted in two epochs, which take turns; each epoch has what was written in it.
+/// Flushed times stay until every read that began before the flush has ended: it may have seen the old row. Reads are
+/// counted in two alternating epochs; each epoch keeps what was flushed during it.
 #[derive(Default)]
 struct Noted {
     pending: HashMap<SessionId, Time>,
@@ -33,7 +33,7 @@ struct Noted {
 }
 
 impl Noted {
-    /// The other epoch begins as soon as the reads of its last turn are over.
+    /// Switches epochs as soon as the reads of the other epoch have ended.
     fn turn(&mut self) {
         let other = 1 - self.epoch;
         if self.readers[other] == 0 {
@@ -46,7 +46,7 @@ impl Noted {
     }
 }
 
-/// A read of sessions from the database; held from before it until [`Activity::of`] was asked.
+/// Guard of a read of sessions: created before the query, dropped after [`Activity::of`].
 pub(super) struct Reading<'a> {
     activity: &'a Activity,
     epoch: usize,
@@ -75,14 +75,14 @@ impl Activity {
         Reading { activity: self, epoch }
     }
 
-    /// The latest activity that a row read under a [`Reading`] may not contain.
+    /// The latest activity that a row read under a [`Reading`] may lack.
     pub(super) fn of(&self, session: SessionId) -> Option<Time> {
         let noted = self.noted.lock();
         let [one, other] = &noted.written;
         [&noted.pending, one, other].iter().filter_map(|times| times.get(&session).copied()).max()
     }
 
-    /// Sessions whose activity is not written yet.
+    /// Number of sessions with unflushed activity.
     pub fn len(&self) -> usize {
         self.noted.lock().pending.len()
     }
@@ -91,14 +91,14 @@ impl Activity {
         self.len() == 0
     }
 
-    /// In the order of the sessions' IDs, so that two who write wait for each other and do not deadlock.
+    /// Sorted by session ID, so that concurrent flushes lock rows in the same order and do not deadlock.
     fn snapshot(&self) -> Vec<(SessionId, Time)> {
         let mut times: Vec<_> = self.noted.lock().pending.iter().map(|(session, time)| (*session, *time)).collect();
         times.sort_unstable_by_key(|(session, _)| *session);
         times
     }
 
-    /// Removes written activity, unless newer activity was recorded.
+    /// Removes flushed activity, unless newer activity was recorded meanwhile.
     fn forget(&self, batch: &[(SessionId, Time)]) {
         let mut noted = self.noted.lock();
         let noted = &mut *noted;
@@ -118,7 +118,7 @@ impl Activity {
 }
 
 impl Store {
-    /// Writes all activity recorded so far, which stays readable in memory until it can be read from the database.
+    /// Flushes all activity recorded so far. It stays readable in memory until every new read finds it in the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn flush_activity(&self) -> Result<()> {
         let noted = self.activity().snapshot();
@@ -135,10 +135,10 @@ impl Store {
     }
 }
 
-/// Leaves sessions alone that were revoked meanwhile or have later activity.
+/// Skips sessions that were revoked meanwhile or have later activity.
 fn update(backend: DbBackend, batch: &[(SessionId, Time)]) -> Statement {
     let place = |number: usize| match backend {
-        // A number is a name to SQLite, which looks names up one after the other: of thousands that takes longer than the rest.
+        // SQLite looks up numbered parameters by name, one after the other: thousands take longer than the rest.
         DbBackend::Sqlite => "?".to_owned(),
         _ => format!("${number}"),
     };
@@ -162,7 +162,7 @@ mod tests {
         Time::from_micros(micros)
     }
 
-    /// As a flush does, with the statement between its two halves.
+    /// What [`Store::flush_activity`] does in memory; `meanwhile` runs in place of the statement.
     fn flush(activity: &Activity, meanwhile: impl FnOnce()) {
         let noted = activity.snapshot();
         meanwhile();
@@ -186,10 +186,10 @@ mod tests {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
         activity.note(session, at(5));
         let reading = activity.reading();
-        // The row is read here: it lacks what is written now.
+        // The row is read here, so it lacks what is flushed now.
         flush(&activity, || {});
         assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 0));
-        // Others come and go, and flush, all the time.
+        // Other reads and flushes keep coming.
         for number in 0..10 {
             let other = activity.reading();
             activity.note(SessionId::new(at(number)), at(number));

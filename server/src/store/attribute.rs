@@ -1,4 +1,4 @@
-//! Attributes of users and sessions. An owner's ID says whose they are; users' and sessions' IDs never coincide.
+//! Attributes of users and sessions. The owner's ID tells them apart: IDs of users and sessions never coincide.
 
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{
@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::{SessionId, UserId};
 
-/// An attribute to be stored; whatever has its name is replaced.
+/// An attribute to store; replaces the one with the same name.
 pub type NewAttribute = AttributeRow;
 
 fn live_of(owner: Uuid, now: Time) -> Condition {
@@ -25,7 +25,7 @@ fn live_of(owner: Uuid, now: Time) -> Condition {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// Attributes that have not expired, in the order of their names, behind `after`. No names: all.
+    /// Unexpired attributes with these `names` (empty: all), ordered by name, after `after`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attributes(
         &self,
@@ -49,13 +49,13 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Tx {
-    /// How many attributes of an owner have not expired.
+    /// Number of unexpired attributes of an owner.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn attribute_count(&self, owner: Uuid, now: Time) -> Result<u64> {
         attribute::Entity::find().filter(live_of(owner, now)).count(&self.conn).await.map_err(Error::from)
     }
 
-    /// Stores an attribute in the place of the one with its name, expired or not.
+    /// Stores an attribute and replaces the one with the same name, expired or not.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn put_attribute(&self, row: NewAttribute) -> Result<()> {
         use attribute::Column;
@@ -77,7 +77,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes those of the named attributes that have not expired; returns how many.
+    /// Deletes the named attributes that have not expired; returns how many.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_attributes(&self, owner: Uuid, names: &[String], now: Time) -> Result<u64> {
         let done = attribute::Entity::delete_many()

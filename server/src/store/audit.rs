@@ -1,9 +1,9 @@
-//! The audit trail: events chained by a keyed hash.
+//! The audit trail: hash chains of events.
 //!
-//! Each running server writes chains of its own, as many as it can commit at once, so that no writer waits for another's
-//! commit. Every event's hash covers the event and the hash before it, the head of each chain is hashed with its length,
-//! and the chains are numbered without gaps and chained themselves: a changed, removed or moved row, a cut-off end and a
-//! removed chain are noticed. The hashes need the audit key, so whoever can write to the database only cannot mend them.
+//! Each server writes its own chains, as many as it can commit concurrently, so no writer waits for another's commit.
+//! The MAC of an event covers the event and the MAC before it. The MAC of a chain's head covers its length. Chains are
+//! numbered without gaps and chained to each other. So a changed, removed or moved row, a truncated chain and a removed
+//! chain are detected. Forging MACs takes the audit key: write access to the database is not enough.
 
 use std::sync::Arc;
 
@@ -30,16 +30,16 @@ mod verify;
 
 pub use verify::AuditProblem;
 
-/// How often the next number is tried when other replicas open chains too.
+/// Attempts to take the next chain number while other replicas open chains too.
 const OPENING_ATTEMPTS: usize = 100;
 /// Columns of an event.
 const COLUMNS: usize = 15;
-/// Room for most events.
+/// Buffer size in bytes; fits most events.
 const CANONICAL_SIZE: usize = 512;
-/// Rows of one statement. These sizes and no others, so that the statements are prepared once.
+/// Rows per statement. Only these sizes, so that prepared statements are reused.
 const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
 
-/// The end of a chain that this server writes.
+/// The head of a chain that this server writes: where its events end.
 struct Head {
     number: i64,
     key_id: u16,
@@ -47,16 +47,16 @@ struct Head {
     last_mac: Vec<u8>,
 }
 
-/// The chains of this server that nobody is writing to.
+/// The idle chains of this server.
 pub(super) struct Chains {
     free: Arc<Mutex<Vec<Head>>>,
-    /// One permit for each chain that may be written at once.
+    /// One permit per chain that may be written concurrently.
     slots: Arc<Semaphore>,
-    /// Held while a new chain is made: two at once would take the same number.
+    /// Held while a chain is opened: two at once would take the same number.
     opening: Arc<AsyncMutex<()>>,
 }
 
-/// A chain that one transaction writes to.
+/// A chain held by one transaction.
 pub(super) struct ChainLease {
     head: Option<Head>,
     free: Arc<Mutex<Vec<Head>>>,
@@ -65,8 +65,8 @@ pub(super) struct ChainLease {
 }
 
 impl ChainLease {
-    /// Gives the chain back. One whose transaction did not certainly commit is not written to any more: nobody knows
-    /// where it ends.
+    /// Returns the chain for reuse. Unless the transaction certainly committed, the chain is abandoned: its end is
+    /// unknown.
     pub(super) fn end(self, committed: bool) {
         if let Some(head) = self.head.filter(|_| committed) {
             self.free.lock().push(head);
@@ -79,23 +79,23 @@ impl Chains {
         Self { free: Arc::default(), slots: Arc::new(Semaphore::new(count)), opening: Arc::default() }
     }
 
-    /// Nobody knows where they end: they are not written to any more. Only for the one writer of SQLite.
+    /// Abandons the idle chains, because their ends are unknown. Only for the single writer of SQLite.
     pub(super) fn abandon(&self) {
         self.free.lock().clear();
     }
 }
 
 impl Tx {
-    /// Notes an event; it is written with the commit.
+    /// Records an event, to be written on commit.
     pub fn note_event(&self, event: AuditEvent) {
         self.events.lock().push(event);
     }
 }
 
 impl Store<Transaction> {
-    /// Writes events to a chain, which is to be given back when the outcome is known, and changes to the feed.
+    /// Writes events to a chain and changes to the feed. [`ChainLease::end`] returns the chain.
     ///
-    /// The changes come last: what a follower reads of them rests on their transaction having a number by then.
+    /// Changes are written last: the follower relies on the transaction having its ID by then.
     pub(super) async fn write_down(
         &self,
         events: Vec<AuditEvent>,
@@ -124,7 +124,7 @@ impl Store<Transaction> {
         Ok(lease)
     }
 
-    /// The statement that stores where a chain ends now.
+    /// The statement that stores the new head of a chain.
     fn move_head(&self, head: &Head) -> Result<Statement> {
         let update = audit_chain::Entity::update_many()
             .col_expr(audit_chain::Column::Length, Expr::value(head.length))
@@ -134,12 +134,12 @@ impl Store<Transaction> {
         Ok(update.build(self.shared.backend))
     }
 
-    /// The next chain of all: numbers have no gaps, and one of another replica that is not committed yet is waited for.
+    /// Opens the next chain. Numbers have no gaps, so this waits for other replicas' uncommitted chains.
     async fn open_chain(&self) -> Result<Head> {
         for _ in 0..OPENING_ATTEMPTS {
             let now = self.clock().now();
-            // Events of a chain that somebody removed keep its number, or nothing could be written any more.
-            // Read before the chains: what another replica writes in between does not look like that.
+            // A removed chain may leave events: its number stays taken, or every write would fail.
+            // Read before the chains, so that concurrent writes of another replica do not look like that.
             let last_event = audit_event::Entity::find()
                 .select_only()
                 .column(audit_event::Column::ChainNumber)
@@ -173,13 +173,13 @@ impl Store<Transaction> {
             if matches!(inserted, TryInsertResult::Inserted(1..)) {
                 return Ok(head);
             }
-            // Another replica took the number: there is a next one.
+            // Another replica took the number: try the next one.
         }
         Err(Error::WriteConflict)
     }
 }
 
-/// Marker for identifiers of chains.
+/// Marker type of chain IDs.
 enum ChainKind {}
 
 impl Kind for ChainKind {
@@ -222,8 +222,8 @@ fn chain_events(keyring: &Keyring, head: &mut Head, events: Vec<AuditEvent>) -> 
     Ok(rows)
 }
 
-/// The statements that insert the rows: written out, because rows of reads come by thousands, and to put together their
-/// statement anew costs more than the database takes to do it.
+/// The statements that insert the rows. Built by hand: reads produce thousands of rows, and the query builder would
+/// take longer than the database.
 fn insert(backend: DbBackend, rows: Vec<audit_event::Model>) -> impl Iterator<Item = Statement> {
     let mut rows = rows.into_iter();
     std::iter::from_fn(move || {
@@ -233,8 +233,8 @@ fn insert(backend: DbBackend, rows: Vec<audit_event::Model>) -> impl Iterator<It
     })
 }
 
-/// The number of the chain is read where the chain is: if somebody removed it there is none, which the table refuses, and the
-/// next transaction opens another chain.
+/// The first row takes its chain number from `audit_chain`. If the chain was removed, that is NULL, which the table
+/// rejects, and the next transaction opens another chain.
 fn insert_statement(backend: DbBackend, rows: usize) -> String {
     use std::fmt::Write as _;
 
@@ -247,7 +247,7 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
             _ => ", ",
         });
         match backend {
-            // A number would be a name to SQLite, which looks names up one after the other.
+            // SQLite looks up numbered parameters by name, one after the other.
             DbBackend::Sqlite => sql.push('?'),
             _ => drop(write!(sql, "${}", place + 1)),
         }
@@ -259,7 +259,7 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
     sql
 }
 
-/// In the order of the columns.
+/// In column order.
 fn values(row: audit_event::Model) -> [Value; COLUMNS] {
     [
         row.chain_number.into(),
@@ -280,7 +280,7 @@ fn values(row: audit_event::Model) -> [Value; COLUMNS] {
     ]
 }
 
-/// Parts with their lengths, so that no two rows read alike.
+/// Length-prefixed fields, so that no two rows have the same encoding.
 struct Canonical(Vec<u8>);
 
 impl Default for Canonical {

@@ -1,10 +1,10 @@
-//! Read-through caches of session rows and of the links of users.
+//! Read-through caches of session rows and of users' links.
 //!
-//! Rows are cached, not verdicts, so that expiry stays exact. Revocation is exact too: a fill first inserts a placeholder, then reads;
-//! invalidating a row also removes its placeholder, and a fill whose placeholder is gone does not cache its row. A change is
-//! invalidated after its commit and before its acknowledgement, so a row that was read before the commit is never found after the
-//! acknowledgement. The follower of the change feed invalidates changes of other servers in the same way; the cache is used only while
-//! [`Trust`] in it holds.
+//! Rows are cached, not verdicts, so expiry stays exact. Revocation is exact too: a fill inserts a placeholder, then
+//! reads. Invalidation also removes the placeholder, and a fill whose placeholder is gone does not cache its row. A
+//! change is invalidated after its commit and before its acknowledgement, so no row from before the commit is found
+//! after the acknowledgement. The change-feed follower invalidates changes of other servers likewise; the cache is used
+//! only while its lease, [`Trust`], is valid.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,7 +21,7 @@ use crate::model::link::LinkEntry;
 use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 
-/// What a transaction invalidates, in both caches.
+/// The keys that a transaction invalidates, in both caches.
 #[derive(Default)]
 pub(super) struct Invalidation {
     pub(super) sessions: InvalidKeys<TokenHash>,
@@ -30,7 +30,7 @@ pub(super) struct Invalidation {
 
 /// All caches.
 pub(super) struct Caches {
-    /// By token.
+    /// Keyed by token hash.
     pub(super) sessions: RowCache<TokenHash, SessionEntry>,
     /// All links of a user, oldest first.
     pub(super) links: RowCache<UserId, Vec<LinkEntry>>,
@@ -38,10 +38,10 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    /// Fewer than sessions: a user has a few sessions.
+    /// Scales the link cache, because a user has a few sessions.
     const SESSIONS_PER_USER: usize = 4;
 
-    /// `capacity`: sessions; `None` turns both caches off.
+    /// `capacity`: number of sessions; `None` turns both caches off.
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let users = capacity.map(|sessions| sessions.div_ceil(Self::SESSIONS_PER_USER));
         let trust = Arc::<Trust>::default();
@@ -66,18 +66,18 @@ impl Caches {
     }
 }
 
-/// What a transaction invalidates in one cache.
+/// The keys that a transaction invalidates in one cache.
 #[derive(Default)]
 pub(super) enum InvalidKeys<K> {
     #[default]
     Nothing,
     Named(Vec<K>),
-    /// Too many rows to list: everything.
+    /// Too many keys to list: the whole cache.
     Everything,
 }
 
 impl<K> InvalidKeys<K> {
-    /// Above this number everything is invalidated.
+    /// Above this number of keys the whole cache is invalidated.
     const NAMED: usize = 10_000;
 
     pub(super) fn add(&mut self, more: impl IntoIterator<Item = K>) {
@@ -103,7 +103,7 @@ struct Counters {
 }
 
 pub(super) struct RowCache<K, V> {
-    /// None: off.
+    /// `None`: the cache is off.
     rows: Option<Cache<K, Arc<V>>>,
     trust: Arc<Trust>,
     counters: Counters,
@@ -114,7 +114,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         Self { rows: capacity.map(Cache::new), trust, counters: Counters::default() }
     }
 
-    /// The cache, if it may be used now.
+    /// The cache, if it is on and its lease is valid.
     fn trusted(&self) -> Option<&Cache<K, Arc<V>>> {
         let rows = self.rows.as_ref()?;
         if !self.trust.holds() {
@@ -132,7 +132,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         found
     }
 
-    /// The cached row, or the one that `read` finds; concurrent calls for one row share a read.
+    /// The cached row, or the one that `read` returns; concurrent misses of one key share a read.
     pub(super) async fn get_or_read(
         &self,
         key: &K,
@@ -144,14 +144,14 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
             Ok(entry) => Ok(Some(entry)),
             Err(placeholder) => {
                 let Some(entry) = read.await?.map(Arc::new) else { return Ok(None) };
-                // Not cached if the row changed since the placeholder was inserted.
+                // Not cached if the row was invalidated since the placeholder was inserted.
                 let _ = placeholder.insert(Arc::clone(&entry));
                 Ok(Some(entry))
             }
         }
     }
 
-    /// Fills many rows: placeholders first, then one read.
+    /// Fills many rows with one read, after inserting their placeholders.
     pub(super) async fn fill_many<F>(&self, keys: &[K], read: impl FnOnce() -> F) -> Result<HashMap<K, Arc<V>>>
     where
         F: Future<Output = Result<Vec<(K, V)>>>,
@@ -161,7 +161,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         self.counters.misses.fetch_add(keys.len() as u64, Ordering::Relaxed);
         let shared = |found: Vec<(K, V)>| found.into_iter().map(|(key, entry)| (key, Arc::new(entry)));
         let Some(rows) = self.trusted() else { return Ok(shared(read().await?).collect()) };
-        // No wait: a row that another call is filling is read here too, and cached by that call.
+        // Does not wait: a row that another call is filling is read here too, and cached by that call.
         let placeholders: Vec<_> = keys
             .iter()
             .filter_map(|key| match rows.get_value_or_guard(key, Some(std::time::Duration::ZERO)) {
@@ -186,7 +186,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         }
     }
 
-    /// Removes rows, and the placeholders of rows that are being read.
+    /// Removes rows, and the placeholders of fills in progress.
     pub(super) fn invalidate_keys(&self, keys: &[K]) {
         let Some(rows) = &self.rows else { return };
         for key in keys {

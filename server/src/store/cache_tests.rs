@@ -1,5 +1,5 @@
-//! Fills against changes, in every order. The steps of all who take part are futures that stop after each step; a
-//! scheduler goes through every order in which they can run, each on a new cache.
+//! Cache fills that race with changes, in every order. Each actor is a future that yields after each step; a scheduler
+//! runs every possible interleaving, each on a new cache.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Ready, poll_fn, ready};
@@ -17,17 +17,17 @@ use crate::model::session::SessionEntry;
 const A: TokenHash = TokenHash([1; 32]);
 const B: TokenHash = TokenHash([2; 32]);
 
-/// The row of a token as a change left it; the number of the change stands in a field that the cache does not look at.
+/// The row of a token at a version, which is stored in a field that the cache ignores.
 fn row(version: u32) -> SessionEntry {
     let mut row = SessionEntry::example();
     row.generations_behind = version;
     row
 }
 
-/// What the actors of one run share.
+/// State shared by the actors of one run.
 struct World {
     cache: RowCache<TokenHash, SessionEntry>,
-    /// The database: how often the rows were changed.
+    /// The database: its version, which counts changes.
     committed: Cell<u32>,
     acknowledged: Cell<u32>,
     answers: Cell<usize>,
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-/// Ends a step: the scheduler decides who goes on.
+/// Yields: the scheduler picks the actor of the next step.
 async fn step() {
     let mut stopped = false;
     poll_fn(|context| {
@@ -77,7 +77,7 @@ async fn step() {
 
 type Actor = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Placeholder; read; insert and answer.
+/// Steps: insert the placeholder; read; cache the row and answer.
 fn verify(world: &Rc<World>, token: TokenHash) -> Actor {
     let world = Rc::clone(world);
     Box::pin(async move {
@@ -115,7 +115,7 @@ fn verify_batch(world: &Rc<World>) -> Actor {
     })
 }
 
-/// Commit; take out; acknowledge.
+/// Steps: commit; invalidate; acknowledge.
 fn change(world: &Rc<World>, invalidated: InvalidKeys<TokenHash>) -> Actor {
     let world = Rc::clone(world);
     Box::pin(async move {
@@ -128,7 +128,7 @@ fn change(world: &Rc<World>, invalidated: InvalidKeys<TokenHash>) -> Actor {
     })
 }
 
-/// A verification whose database fails.
+/// A verification whose read of the database fails.
 fn fail(world: &Rc<World>, token: TokenHash) -> Actor {
     let world = Rc::clone(world);
     Box::pin(async move {
@@ -136,7 +136,7 @@ fn fail(world: &Rc<World>, token: TokenHash) -> Actor {
             step().await;
             Err(Error::store_unavailable("away"))
         };
-        // A hit, a wait for somebody else's row, or its own failure: all are good.
+        // A hit, another actor's row and its own failure are all correct.
         let _ = world.cache.get_or_read(&token, read).await;
     })
 }
@@ -150,7 +150,7 @@ impl Wake for Woken {
     }
 }
 
-/// An actor until it is done or given up, and whether it can go on.
+/// An actor, until it is done or cancelled, and whether it is ready to run.
 struct Running {
     actor: RefCell<Option<Actor>>,
     woken: Arc<Woken>,
@@ -181,10 +181,10 @@ impl Running {
     }
 }
 
-/// Runs the actors that `make` makes in every order, and returns how many orders there were. With `given_up`, that actor is
-/// also dropped in every place, as if its caller had gone away.
+/// Runs the actors that `make` returns in every order, and returns the number of orders. The actor `given_up` is also
+/// cancelled at every point, as if its caller had disconnected.
 fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Actor>) -> usize {
-    // The choice that was made at each step, and how many there were.
+    // The choice made at each step, and the number of options.
     let mut choices: Vec<(usize, usize)> = Vec::new();
     let mut orders = 0;
     loop {
@@ -218,7 +218,7 @@ fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Acto
         }
         assert!(actors.iter().all(Running::is_done), "somebody waits for ever: {choices:?}");
         orders += 1;
-        // The next order: the last choice that can be made otherwise is.
+        // Depth first: advances the last choice that has another option.
         while choices.pop_if(|(choice, options)| *choice + 1 == *options).is_some() {}
         let Some((choice, _)) = choices.last_mut() else { return orders };
         *choice += 1;
@@ -285,7 +285,7 @@ fn a_filler_whose_database_fails_leaves_the_fill_to_the_next_in_every_order() {
 
 #[test]
 fn the_scheduler_finds_what_it_is_there_to_find() {
-    // A change that takes out before it commits lets a fill slip in between.
+    // Invalidating before the commit lets a fill cache the old row in between.
     let taken_out_too_early = |world: &Rc<World>| -> Actor {
         let world = Rc::clone(world);
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Callers: the services that call us, and their keys.
+//! Callers: the services that call Lanyard, and their API keys.
 
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
@@ -14,10 +14,10 @@ use crate::crypto::TokenHash;
 use crate::error::{Error, Result};
 use crate::model::id::CallerId;
 
-/// A key's stored form, and until when the key is good.
+/// The hash of a key, and when the key expires.
 pub(super) type KeyHash = (TokenHash, Time);
 
-/// A key of a caller, as it is stored.
+/// A caller's key as stored.
 #[derive(Clone, Copy)]
 pub struct NewCaller {
     pub hash: TokenHash,
@@ -27,7 +27,7 @@ pub struct NewCaller {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// The caller that has a key, and until when the key is good.
+    /// The caller with this key, and when the key expires.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn caller_by_key(&self, hash: &TokenHash) -> Result<Option<(CallerRow, Time)>> {
         let key = caller_key::Entity::find_by_id(*hash).one(&self.conn).await?;
@@ -36,7 +36,7 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(caller.map(|caller| (caller, key.expires_at)))
     }
 
-    /// All callers that are not revoked, each with its keys and until when they are good.
+    /// All callers that are not revoked, each with its keys and their expiry times.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_callers(&self) -> Result<Vec<(CallerRow, Vec<KeyHash>)>> {
         let callers = caller::Entity::find()
@@ -63,7 +63,7 @@ impl<C: ConnectionTrait> Store<C> {
         caller::Entity::find().filter(caller::Column::Name.eq(name)).one(&self.conn).await.map_err(Error::from)
     }
 
-    /// All callers in the order of their names, each with the times at which its keys expire.
+    /// All callers ordered by name, each with the expiry times of its keys.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn callers(&self) -> Result<Vec<(CallerRow, Vec<Time>)>> {
         let callers = caller::Entity::find().order_by(caller::Column::Name, Order::Asc).all(&self.conn).await?;
@@ -107,7 +107,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes the keys that a caller has now expire at `time` at the latest.
+    /// Makes the current keys of a caller expire at `time` at the latest.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn cut_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
         use caller_key::Column;

@@ -1,5 +1,5 @@
-//! The types of `model` as columns: how each is stored, once. The numbers and bytes in the database are a contract with older
-//! and newer versions.
+//! How the types of `model` are stored in columns. The numbers and bytes in the database are a contract with older and
+//! newer versions.
 
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -14,8 +14,7 @@ use crate::model::id::Id;
 use crate::model::session::{AuthType, RevokeReason};
 use crate::model::user::ApprovalStatus;
 
-/// Makes `$type` a column that is stored as `$stored`, given how to turn one into the other. What is stored may be unreadable:
-/// then there is no value.
+/// Stores `$type` in a column of type `$stored`. `$load` returns `None` for what it cannot read, which fails the query.
 macro_rules! column {
     ($type:ty $(where $kind:ident)?, $stored:ty, $store:expr, $load:expr) => {
         impl$(<$kind>)? From<$type> for Value {
@@ -58,7 +57,7 @@ macro_rules! column {
             }
         }
 
-        /// For primary keys; no database makes up one of these.
+        /// Required for primary keys; no database generates these.
         impl$(<$kind>)? TryFromU64 for $type {
             fn try_from_u64(_: u64) -> Result<Self, DbErr> {
                 Err(DbErr::ConvertFromU64(stringify!($type)))

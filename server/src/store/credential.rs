@@ -1,4 +1,4 @@
-//! Which session an external credential began, so that the same credential finds it again.
+//! Maps external credentials to the sessions they started, so that the same credential finds its session again.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
@@ -11,10 +11,10 @@ use super::{LinkedAuthRow, SessionCredentialRow, SessionRow, Store, Tx};
 use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
-/// A keyed hash of a credential and of what else tells its sessions apart.
+/// Keyed hash of a credential and of whatever else distinguishes its sessions.
 pub type CredentialHash = [u8; 32];
 
-/// The session of a credential, and the link through which it was made, if that is still there.
+/// The session of a credential, and the link through which it was created, if that still exists.
 pub struct CredentialSession {
     pub credential: SessionCredentialRow,
     pub session: SessionRow,
@@ -27,8 +27,8 @@ fn among(hashes: &[CredentialHash]) -> sea_orm::Condition {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// The session of a credential, live or not, by the hashes that the credential may have, with the activity that is not
-    /// written yet. There is one at most for each hash.
+    /// The sessions, live or not, of a credential that may have any of these hashes: at most one per hash. Includes
+    /// unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
         let _reading = self.activity().reading();
@@ -65,24 +65,24 @@ impl Tx {
         for session in sessions {
             self.lock_session(session).await?;
         }
-        // Read under the locks: a rotation may have changed a token meanwhile.
+        // Read under the locks: a concurrent rotation may have changed a token.
         self.sessions_of_credential(hashes).await
     }
 
-    /// Gives a credential its session, in the place of what it had under any of its hashes.
+    /// Maps a credential to its session, and removes the mappings of the hashes in `before`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn put_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
         session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await?;
         let row: session_credential::ActiveModel = row.into();
         match session_credential::Entity::insert(row).exec_without_returning(&self.conn).await {
             Ok(_) => Ok(()),
-            // Somebody else's login with the same credential was faster.
+            // A concurrent login with the same credential committed first.
             Err(error) if is_unique_violation(&error) => Err(Error::WriteConflict),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The credential that began a session, if one did and it was not replaced.
+    /// The credential that started a session, if any and if not replaced since.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn credential_of_session(&self, session: SessionId) -> Result<Option<SessionCredentialRow>> {
         let found = session_credential::Entity::find()
@@ -92,7 +92,7 @@ impl Tx {
         found.map_err(Error::from)
     }
 
-    /// Stores the current token of the session, sealed.
+    /// Stores the session's current token, sealed.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_credential_token(&self, row: &SessionCredentialRow, token: Vec<u8>) -> Result<()> {
         session_credential::Entity::update_many()

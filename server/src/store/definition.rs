@@ -12,7 +12,7 @@ use super::{DefinitionRow, Store, Tx};
 use crate::error::{Error, Result};
 use crate::model::session::AuthType;
 
-/// Which definitions; all that are set must match.
+/// Filter of definitions; all fields that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct DefinitionFilter {
     pub auth_type: Option<AuthType>,
@@ -35,7 +35,7 @@ impl<C: ConnectionTrait> Store<C> {
         definition::Entity::find_by_id(auth_id).one(&self.conn).await.map_err(Error::from)
     }
 
-    /// Definitions that match, in the order of their numbers, behind `after`.
+    /// Definitions that match, ordered by ID, after `after`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definitions(
         &self,
@@ -54,7 +54,7 @@ impl<C: ConnectionTrait> Store<C> {
             .map_err(Error::from)
     }
 
-    /// The definition of a principal, exactly as it is written. With basic auth the issuer is empty.
+    /// The definition of a principal, compared exactly. The issuer is empty with basic auth.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definition_of_principal(
         &self,
@@ -64,7 +64,7 @@ impl<C: ConnectionTrait> Store<C> {
     ) -> Result<Option<DefinitionRow>> {
         use definition::Column;
 
-        // No definition has one, and PostgreSQL refuses the question.
+        // No definition contains NUL, and PostgreSQL rejects such parameters.
         if [username, issuer].iter().any(|text| text.contains('\0')) {
             return Ok(None);
         }
@@ -77,13 +77,13 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Tx {
-    /// The definition, locked until the transaction ends: whatever changes it, links it or begins a session with it waits.
+    /// Locks the definition until the transaction ends: others wait to change it, link it or start a session with it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_definition(&self, auth_id: i64) -> Result<Option<DefinitionRow>> {
         definition::Entity::find_by_id(auth_id).lock_exclusive().one(&self.conn).await.map_err(Error::from)
     }
 
-    /// Stores a new definition and returns its number, which no other ever had: that of the row is not looked at.
+    /// Inserts a definition and returns its ID, which no other ever had. The ID in `row` is ignored.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_definition(&self, row: DefinitionRow) -> Result<i64> {
         let row = definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model().reset_all() };
@@ -93,8 +93,8 @@ impl Tx {
         Ok(auth_id)
     }
 
-    /// Stores the whole row but its type, which never changes. The feed names the user to whom the definition is linked:
-    /// their links show parts of it.
+    /// Updates the whole row except its type, which never changes. The change feed names the linked user, because their
+    /// links show parts of the definition.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_definition(&self, row: DefinitionRow) -> Result<()> {
         let auth_id = row.auth_id;
@@ -104,7 +104,7 @@ impl Tx {
         self.feed_definition(ChangeKind::DefinitionChanged, auth_id).await
     }
 
-    /// Stores only what credentials are checked against, which nothing that is cached or told shows.
+    /// Updates only the material. Neither the caches nor the change feed contain it, so nothing is invalidated.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_material(&self, row: &DefinitionRow) -> Result<()> {
         definition::Entity::update_many()
@@ -119,7 +119,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes a definition with its link. The sessions that began with it are to be revoked before.
+    /// Deletes a definition and its link. Revoke the sessions that it started first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_definition(&self, auth_id: i64) -> Result<()> {
         self.feed_definition(ChangeKind::DefinitionDeleted, auth_id).await?;
@@ -137,7 +137,7 @@ impl Tx {
     }
 }
 
-/// Which of the two things that must be unique was there already.
+/// Tells which unique index was violated: the name or the principal.
 pub(super) fn taken(error: DbErr) -> Error {
     if violates_index(&error, "definition_name", "definition.name") {
         Error::DefinitionNameTaken

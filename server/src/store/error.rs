@@ -1,37 +1,36 @@
-//! What the databases' errors mean.
+//! Maps database errors to the server's errors.
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
 use crate::error::Error;
 
-/// SQLSTATEs of PostgreSQL after which the whole transaction may succeed: serialization failure, deadlock.
+/// PostgreSQL SQLSTATEs after which a retry of the transaction may succeed: serialization failure, deadlock.
 const POSTGRES_CONFLICTS: [&str; 2] = ["40001", "40P01"];
-/// Classes and codes of PostgreSQL that mean it is away, going away, full or too slow: connection, resources, operator
-/// intervention (which covers the statement timeout).
+/// PostgreSQL SQLSTATE classes of a server that is down, stopping, full or too slow: connection, resources, operator
+/// intervention (includes the statement timeout).
 const POSTGRES_UNAVAILABLE: [&str; 3] = ["08", "53", "57"];
-/// Codes of PostgreSQL that mean the same: read only (a standby, until it is promoted), ended for idling in a transaction.
+/// PostgreSQL SQLSTATEs that mean the same: read-only (a standby until promoted), idle-in-transaction timeout.
 const POSTGRES_UNAVAILABLE_CODES: [&str; 2] = ["25006", "25P03"];
-/// Primary result codes of SQLite: BUSY, LOCKED.
+/// SQLite primary result codes: BUSY, LOCKED.
 const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
-/// Primary result codes of SQLite: READONLY, IOERR, FULL, CANTOPEN.
+/// SQLite primary result codes: READONLY, IOERR, FULL, CANTOPEN.
 const SQLITE_UNAVAILABLE: [i32; 4] = [8, 10, 13, 14];
 
 impl From<DbErr> for Error {
-    /// The situation that an error of the database is.
     fn from(error: DbErr) -> Self {
         match &error {
-            // It repeats the URL, and with it the password.
+            // Its text contains the URL, and so the password.
             DbErr::Conn(RuntimeErr::Internal(_)) => Self::store_unavailable("its URL cannot be used"),
             DbErr::Conn(source) => Self::store_unavailable(describe(source)),
             DbErr::ConnectionAcquire(source) => Self::store_unavailable(source),
             DbErr::Exec(source) | DbErr::Query(source) => runtime_fault(source),
-            // Its Display repeats its source and no statement.
+            // Its `Display` shows its source, but no statement.
             other => Self::internal(other),
         }
     }
 }
 
-/// True if SQLite found the file locked while it connected.
+/// True if SQLite found the file locked while connecting.
 pub(super) fn is_busy(error: &DbErr) -> bool {
     let DbErr::Conn(RuntimeErr::SqlxError(source)) = error else { return false };
     let Some(code) = source.as_database_error().and_then(sea_orm::sqlx::error::DatabaseError::code) else {
@@ -40,18 +39,18 @@ pub(super) fn is_busy(error: &DbErr) -> bool {
     code.parse::<i32>().is_ok_and(|code| SQLITE_CONFLICTS.contains(&(code & 0xff)))
 }
 
-/// True if a row with that key is there already.
+/// True if a row with that key exists.
 pub(super) fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// True if a row is named that is not there.
+/// True if a referenced row does not exist.
 pub(super) fn is_foreign_key_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
 }
 
-/// True if a row is there already that a unique index lets be there once. PostgreSQL names the index, SQLite its columns,
-/// of which `first_column` (`table.column`) is the first.
+/// True if this unique index was violated. PostgreSQL reports the index, SQLite its columns, of which `first_column`
+/// (`table.column`) is the first.
 pub(super) fn violates_index(error: &DbErr, index: &str, first_column: &str) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) = error else {
         return false;
@@ -96,7 +95,7 @@ fn runtime_fault(error: &RuntimeErr) -> Error {
     }
 }
 
-/// Code and message of the database, which name objects but no values and no statement.
+/// The database's code and message. They name objects, but contain no values and no statement.
 fn describe(error: &RuntimeErr) -> String {
     use sea_orm::sqlx::Error as Sqlx;
 

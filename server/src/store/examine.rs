@@ -1,4 +1,4 @@
-//! What `lanyard doctor` asks of a database: facts, not judgements. Nothing here writes.
+//! What `lanyard doctor` reads from a database: facts, not judgements. Nothing here writes.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -6,12 +6,12 @@ use super::Store;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 
-/// Tables that may refuse some statements of a server: it only adds to the audit trail.
+/// Tables on which the server needs fewer privileges: it only appends to the audit trail.
 const ADDED_TO: [(&str, &[&str]); 2] =
     [("audit_event", &["SELECT", "INSERT"]), ("audit_chain", &["SELECT", "INSERT", "UPDATE"])];
 const ALL_PRIVILEGES: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-/// Columns that hold sealed values, and in which rows they do.
+/// Columns that hold sealed values, and the condition of rows that have one.
 const SEALED: [(&str, &str, &str); 7] = [
     ("attribute", "value", "is_sealed"),
     ("\"user\"", "totp_secret", "totp_secret IS NOT NULL"),
@@ -22,10 +22,10 @@ const SEALED: [(&str, &str, &str); 7] = [
     ("definition", "previous_material", "previous_source = 2"),
 ];
 
-/// The numbers of the keys that something in the database needs.
+/// IDs of the keys that the database depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeysInUse {
-    /// Keys that tokens and caller keys are hashed with, live or not: see [`Store::live_hashes`].
+    /// Keys that tokens and caller keys are hashed with, live or not; compare [`Store::live_hashes`].
     pub token: Vec<u16>,
     pub seal: Vec<u16>,
     pub audit: Vec<u16>,
@@ -42,7 +42,7 @@ impl Store {
         Ok(format!("{name} {}", self.first::<String>(query).await?))
     }
 
-    /// What time it is for the database. `None`: it is a file, and has no clock of its own.
+    /// Time of the database server. `None` for SQLite, which has no clock of its own.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn database_time(&self) -> Result<Option<Time>> {
         if self.shared.backend == DbBackend::Sqlite {
@@ -52,7 +52,7 @@ impl Store {
         self.first(micros).await.map(Some)
     }
 
-    /// What the account of the server may not do, though it must: `INSERT on session`.
+    /// Privileges that the server needs and its account lacks, such as `INSERT on session`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn missing_privileges(&self) -> Result<Vec<String>> {
         if self.shared.backend == DbBackend::Sqlite {
@@ -76,12 +76,12 @@ impl Store {
         Ok(missing)
     }
 
-    /// Reads every sealed value's number, which takes a while where there are millions.
+    /// Reads the key ID of every sealed value, which takes a while with millions of rows.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keys_in_use(&self) -> Result<KeysInUse> {
         let mut seal = Vec::new();
         for (table, column, condition) in SEALED {
-            // Layout: version, key number (two bytes), ...
+            // Layout: version, key ID (two bytes), ...
             let query = format!("SELECT DISTINCT substr({column}, 2, 2) FROM {table} WHERE {condition}");
             let numbers = self.column::<Vec<u8>>(&query).await?;
             seal.extend(numbers.into_iter().filter_map(|number| Some(u16::from_be_bytes(number.try_into().ok()?))));

@@ -1,4 +1,4 @@
-//! What an import looks up, many rows at a time, and definitions that come with a number of their own.
+//! Batch look-ups for an import, and definitions that are imported with their IDs.
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
@@ -12,18 +12,18 @@ use super::{DefinitionRow, Store, Tx, UserRow};
 use crate::error::{Error, Result};
 use crate::model::session::AuthType;
 
-/// The sequence behind the numbers of definitions on PostgreSQL.
+/// The sequence of definition IDs on PostgreSQL.
 const SEQUENCE: &str = "pg_get_serial_sequence('definition', 'auth_id')";
 
 impl<C: ConnectionTrait> Store<C> {
-    /// Those users that have one of these names, a few hundred, in lower case.
+    /// Users with these usernames in lower case, at most a few hundred.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn users_by_names(&self, keys: &[String]) -> Result<Vec<UserRow>> {
         let found = user::Entity::find().filter(user::Column::UsernameKey.is_in(keys));
         found.all(&self.conn).await.map_err(Error::from)
     }
 
-    /// Those definitions of a type and an issuer that are of one of these principals, a few hundred.
+    /// Definitions of a type and an issuer with these usernames, at most a few hundred.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definitions_of(
         &self,
@@ -40,7 +40,7 @@ impl<C: ConnectionTrait> Store<C> {
         found.all(&self.conn).await.map_err(Error::from)
     }
 
-    /// Those of these names, a few hundred, that definitions have.
+    /// Those of these names, at most a few hundred, that definitions have.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn taken_definition_names(&self, names: &[String]) -> Result<Vec<String>> {
         use definition::Column;
@@ -49,7 +49,7 @@ impl<C: ConnectionTrait> Store<C> {
         found.into_tuple().all(&self.conn).await.map_err(Error::from)
     }
 
-    /// The highest number that a definition has or had: those above it were never given.
+    /// The highest ID that a definition has or had. Higher IDs were never assigned.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn highest_auth_id(&self) -> Result<i64> {
         let given = match self.shared.backend {
@@ -65,11 +65,11 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Tx {
-    /// Adds a definition under the number that it has, and lets the numbers that are given from now on be higher.
+    /// Inserts a definition with the ID in `row`, and makes IDs assigned later higher.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_numbered_definition(&self, row: DefinitionRow) -> Result<()> {
         if self.shared.backend == DbBackend::Postgres {
-            // Whoever is adding one takes a number: none may be taken while the sequence is looked at and moved.
+            // Blocks concurrent inserts, which take IDs, while the sequence is read and moved.
             let lock = "LOCK TABLE definition IN SHARE ROW EXCLUSIVE MODE";
             self.conn.execute_unprepared(lock).await?;
         }

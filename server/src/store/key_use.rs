@@ -1,5 +1,5 @@
-//! How much still needs an old token key. Seal keys never drop out of a key file, so what is sealed (second factors, attributes,
-//! the tokens that external credentials find again) keeps its key without being counted.
+//! Counts what still depends on an old token key. Seal keys are never removed from a key file, so sealed values (TOTP
+//! secrets, attributes, stored session tokens) need not be counted.
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -8,12 +8,12 @@ use super::Store;
 use super::entity::{caller, caller_key, session, session_token};
 use crate::error::Result;
 
-/// Hashes that something live is known by.
+/// Numbers of live credentials that are hashed with one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveHashes {
     /// Tokens of sessions that have not ended.
     pub sessions: u64,
-    /// Keys of callers that have not expired.
+    /// Unexpired keys of callers.
     pub caller_keys: u64,
 }
 
@@ -24,7 +24,7 @@ impl LiveHashes {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// What would end if the token key with this number were gone. Replaced tokens do not count: their successor does.
+    /// What would stop working without the token key `key_id`. Replaced tokens do not count; successors do.
     pub async fn live_hashes(&self, key_id: u16) -> Result<LiveHashes> {
         let now = self.clock().now();
         let live_sessions = ids(session::Column::SessionId, session::Entity)

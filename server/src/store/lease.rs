@@ -1,4 +1,4 @@
-//! Leases: tasks that only one server may do at a time.
+//! Leases of tasks that only one server may run at a time.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Links between users and definitions.
 //!
-//! Lock order of all changes of links, against deadlocks: definition, user, link, sessions.
+//! To prevent deadlocks, all changes of links lock in this order: definition, user, link, sessions.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use crate::model::id::{LinkId, UserId};
 use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
 
-/// Maximum links of one read: in practice all links of a user.
+/// Maximum links per read; in practice all links of a user.
 pub const MAX_LINKS_READ: u64 = 1_000;
 
-/// Longer lists are not cached: the cache is bounded by the number of users.
+/// Longer lists are not cached, because the cache is bounded by users, not by links.
 const MAX_LINKS_KEPT: usize = 64;
 
 impl LinkedAuthRow {
-    /// The link with what its definition says.
+    /// The link with fields of its definition.
     pub fn entry(&self, definition: DefinitionRow) -> LinkEntry {
         LinkEntry {
             link_id: self.link_id,
@@ -44,7 +44,7 @@ impl LinkedAuthRow {
     }
 }
 
-/// How many definitions have a username, and one of them.
+/// A username, one definition that has it, and how many do.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct NamedDefinition {
     pub auth_type: AuthType,
@@ -53,7 +53,7 @@ pub struct NamedDefinition {
     pub definitions: i64,
 }
 
-/// Conditions follow. No aliases: the tests of query plans search for the names of tables.
+/// A condition follows. No aliases: the query plan tests look for table names.
 const ENTRIES: &str = "
 SELECT linked_auth.link_id, linked_auth.user_id, linked_auth.auth_id, definition.auth_type, definition.username,
        linked_auth.is_active, linked_auth.is_internal, linked_auth.created_at, linked_auth.last_used_at, linked_auth.version,
@@ -97,7 +97,7 @@ impl From<EntryRow> for LinkEntry {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// The link of a definition: there is one at most.
+    /// The link of a definition, which has at most one.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn link_of_definition(&self, auth_id: i64) -> Result<Option<LinkedAuthRow>> {
         let link = linked_auth::Entity::find().filter(linked_auth::Column::AuthId.eq(auth_id));
@@ -109,7 +109,7 @@ impl<C: ConnectionTrait> Store<C> {
         linked_auth::Entity::find_by_id(link).one(&self.conn).await.map_err(Error::from)
     }
 
-    /// A user's links that are younger than `after`, oldest first.
+    /// A user's links after `after`, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_user_after(&self, user: UserId, after: LinkId, limit: u64) -> Result<Vec<LinkEntry>> {
         let condition = "linked_auth.user_id = $1 AND linked_auth.link_id > $2 ORDER BY linked_auth.link_id LIMIT $3";
@@ -117,7 +117,7 @@ impl<C: ConnectionTrait> Store<C> {
         self.entries(condition, [user.into(), after.into(), limit.into()]).await
     }
 
-    /// The links of some definitions, at most a few hundred, in any order.
+    /// The links of at most a few hundred definitions, in any order.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_definitions(&self, definitions: &[i64]) -> Result<Vec<LinkEntry>> {
         let (places, values) = parameters(definitions, 1);
@@ -131,8 +131,8 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(rows.into_iter().map(LinkEntry::from).collect())
     }
 
-    /// The definitions with these types and usernames, at most a few hundred; two of different issuers may have the same
-    /// ones. What no definition has is left out.
+    /// The definitions with these types and usernames, at most a few hundred. Definitions of different issuers may
+    /// share them. Names without a definition are left out.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn definitions_named(&self, names: &[(AuthType, &str)]) -> Result<Vec<NamedDefinition>> {
         let mut types: Vec<AuthType> = names.iter().map(|(auth_type, _)| *auth_type).collect();
@@ -153,14 +153,14 @@ impl<C: ConnectionTrait> Store<C> {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
-        // Not one query with OR, for which SQLite reads the whole index.
+        // Not one query with OR, which makes SQLite scan the whole index.
         let sql = parts.join(" UNION ALL ");
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
         NamedDefinition::find_by_statement(statement).all(&self.conn).await.map_err(Error::from)
     }
 }
 
-/// Placeholders from `$first` on, and their values: a few lengths only, so that prepared statements are reused.
+/// Placeholders from `$first` on, and their values. Padded to a power of two, so that prepared statements are reused.
 fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<Value>) {
     let count = items.len().next_power_of_two();
     let last = items.last().into_iter().cycle();
@@ -175,8 +175,8 @@ impl Store {
         self.shared.cache.links.get(&user)
     }
 
-    /// The first [`MAX_LINKS_READ`] links of a user, oldest first, from the cache or the database. [`Self::links_of_user_after`] reads
-    /// the rest.
+    /// The first [`MAX_LINKS_READ`] links of a user, oldest first, from the cache or the database. For the rest, use
+    /// [`Self::links_of_user_after`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
         let first = || self.links_of_user_after(user, LinkId::nil(), MAX_LINKS_READ);
@@ -191,13 +191,13 @@ impl Store {
 }
 
 impl Tx {
-    /// The link, locked until the transaction ends. Lock its definition and its user before.
+    /// Locks the link until the transaction ends. Lock its definition and its user first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_link(&self, link: LinkId) -> Result<Option<LinkedAuthRow>> {
         linked_auth::Entity::find_by_id(link).lock_exclusive().one(&self.conn).await.map_err(Error::from)
     }
 
-    /// Has the user an active link to an active definition, other than this one?
+    /// True if the user has another active link to an active definition.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn has_another_good_link(&self, link: &LinkedAuthRow) -> Result<bool> {
         let condition = "linked_auth.user_id = $1 AND linked_auth.link_id <> $2 AND linked_auth.is_active = $3 \
@@ -206,7 +206,7 @@ impl Tx {
         Ok(!found.is_empty())
     }
 
-    /// Adds a link. Definition and user are locked by now.
+    /// Inserts a link. Its definition and user must be locked.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_link(&self, row: LinkedAuthRow) -> Result<()> {
         let user = row.user_id;
@@ -216,14 +216,13 @@ impl Tx {
                 Ok(())
             }
             Err(error) if is_unique_violation(&error) => Err(Error::LinkUnavailable),
-            // One of them went although it was locked, which only somebody without our locks can do: trying again finds it
-            // gone.
+            // One of them was deleted despite its lock, by something that takes no locks. A retry finds it gone.
             Err(error) if is_foreign_key_violation(&error) => Err(Error::WriteConflict),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Stores the whole row.
+    /// Updates the whole row.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_link(&self, row: LinkedAuthRow) -> Result<()> {
         let user = row.user_id;
@@ -239,7 +238,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that a login through the link succeeded. No change of the link: its version stays.
+    /// Records a successful login through the link. Its version stays, because the link does not change.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
         let invalidated = linked_auth::Entity::update_many()
@@ -258,7 +257,7 @@ impl Tx {
         self.feed(ChangeKind::LinksChanged, Some(user), None);
     }
 
-    /// Invalidates the links of a user when this transaction ends. Every change of links calls it.
+    /// Invalidates the links of a user when this transaction ends. Required for every change of links.
     pub(super) fn forget_links(&self, user: UserId) {
         self.invalidated.lock().links.add([user]);
     }

@@ -1,9 +1,9 @@
-//! The database: the only room with SQL. SQLite and PostgreSQL share migrations and queries.
+//! The database. Only this module contains SQL. SQLite and PostgreSQL share migrations and queries.
 //!
-//! - [`Store`] reads from the pool, [`Tx`] reads and writes in a transaction; both offer the same reads.
-//! - [`Store::write`] is the one way to change anything: it retries whole transactions, writes the audit events and the
-//!   change feed with the change, and invalidates the cache before the change is acknowledged.
-//! - Rows stay here, or `app` turns them into types without secrets.
+//! - [`Store`] reads from the pool; [`Tx`] reads and writes in a transaction. Both offer the same reads.
+//! - Changes go through [`Store::write`]: it retries whole transactions, commits the audit events and the change feed
+//!   with the change, and invalidates the cache before it acknowledges the change.
+//! - Rows stay in this module, or `app` converts them to types without secrets.
 
 mod activity;
 mod attribute;
@@ -86,7 +86,7 @@ pub use user::UserFilter;
 pub use write::Operation;
 pub use zato::{ZatoDefinition, ZatoError, ZatoLink, ZatoTables, ZatoUser, read_zato};
 
-/// How long closing waits for pending writes.
+/// Maximum wait for pending writes on close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The settings of the store.
@@ -116,7 +116,7 @@ impl StoreConfig {
         options
     }
 
-    /// The file of the database; `None` in memory or with PostgreSQL.
+    /// The database file; `None` for PostgreSQL and in-memory databases.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         let path = self.database.url.expose().strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -157,7 +157,7 @@ impl<C> std::fmt::Debug for Store<C> {
     }
 }
 
-/// A transaction with changes; only [`Store::write`] commits it.
+/// A write transaction. Only [`Store::write`] commits it.
 pub struct Tx {
     store: Store<Transaction>,
     events: Mutex<Vec<AuditEvent>>,
@@ -183,9 +183,9 @@ impl Store {
                 .map_err(|problem| Error::store_unavailable(format!("directory of the database: {problem}")))?;
         }
         let (reader, writer) = if config.database.url.is_sqlite() {
-            // The writer first: only it may create the file.
+            // The writer connects first: only it may create the file.
             let writer = sqlite::connect(sqlite::options(&config, 1, false)).await?;
-            // An in-memory database belongs to its one connection.
+            // An in-memory database exists only within its one connection.
             let in_memory = config.sqlite_path().is_none();
             let options = sqlite::options(&config, config.database.max_connections, true);
             (if in_memory { writer.clone() } else { sqlite::connect(options).await? }, writer)
@@ -214,25 +214,25 @@ impl Store {
         Ok(store)
     }
 
-    /// Compares the schema with the one of this program.
+    /// Compares the schema with the one that this build expects.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn schema_state(&self) -> Result<SchemaState> {
         migration::state(&self.conn).await
     }
 
-    /// How many migrations the schema lacks.
+    /// Number of pending migrations.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn pending_migrations(&self) -> Result<usize> {
         migration::pending(&self.conn).await
     }
 
-    /// Applies pending migrations; `progress` gets the number of applied ones and the total.
+    /// Applies pending migrations and returns how many. `progress` receives the number applied and the total.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn migrate(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<usize> {
         migration::migrate(&self.shared.config, self.shared.writer.conn(), progress).await
     }
 
-    /// Copies a consistent snapshot of the database into an empty file: SQLite only. The file is removed on failure.
+    /// SQLite only: copies a consistent snapshot of the database into an empty file, which is removed on failure.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn copy_into(&self, file: &std::path::Path) -> Result<()> {
         let name = file.to_str().ok_or_else(|| Error::internal("the name of the file is no text"))?;
@@ -250,8 +250,8 @@ impl Store {
         self.conn.ping().await.map_err(Error::from)
     }
 
-    /// Closes all connections, after a checkpoint of SQLite's log. Does not run ANALYZE: statistics of a small table make the planner
-    /// scan it once it has grown.
+    /// Closes all connections; SQLite first checkpoints its WAL. Does not run ANALYZE: with statistics of a small table
+    /// the planner keeps scanning it after it has grown.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn close(&self) -> Result<()> {
         self.flush_reads(CLOSE_LIMIT).await;
@@ -286,7 +286,7 @@ impl<C> Store<C> {
         &self.shared.keyring
     }
 
-    /// Activity that is not written yet.
+    /// Activity that is not flushed to the database yet.
     pub fn activity(&self) -> &Activity {
         &self.shared.activity
     }

@@ -1,5 +1,5 @@
-//! Which way the databases go: each statement that the store really sends is explained on tables with many rows, and none
-//! reads a whole table.
+//! Query plans: explains each statement that the store really sends, on tables with many rows. None may scan a whole
+//! table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ mod platforms;
 const USERS: u64 = 1_500;
 const SESSIONS_EACH: u64 = 4;
 const START: Time = Time::from_micros(1_767_225_600_000_000);
-/// The tables that grow.
+/// Tables that grow.
 const LARGE: [&str; 10] = [
     "user",
     "session",
@@ -45,10 +45,10 @@ const LARGE: [&str; 10] = [
     "linked_auth",
 ];
 
-/// A store whose statements are heard.
+/// A store whose statements are recorded.
 struct Ground {
     store: Store,
-    /// Not heard.
+    /// Not recorded.
     own: DatabaseConnection,
     heard: Arc<Mutex<Vec<Statement>>>,
     users: Vec<UserRow>,
@@ -85,7 +85,7 @@ impl Ground {
         let mut writer = write::Writer::new(conn.clone(), &config);
         let hook = Arc::clone(&heard);
         writer.hook = Some(Arc::new(move |statement: &Statement| {
-            // Those without values only begin and end.
+            // Statements without values only begin and end transactions.
             if statement.values.is_some() {
                 hook.lock().push(statement.clone());
             }
@@ -102,7 +102,7 @@ impl Ground {
             metrics: Arc::default(),
             config,
         };
-        // Nothing is answered from memory.
+        // Bypasses the caches.
         shared.cache.trust.withdraw();
         let store = Store { conn, shared: Arc::new(shared) };
         if postgres.is_none() {
@@ -151,7 +151,7 @@ impl Ground {
         links::fill(store, &self.users).await;
         credentials::fill(store, &self.own, &self.sessions).await;
         platforms::fill(store, &self.sessions).await;
-        // Most tokens were replaced long ago; those that still have a successor are few.
+        // Most tokens were replaced long ago; few still have a successor.
         let replaced = format!("UPDATE session_token SET grace_until = {}", START.micros());
         self.own.execute_unprepared(&replaced).await.unwrap();
         self.own.execute_unprepared("ANALYZE").await.unwrap();
@@ -161,7 +161,7 @@ impl Ground {
         self.store.is_postgres()
     }
 
-    /// Explains what was said since the last time, and fails if a large table is read as a whole.
+    /// Explains the statements recorded since the last call; fails if one scans a large table.
     async fn explain(&self, what: &str, way: Way) {
         let heard = std::mem::take(&mut *self.heard.lock());
         let looking = |statement: &&Statement| !statement.sql.starts_with("INSERT");
@@ -187,9 +187,9 @@ impl Ground {
 /// How a statement may find its rows.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
-    /// By a key.
+    /// Index search by a key.
     Found,
-    /// In the order of an index, until the page is full.
+    /// Index scan in order, until the page is full.
     Walked,
 }
 

@@ -1,4 +1,4 @@
-//! The platforms that sessions are logged in to, and their sealed credentials, which are gone as soon as their session has ended.
+//! The platforms that sessions are logged in to, and their sealed credentials, which are deleted when the session ends.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
-/// Credentials of one transaction that somebody hears of, and that wait to be heard; the rest are just gone.
+/// Capacity of the logout queue, and credentials that one transaction can queue. Overflow is dropped.
 const DROPPED: usize = 1024;
-/// A session that expired so long ago has no activity left that another replica has not written yet.
+/// A session that expired this long ago has no unflushed activity left at another replica.
 const UNWRITTEN_ACTIVITY: Duration = Duration::from_mins(15);
 
-/// A credential and the platform it is for.
+/// A credential and its platform.
 #[derive(Clone)]
 pub struct HeldCredential {
     pub credential: PlatformCredentialRow,
     pub platform: SessionPlatformRow,
 }
 
-/// Credentials that are no longer in the database, for who would log them out of their platform.
+/// The logout queue: credentials deleted from the database, to be logged out of their platform.
 pub(super) struct Dropped {
     told: mpsc::Sender<HeldCredential>,
     waiting: Mutex<Option<mpsc::Receiver<HeldCredential>>>,
@@ -42,7 +42,7 @@ impl Default for Dropped {
 }
 
 impl Dropped {
-    /// Tells those who listen, as far as they keep up.
+    /// Queues credentials while there is room.
     pub(super) fn tell(&self, dropped: impl IntoIterator<Item = HeldCredential>) {
         for dropped in dropped {
             if self.told.try_send(dropped).is_err() {
@@ -63,7 +63,7 @@ impl<C: ConnectionTrait> Store<C> {
         session_platform::Entity::find_by_id(session).one(&self.conn).await.map_err(Error::from)
     }
 
-    /// The same of a few hundred sessions; those without a platform are left out.
+    /// The same for at most a few hundred sessions; those without a platform are left out.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_platforms(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionPlatformRow>> {
         if sessions.is_empty() {
@@ -79,7 +79,7 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(self.held(of(session), 1).await?.pop())
     }
 
-    /// Credentials that are sealed under an older key than this.
+    /// Credentials that are sealed under an older key than `key_id`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_credentials_before_key(&self, key_id: u16, limit: u64) -> Result<Vec<HeldCredential>> {
         self.held(platform_credential::Column::KeyId.lt(i32::from(key_id)).into(), limit).await
@@ -113,12 +113,12 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Store {
-    /// The credentials that are dropped from now on; `None`: somebody else listens.
+    /// Receives the credentials deleted from now on. `None`: there is a receiver already.
     pub fn dropped_credentials(&self) -> Option<mpsc::Receiver<HeldCredential>> {
         self.shared.dropped.waiting.lock().take()
     }
 
-    /// Drops credentials of sessions that ended by themselves.
+    /// Deletes credentials of sessions that expired.
     pub(super) async fn purge_platform_credentials(&self, now: Time, batch: u64) -> Result<u64> {
         let over = platform_credential::Entity::find()
             .select_only()
@@ -141,7 +141,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Logs a new session in to a platform.
+    /// Stores the platform and the credential of a new session.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_platform(&self, platform: SessionPlatformRow, credential: PlatformCredentialRow) -> Result<()> {
         let platform: session_platform::ActiveModel = platform.into();
@@ -151,7 +151,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Stores a credential in the place of `before`, if that is still there.
+    /// Replaces the credential `before`; false if it is no longer stored.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn replace_platform_credential(
         &self,
@@ -175,12 +175,12 @@ impl Tx {
         Ok(done.rows_affected == 1)
     }
 
-    /// The credential of a session that has just been revoked goes with it.
+    /// Deletes the credential of a session that this transaction revoked.
     pub(super) async fn drop_platform_credential(&self, session: SessionId) -> Result<()> {
         self.drop_platform_credentials(of(session)).await
     }
 
-    /// Those of all sessions that this transaction has just revoked, which tells them by the moment.
+    /// The same for all sessions that this transaction revoked, found by `revoked_at`.
     pub(super) async fn drop_platform_credentials_of_revoked(&self, revoked_at: Time) -> Result<()> {
         let revoked = Query::select()
             .column(session::Column::SessionId)

@@ -13,7 +13,7 @@ impl Store {
         &self.shared.metrics
     }
 
-    /// All pools: with SQLite one for reads, and one with the connection for writes.
+    /// All pools. SQLite has one for reads, and one with the single connection for writes.
     pub fn pools(&self) -> Vec<PoolStats> {
         match self.shared.backend {
             DbBackend::Sqlite => vec![pool("read", &self.conn), pool("write", self.shared.writer.conn())],

@@ -9,10 +9,10 @@ use super::entity::{attribute, caller_key, change, session, session_token};
 use crate::clock::Time;
 use crate::error::Result;
 
-/// Maximum sessions of a batch: each is a parameter, and SQLite allows 32,766.
+/// Maximum sessions per batch: each is a parameter, and SQLite allows 32,766.
 const MAX_BATCH: u64 = 10_000;
 
-/// How much was purged.
+/// Numbers of purged rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     pub sessions: u64,
@@ -41,9 +41,9 @@ impl std::ops::AddAssign for Purged {
 }
 
 impl Store {
-    /// Purges one batch of each kind: sessions that were revoked or reached their absolute limit before `ended_before`, with
-    /// their attributes; expired attributes, the change feed before `fed_before`, sealed successors whose grace is over,
-    /// expired caller keys, credentials of platforms whose session expired.
+    /// Purges one batch of each kind: sessions that were revoked or reached their absolute limit before `ended_before`,
+    /// with their attributes; expired attributes; the change feed before `fed_before`; sealed successors after their
+    /// grace period; expired caller keys; platform credentials of expired sessions.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();

@@ -1,8 +1,8 @@
-//! Audit events of reads, and of throttled logins, which have no transaction of their own. They are queued and written in batches, in
-//! order.
+//! Audit events of reads and of throttled logins, which have no transaction of their own: queued, and written in
+//! batches, in order.
 //!
-//! None is lost while the server runs: readers wait while the queue is full, a failed batch is retried until it succeeds, and the store
-//! closes after the queue is empty.
+//! None is lost while the server runs: readers wait while the queue is full, a failed batch is retried until it
+//! succeeds, and the store closes after the queue is empty.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::{Shared, Store};
 use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
 
-/// Capacity of the queue.
+/// Capacity of the queue, in events.
 const QUEUE: usize = 16_384;
-/// Events of one transaction: enough to share index pages, few enough that other writers do not wait long.
+/// Events per transaction: enough to share index pages, few enough not to delay other writers for long.
 const BATCH: usize = 4_096;
 /// How long the first event of a batch waits for others to share its commit.
 const LINGER: Duration = Duration::from_millis(10);
-/// Pause after a failed batch.
+/// Delay before a failed batch is retried.
 const PAUSE: Duration = Duration::from_millis(200);
 
 enum Entry {
@@ -52,7 +52,7 @@ impl Store {
         self.shared.read_log.queue.send(Entry::Event(event)).await.map_err(|_| Error::ShuttingDown)
     }
 
-    /// Waits until all events queued so far are written, at most for the given time.
+    /// Waits until all events queued so far are written, but at most for `limit`.
     pub async fn flush_reads(&self, limit: Duration) {
         let (done, written) = oneshot::channel();
         let flush = async {
@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// Starts the writing task, which ends with the last clone of the store.
+    /// Starts the task that writes events, which ends with the last clone of the store.
     pub(super) fn start_read_log(&self) {
         let Some(mut waiting) = self.shared.read_log.waiting.lock().take() else { return };
         let (conn, shared): (_, Weak<Shared>) = (self.conn.clone(), Arc::downgrade(&self.shared));

@@ -1,4 +1,4 @@
-//! Many sessions and links at once, for benchmarks and for trying things out with a full database. Not part of any RPC.
+//! Creates many sessions and links, for benchmarks and experiments with a full database. Not part of any RPC.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use crate::crypto::{Token, TokenKind};
 use crate::error::{Error, Result};
 use crate::model::id::{LinkId, SessionId, UserId};
 
-/// Rows of one statement: SQLite takes up to 32,766 values.
+/// Rows per statement; SQLite allows 32,766 values.
 const BATCH: usize = 1_000;
 
 impl Store {
-    /// Adds `users` users like `user`, each with `sessions` live sessions like `session`, and returns the tokens of all.
+    /// Adds `users` users like `user`, each with `sessions` live sessions like `session`, and returns all tokens.
     pub async fn seed(
         &self,
         users: u64,
@@ -28,7 +28,7 @@ impl Store {
     ) -> Result<Vec<Token>> {
         let conn = self.shared.writer.conn();
         if self.shared.backend == DbBackend::Sqlite {
-            // Hashes come in no order: with all pages in memory each is written once, else a million take minutes.
+            // Hashes come in random order. With all pages cached each is written once; else a million take minutes.
             conn.execute_unprepared("PRAGMA cache_size = -1048576").await?;
         }
         let conn = conn.begin().await?;
@@ -83,8 +83,8 @@ impl Store {
         (row.into_active_model(), token_row.into_active_model(), token)
     }
 
-    /// Adds `count` definitions like `definition` and links the first `links` of them to the first of the users that
-    /// [`Self::seed`] made after `username`, as many to the next one, and so on. Returns their numbers.
+    /// Adds `count` definitions like `definition` and returns their IDs. The first `links` of them are linked to the
+    /// first user that [`Self::seed`] named after `username`, the next `links` to the second, and so on.
     pub async fn seed_links(
         &self,
         username: &str,
@@ -134,7 +134,7 @@ impl Store {
     }
 }
 
-/// Those whose names begin so, by their names.
+/// Users whose names start with `username`, by name.
 async fn user_ids(conn: &DatabaseTransaction, username: &str) -> Result<HashMap<String, UserId>> {
     let users = user::Entity::find()
         .select_only()

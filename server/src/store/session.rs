@@ -29,7 +29,7 @@ pub struct NewSession {
     pub key_id: u16,
 }
 
-/// A filter of sessions; all fields that are set must match.
+/// Filter of sessions; all fields that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFilter {
     pub user: Option<UserId>,
@@ -40,9 +40,9 @@ pub struct SessionFilter {
     /// The platform that the session is logged in to, and its URL.
     pub platform: Option<String>,
     pub platform_url: Option<String>,
-    /// Revoked or not.
+    /// Whether it is revoked.
     pub revoked: Option<bool>,
-    /// Expired at this time or not.
+    /// Whether it is expired at this time.
     pub expired: Option<(bool, Time)>,
 }
 
@@ -50,7 +50,7 @@ impl SessionFilter {
     fn condition(&self) -> Condition {
         use session::Column;
 
-        // A user has few sessions and an app has most: keeps SQLite from using the index of apps.
+        // A user has few sessions and an app most: the cast keeps SQLite from using the app index.
         let by_app = |app: &String| match self.user {
             Some(_) => Column::App.into_expr().cast_as("text").eq(app.as_str()),
             None => Column::App.eq(app.as_str()),
@@ -85,7 +85,7 @@ impl SessionFilter {
     }
 }
 
-/// The columns of one look-up by token. Parameters follow as `$1, $2, ...`.
+/// Look-up by token; the parameters `$1, $2, ...` follow.
 const ENTRY_BY_TOKEN: &str = r#"
 SELECT t.token_hash, t.generation AS token_generation, t.grace_until, s.session_id, s.user_id, s.username, s.auth_type, s.app, s.remote_addr,
        s.address_binding, s.idle_micros, s.created_at, s.last_active_at, s.absolute_expires_at, s.revoked_at, s.revoke_reason, s.generation,
@@ -146,7 +146,7 @@ impl EntryRow {
     }
 }
 
-/// Interns names of apps: there are few apps and many sessions.
+/// Interns app names: there are few apps and many sessions.
 fn intern(app: &str) -> Arc<str> {
     static NAMES: parking_lot::Mutex<Vec<Arc<str>>> = parking_lot::Mutex::new(Vec::new());
     let mut names = NAMES.lock();
@@ -158,9 +158,9 @@ fn intern(app: &str) -> Arc<str> {
 }
 
 impl<C: ConnectionTrait> Store<C> {
-    /// Up to a few hundred sessions by token hash, in any order; unknown hashes are left out.
+    /// Sessions by token hash, at most a few hundred, in any order; unknown hashes are left out.
     async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
-        // A few lengths only, so that prepared statements are reused.
+        // Padded to a power of two, so that prepared statements are reused.
         let places = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
         let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(*hash));
@@ -177,7 +177,7 @@ impl<C: ConnectionTrait> Store<C> {
             .collect()
     }
 
-    /// A session, including activity that is not written yet.
+    /// A session, including unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
@@ -210,7 +210,7 @@ impl Store {
         self.shared.cache.sessions.get(hash)
     }
 
-    /// Invalidates the cached session of a token: the next read sees all activity.
+    /// Invalidates the cached session of a token, so that the next read sees all activity.
     pub fn invalidate_session(&self, hash: &TokenHash) {
         self.shared.cache.sessions.invalidate_keys(std::slice::from_ref(hash));
     }
@@ -233,7 +233,7 @@ impl Store {
     }
 }
 
-/// The row with the activity in memory applied.
+/// The row with unflushed activity applied.
 pub(super) fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
     if let Some(noted) = noted.filter(|noted| *noted > row.last_active_at) {
         row.last_active_at = noted;

@@ -1,18 +1,18 @@
-//! Transactions of either database.
+//! Transactions on either database.
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::sqlite::transaction::SqliteTransaction;
 
-/// A transaction: it is committed, or taken back when it is dropped.
+/// A transaction. Dropping it rolls it back.
 pub enum Transaction {
     Postgres(DatabaseTransaction),
     Sqlite(SqliteTransaction),
 }
 
 impl Transaction {
-    /// Runs statements, one after the other.
+    /// Runs statements in order.
     pub(super) async fn execute_all(
         &self,
         statements: impl IntoIterator<Item = Statement, IntoIter: Send>,
@@ -23,7 +23,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Commits. If that fails nothing is left of the transaction, unless the connection is lost.
+    /// Commits. On failure the transaction is rolled back, unless the connection was lost: then the outcome is unknown.
     pub(super) async fn commit(self) -> Result<(), DbErr> {
         match self {
             Self::Postgres(transaction) => transaction.commit().await,

@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::user::ApprovalStatus;
 
-/// Which users; all that are set must match.
+/// Filter of users; all fields that are set must match.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
-    /// In lower case; stands in username, display name or email.
+    /// In lower case; a part of username, display name or email.
     pub search: Option<String>,
     pub approval_status: Option<ApprovalStatus>,
     pub is_locked: Option<bool>,
@@ -40,7 +40,7 @@ impl UserFilter {
     }
 }
 
-/// A pattern for any text that contains this one, whose own `%` and `_` mean themselves.
+/// A LIKE pattern that matches any text containing `text` literally.
 fn containing(text: &str) -> LikeExpr {
     let mut pattern = String::from("%");
     for c in text.chars() {
@@ -59,10 +59,10 @@ impl<C: ConnectionTrait> Store<C> {
         unique(user::Entity::find_by_id(user), &self.conn).await
     }
 
-    /// By the username in lower case.
+    /// By username in lower case.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn user_by_name(&self, username_key: &str) -> Result<Option<UserRow>> {
-        // No name has one, and PostgreSQL refuses the question.
+        // No name contains NUL, and PostgreSQL rejects such parameters.
         if username_key.contains('\0') {
             return Ok(None);
         }
@@ -85,7 +85,7 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(found.into_iter().collect())
     }
 
-    /// Users that match, oldest first, younger than `after`.
+    /// Users that match, oldest first, after `after`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn users(&self, filter: &UserFilter, after: Option<UserId>, limit: u64) -> Result<Vec<UserRow>> {
         user::Entity::find()
@@ -99,7 +99,7 @@ impl<C: ConnectionTrait> Store<C> {
 }
 
 impl Tx {
-    /// The user, locked until the transaction ends: whatever changes a user or begins a session of theirs waits.
+    /// Locks the user until the transaction ends: others wait to change the user or to start a session for them.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user(&self, user: UserId) -> Result<Option<UserRow>> {
         unique(user::Entity::find_by_id(user).lock_exclusive(), &self.conn).await
@@ -113,7 +113,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Stores the whole row, and lets the cache forget the user's sessions, which show parts of it.
+    /// Updates the whole row, and invalidates the user's cached sessions, which show parts of it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
@@ -123,7 +123,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes the user with all links and attributes, those of the sessions too. The sessions are to be revoked before.
+    /// Deletes the user with all links and attributes, including their sessions' attributes. Revoke the sessions first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, user: UserId) -> Result<()> {
         self.invalidate_user(user).await?;

@@ -30,10 +30,10 @@ pub trait Operation<T>: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + 
 
 impl<T, F: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static> Operation<T> for F {}
 
-/// An operation that stores its value in a slot. All have one type, so that the code that runs them is compiled once.
+/// An operation that stores its value in a slot. Type-erased, so that the code that runs it is compiled once.
 pub(super) type ErasedOperation = Arc<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
-/// The connection, or the pool, for writes.
+/// The connection (SQLite) or the pool (PostgreSQL) for writes.
 pub(super) struct Writer {
     conn: DatabaseConnection,
     pub(super) chains: Chains,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(conn: DatabaseConnection, config: &StoreConfig) -> Self {
-        // SQLite has one writer, so one audit chain; PostgreSQL as many as can commit concurrently.
+        // SQLite has one writer, so one audit chain. PostgreSQL has as many as can commit concurrently.
         let chains = if config.database.url.is_sqlite() { 1 } else { config.database.max_connections as usize };
         Self {
             conn,
@@ -76,10 +76,10 @@ impl Writer {
 }
 
 impl Store {
-    /// Runs `operation` in a transaction and commits it, with its audit events and its changes to the feed.
+    /// Runs `operation` in a transaction and commits it with its audit events and change-feed entries.
     ///
-    /// Retries the whole transaction after a conflict. Once begun it runs to its end, even if the caller is gone. When this returns,
-    /// everything that the transaction changed is invalidated in the cache.
+    /// Retries the whole transaction after a conflict. Once started, it completes even if the caller is gone. On
+    /// return, the cache is invalidated for everything that the transaction changed.
     pub async fn write<T: Send + 'static>(&self, operation: impl Operation<T>) -> Result<T> {
         let slot = Arc::new(Mutex::new(None));
         let (operation, value) = (Arc::new(operation), Arc::clone(&slot));
@@ -97,7 +97,7 @@ impl Store {
     #[tracing::instrument(name = "write", level = "debug", skip_all)]
     async fn write_erased(&self, operation: ErasedOperation) -> Result<()> {
         if self.shared.backend == DbBackend::Sqlite {
-            // The commit thread runs it, even if this call is cancelled; only retries are not made then.
+            // The commit thread completes it even if this call is cancelled; only retries are skipped then.
             return Box::pin(self.write_with_retries(operation)).await;
         }
         let store = self.clone();
@@ -132,7 +132,7 @@ impl Store {
         }
         let effects = tx.effects();
         let committed = commit(tx.store, effects.events, effects.changes).await;
-        // Also after a failed commit: it may have happened although its answer was lost.
+        // Also after a failed commit, which may have succeeded and lost only its response.
         self.shared.cache.invalidate(&effects.invalidation);
         committed.inspect(|()| self.shared.dropped.tell(effects.dropped))
     }
@@ -156,14 +156,14 @@ pub(super) async fn commit(
     committed
 }
 
-/// Effects of a transaction beside its statements.
+/// Effects of a transaction besides its statements.
 pub(super) struct Effects {
     /// Invalidated after the commit.
     pub(super) invalidation: Invalidation,
     /// Written before the commit.
     pub(super) events: Vec<AuditEvent>,
     pub(super) changes: Vec<change::ActiveModel>,
-    /// Reported after the commit.
+    /// Queued for logout after the commit.
     pub(super) dropped: Vec<HeldCredential>,
 }
 
@@ -208,7 +208,7 @@ async fn retry_counting<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F, c
     run().await
 }
 
-/// Exponential backoff; jitter takes up to half of it.
+/// Exponential backoff with jitter, which shortens it by up to half.
 fn backoff(attempt: u32) -> Duration {
     let [dice] = random_bytes::<1>();
     BACKOFF * 2u32.pow(attempt - 1) * (255 + u32::from(dice)) / 510

@@ -1,5 +1,5 @@
-//! A disk that is full, and one that may not be written to: what was acknowledged is there, nothing else is, and the writer
-//! goes on when the disk does.
+//! A full disk and a read-only one: what was acknowledged is stored, nothing else is, and the writer recovers when the
+//! disk does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn add(store: &Store, number: usize) -> Result<UserId> {
     added.await.map(|()| user)
 }
 
-/// Of the writer's connection.
+/// Runs on the writer's connection.
 async fn pragma(store: &Store, pragma: &str) -> i64 {
     let conn = store.shared.writer.conn();
     let statement = Statement::from_string(conn.get_database_backend(), format!("PRAGMA {pragma}"));
@@ -94,7 +94,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_does_not_stop_the_w
     for round in 0..5 {
         let pages = pragma(&store, "page_count").await;
         assert_eq!(pragma(&store, &format!("max_page_count = {}", pages + 12)).await, pages + 12);
-        // Many at once, so that they share commits; more than there is room for.
+        // Concurrent, so that they share commits, and more than fit.
         let adding: Vec<_> = (0..40)
             .map(|number| {
                 let store = store.clone();
@@ -116,7 +116,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_does_not_stop_the_w
                 Err(other) => panic!("{other:?}"),
             }
         }
-        // The writer has another connection by now, which knows nothing of transactions that are not there, nor of the limit.
+        // The writer has a new connection by now, without stale transactions and without the limit.
         assert!(pragma(&store, "max_page_count").await > pages + 12);
         add(&store, round * 100 + 50).await.unwrap();
         acknowledged += 1;

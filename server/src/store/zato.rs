@@ -1,7 +1,7 @@
-//! The tables of Zato SSO: read only, all as of one moment, and never written to.
+//! The tables of Zato SSO, read from one snapshot and never written to.
 //!
-//! Versions of Zato differ in their columns, and its databases in how they keep times and booleans: whatever is there is
-//! read as text, and what is not there is nothing. What it means is decided elsewhere.
+//! Versions of Zato differ in their columns, and its databases in how they store times and booleans. So columns are
+//! read as text, and missing ones are empty. The import interprets them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use sea_orm::{
 use crate::config::DatabaseUrl;
 use crate::error::Error;
 
-/// Rows that are asked for at once.
+/// Rows per query.
 const PAGE: u64 = 1_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why nothing can be read. Shows databases without their passwords.
+/// Why a database cannot be read. Databases are shown without passwords.
 #[derive(Debug, thiserror::Error)]
 pub enum ZatoError {
     #[error("only SQLite (sqlite:FILE) and PostgreSQL (postgres://USER:PASSWORD@HOST/NAME) can be imported from")]
@@ -32,7 +32,7 @@ pub enum ZatoError {
     NotZato { database: String, missing: String },
 }
 
-/// A user of Zato. What must be there and is not is empty.
+/// A user of Zato. Missing required values are empty.
 #[derive(Clone, Debug, Default)]
 pub struct ZatoUser {
     pub id: i64,
@@ -74,16 +74,16 @@ pub struct ZatoLink {
     pub has_ext_principal: Option<String>,
 }
 
-/// All that is read, in the order of Zato's own numbers.
+/// All rows, ordered by Zato's IDs.
 #[derive(Clone, Debug, Default)]
 pub struct ZatoTables {
     pub users: Vec<ZatoUser>,
-    /// None if the database has no definitions: those of Zato may lie in another one.
+    /// `None` if this database has no definitions: Zato may keep them in another one.
     pub definitions: Option<Vec<ZatoDefinition>>,
     pub links: Vec<ZatoLink>,
 }
 
-/// Reads users and links from one database, and definitions from it or from another.
+/// Reads users and links from one database, and definitions from the same or another one.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn read_zato(
     from: &DatabaseUrl,
@@ -91,7 +91,7 @@ pub async fn read_zato(
 ) -> std::result::Result<ZatoTables, ZatoError> {
     let source = Source::open(from).await?;
     let users = source.table(&USERS).await?.ok_or_else(|| source.lacks("table zato_sso_user"))?;
-    // Zato had users before it had links.
+    // Older versions of Zato have users, but no links.
     let links = source.table(&LINKS).await?.unwrap_or_default();
     let definitions = match definitions_from {
         None => source.table(&DEFINITIONS).await?,
@@ -103,7 +103,7 @@ pub async fn read_zato(
     Ok(ZatoTables { users, definitions, links })
 }
 
-/// A table, and what becomes of its rows. `id` is needed too: rows are read in its order.
+/// A table, and how its rows are converted. `id` is needed too, because rows are read in its order.
 struct Table<R> {
     name: &'static str,
     needed: &'static [&'static str],
@@ -174,7 +174,7 @@ const LINKS: Table<ZatoLink> = Table {
     },
 };
 
-/// A row whose columns are text, where they are there.
+/// A row whose columns, if they exist, are text.
 struct Row<'a> {
     id: i64,
     values: &'a QueryResult,
@@ -186,7 +186,7 @@ impl Row<'_> {
     }
 }
 
-/// A database in a transaction that sees one moment of it and can change nothing.
+/// A database in a read-only snapshot transaction.
 struct Source {
     shown: String,
     tx: DatabaseTransaction,
@@ -219,7 +219,7 @@ impl Source {
         ZatoError::Unreadable { database: self.shown.clone(), problem: words(error) }
     }
 
-    /// The rows of a table in the order of their numbers; none if there is no such table.
+    /// The rows of a table ordered by ID; `None` if there is no such table.
     async fn table<R>(&self, table: &Table<R>) -> std::result::Result<Option<Vec<R>>, ZatoError> {
         let there = self.columns(table.name).await.map_err(|error| self.unreadable(error))?;
         if there.is_empty() {
@@ -258,14 +258,14 @@ impl Source {
     }
 }
 
-/// The number of a row: what pages go by.
+/// The alias of the ID, by which rows are paged.
 const NUMBER: &str = "row_number_";
 
 fn number(row: &QueryResult) -> std::result::Result<i64, DbErr> {
     row.try_get("", NUMBER)
 }
 
-/// The rows after one, in the order of their numbers, all columns as text.
+/// One page of rows after `after`, ordered by ID, all columns as text.
 fn page(table: &'static str, columns: &[&'static str], after: Option<i64>) -> SelectStatement {
     let id = || Expr::col((table, "id"));
     let mut query = Query::select();
@@ -279,7 +279,7 @@ fn page(table: &'static str, columns: &[&'static str], after: Option<i64>) -> Se
     query
 }
 
-/// Is it there? Pools try again and again, and do not tell what was wrong.
+/// Connects once, to report the error: a pool retries and hides it.
 async fn try_postgres(url: &DatabaseUrl) -> std::result::Result<(), DbErr> {
     use sea_orm::sqlx::{ConnectOptions, Connection, Error, postgres::PgConnectOptions};
 
@@ -309,7 +309,7 @@ fn options(url: &DatabaseUrl) -> ConnectOptions {
     options
 }
 
-/// SQLite sees one moment in every transaction.
+/// On SQLite every transaction reads from a snapshot.
 fn snapshot(backend: DbBackend) -> TransactionOptions {
     match backend {
         DbBackend::Postgres => TransactionOptions {
@@ -321,7 +321,7 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
     }
 }
 
-/// What the database said.
+/// The error text from the database.
 fn words(error: DbErr) -> String {
     match Error::from(error) {
         Error::StoreUnavailable { source } | Error::Internal { source } => source.0,

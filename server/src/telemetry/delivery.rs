@@ -1,5 +1,5 @@
-//! Counts what becomes of spans, log records and pages of metrics. The batch processors of the SDK queue and export them, but do not
-//! report what they drop.
+//! Counts spans, log records and pages of metrics as queued, exported or dropped. The batch processors of the SDK queue
+//! and export them, but do not report what they drop.
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) struct Delivery {
     pub(super) kind: SignalKind,
     capacity: i64,
     export_timeout: Duration,
-    /// Cancelled when the time for flushing is over.
+    /// Cancelled at the end of the flush timeout.
     give_up: CancellationToken,
     is_closed: AtomicBool,
     is_failing: AtomicBool,
@@ -54,12 +54,12 @@ impl Delivery {
         }
     }
 
-    /// How long an export may take, with all attempts.
+    /// Timeout of an export, including all attempts.
     pub(super) fn export_timeout(&self) -> Duration {
         self.export_timeout
     }
 
-    /// Counts one more item as queued, if there is room. Items that are being exported count too, so the queue of the SDK, which has
+    /// Counts one more item as queued, if there is room. Items being exported count too, so the SDK's queue, which has
     /// the same capacity, never overflows.
     pub(super) fn admit(&self) -> bool {
         if self.is_closed.load(Ordering::Relaxed) {
@@ -224,7 +224,7 @@ mod tests {
         Delivery::new(SignalKind::Traces, &signal, metrics, CancellationToken::new())
     }
 
-    /// Queued, exported and dropped for each reason.
+    /// Queued, exported, and dropped by reason.
     fn counts(delivery: &Delivery) -> (i64, u64, Vec<u64>) {
         let dropped = DropReason::VARIANTS.iter().map(|reason| delivery.metrics.dropped(*reason).get());
         (delivery.metrics.queued.get(), delivery.metrics.exported.get(), dropped.collect())

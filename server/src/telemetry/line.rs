@@ -1,4 +1,4 @@
-//! Lines of JSON that name the trace they belong to.
+//! JSON log lines with the ID of their trace.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Puts `trace_id` and `span_id` before what the inner format writes, which is one object.
+/// Adds `trace_id` and `span_id` to the object that the inner format writes.
 pub(super) struct WithTrace<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for WithTrace<F>

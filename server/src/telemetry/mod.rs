@@ -1,6 +1,6 @@
-//! Logs, traces and metrics. Logs go to standard error: JSON by default, pretty at a terminal; a line within a call carries the
-//! span of the call, and with it the correlation ID. Traces, metrics and logs are exported by OTLP if the configuration says so.
-//! `TELEMETRY.md` lists the names.
+//! Logs, traces and metrics. Logs go to standard error: JSON by default, pretty at a terminal. A line within a call
+//! carries the call's span, and with it the correlation ID. Traces, metrics and logs are exported by OTLP if
+//! configured. `TELEMETRY.md` lists the names.
 
 mod delivery;
 mod line;
@@ -49,7 +49,7 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
 /// The default `service.name`.
 const SERVICE: &str = "lanyard";
 
-/// Libraries that log each statement are quiet unless `log.level` names them. Results of exports are logged by [`delivery`].
+/// Silences libraries that log each statement, unless `log.level` names them. [`delivery`] logs the results of exports.
 const QUIET: &str = "sea_orm=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
 
 /// Extra time for the SDK to end its threads after the last export.
@@ -74,7 +74,7 @@ struct Sending {
     metrics_task: Option<JoinHandle<()>>,
     /// Ends the task that sends metrics.
     stopping: CancellationToken,
-    /// Ends all exports.
+    /// Aborts all exports.
     give_up: CancellationToken,
     flush_timeout: Duration,
 }
@@ -90,8 +90,8 @@ struct Origin {
 }
 
 impl Telemetry {
-    /// Starts logging, and sending traces and logs, for the whole process, once. A second time keeps what is there. Fails if a
-    /// file that the configuration names cannot be read.
+    /// Starts logging and the export of traces and logs, for the whole process. A second call changes nothing. Fails if
+    /// a file that the configuration names cannot be read.
     pub fn start(config: &Config, clock: &Clock) -> Result<Self, ConfigError> {
         let telemetry = &config.telemetry;
         let origin = Origin { resource: resource(config)?, started: clock.now() };
@@ -142,7 +142,7 @@ impl Sending {
     fn start(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
         let runtime = runtime()
             .map_err(|problem| ConfigError::Invalid { key: "telemetry".to_owned(), problem: problem.to_string() })?;
-        // On that runtime, because threads inherit the priority of the thread that starts them.
+        // On that runtime, because threads inherit the priority of their creator.
         let (config, resource, driver) = (config.clone(), origin.resource.clone(), runtime.clone());
         let started = runtime.spawn(async move { Self::new(&config, &resource, driver) });
         runtime.block_on(started).expect("nothing in it panics")
@@ -195,7 +195,7 @@ impl Sending {
             self.give_up.cancel();
         });
         let limit = self.flush_timeout + ENDING;
-        // Concurrently: the receiver of one may hang.
+        // Concurrently, because the receiver of one may hang.
         let traces = spawn_blocking(move || self.traces.map(|provider| provider.shutdown_with_timeout(limit)));
         let logs = spawn_blocking(move || self.logs.map(|provider| provider.shutdown_with_timeout(limit)));
         let _ = tokio::join!(traces, logs);
@@ -223,7 +223,7 @@ fn runtime() -> std::io::Result<Handle> {
     Ok(handle)
 }
 
-/// Starts logging to standard error for the whole process, and nothing else, once.
+/// Starts logging to standard error only, for the whole process, once.
 pub fn log_only(log: &Log) {
     install(vec![console(log, stderr)]);
 }
@@ -249,12 +249,12 @@ where
         let layer = layer.with_ansi(stderr().is_terminal()).with_target(false);
         return layer.with_filter(filter(&log.level)).boxed();
     }
-    // The list and not only the innermost span: the correlation ID stands in the outermost.
+    // The list, not only the innermost span: the outermost has the correlation ID.
     let json = layer.json().flatten_event(true).with_current_span(false).with_span_list(true);
     json.map_event_format(WithTrace).with_filter(filter(&log.level)).boxed()
 }
 
-/// The level was checked with the rest of the configuration.
+/// `level` was validated with the configuration.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new("info"))
 }
@@ -264,7 +264,7 @@ fn resource(config: &Config) -> Result<Resource, ConfigError> {
         key: "telemetry.resource_attributes".to_owned(),
         problem: problem.to_owned(),
     })?;
-    // By the standard, a name of its own goes before the one among the attributes, and that before the default.
+    // OpenTelemetry's precedence: the setting for the service name, then the attribute, then the default.
     let is_default = config.telemetry.service_name == SERVICE;
     let given = given.into_iter().filter(|(name, _)| is_default || name != "service.name");
     let instance = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();

@@ -1,5 +1,5 @@
-//! The exporters of `opentelemetry-otlp`, over connections of our own: TLS, headers and timeouts are those of the configuration,
-//! whatever variables the exporters read themselves.
+//! The exporters of `opentelemetry-otlp` over our own connections, with TLS, headers and timeouts from the
+//! configuration, whatever variables the exporters read themselves.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) enum Receiver {
 }
 
 impl Receiver {
-    /// Reads the files that `to` names; connects later. Call it on the runtime that is to drive the connections.
+    /// Reads the files that `to` names; connects later. Call it on the runtime that drives the connections.
     pub(super) fn new(to: Destination, delivery: Arc<Delivery>) -> Result<Self, String> {
         let connector = connector(&to)?;
         let mut headers = headers(&to)?;

@@ -22,7 +22,7 @@ fn log(pretty: bool, level: &str) -> Log {
     Log { format: if pretty { LogFormat::Pretty } else { LogFormat::Json }, level: level.to_owned() }
 }
 
-/// What is logged while `happening` happens.
+/// The lines that `happening` logs.
 fn logged(log: &Log, happening: impl FnOnce()) -> String {
     let page = Page::default();
     let writer = page.clone();

@@ -1,5 +1,5 @@
-//! Exports spans. The span of a call is started in `pipeline`; the spans within it are those of `tracing`, created only in sampled
-//! calls.
+//! Exports spans. `pipeline` starts the span of a call; the spans within it are those of `tracing`, created only in
+//! sampled calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ where
         batches: BatchSpanProcessor::new(exporter, batches),
     };
     SdkTracerProvider::builder()
-        // Calls that are not sampled make no span.
+        // Calls that are not sampled create no span.
         .with_sampler(Sampler::AlwaysOn)
         .with_span_limits(limits)
         .with_resource(resource)
@@ -140,7 +140,7 @@ impl Processor {
         let Some(place) = span.attributes.iter().position(|pair| pair.key.as_str() == TARGET) else { return };
         let Value::String(target) = span.attributes.swap_remove(place).value else { return };
         if target.as_str().starts_with(UPSTREAM) && span.span_kind == SpanKind::Client {
-            // It has its attributes already.
+            // Upstream requests set their own attributes.
             return;
         }
         let function = format!("{}::{}", target.as_str(), span.name);

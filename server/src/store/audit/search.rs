@@ -1,8 +1,8 @@
-//! Searching the trail.
+//! Searches the audit trail.
 //!
-//! Users and sessions are found by indexes that begin with the segment of an event: so many neighbours of one chain. An
-//! index over all events would be written all over for each batch of events; that of a segment is small and soon left
-//! behind. Who searches asks for each segment, of which there are few for each million of events.
+//! Users and sessions are found by indexes that start with an event's segment, a run of neighbouring events of one
+//! chain. Without segments, each batch of events would write to pages all over an index; with them, writes stay in the
+//! small current segment. A search queries every segment, about 120 per million events.
 
 use sea_orm::sea_query::{Cond, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
@@ -13,17 +13,17 @@ use crate::model::audit::{AuditFilter, AuditPosition, Outcome, StoredAuditEvent}
 use crate::store::Store;
 use crate::store::entity::{audit_chain, audit_event};
 
-/// Events of one segment. It stands in [`SEGMENT`] and in the indexes of the migration.
+/// Events per segment. [`SEGMENT`] and the indexes of the migration repeat this number.
 const SEGMENT_LENGTH: i64 = 8192;
-/// Segments that a chain may have; as above.
+/// Maximum segments per chain; repeated likewise.
 const SEGMENTS_OF_CHAIN: i64 = 1 << 30;
-/// The segment of an event, to the letter as the indexes have it.
+/// The segment of an event, exactly as in the indexes.
 const SEGMENT: &str = "audit_event.chain_number * 1073741824 + audit_event.sequence / 8192";
-/// Segments that are asked for by one statement.
+/// Segments per query.
 const SEGMENTS_AT_ONCE: usize = 1_000;
 
 impl<C: ConnectionTrait> Store<C> {
-    /// Events, newest first, after `after`.
+    /// Events that match, newest first, after `after` in this order.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn audit_events(
         &self,
@@ -64,7 +64,7 @@ impl<C: ConnectionTrait> Store<C> {
         Ok(rows.into_iter().map(|(event, chain)| stored(event, chain)).collect())
     }
 
-    /// All segments that there are; the events of a chain that somebody removed are not found by them.
+    /// All segments. They do not cover the events of a removed chain.
     async fn audit_segments(&self) -> Result<Vec<i64>> {
         use audit_chain::Column;
 
@@ -88,16 +88,16 @@ fn following(after: AuditPosition) -> Cond {
     let time = after.time;
     let earlier_in_chain = Column::ChainNumber.eq(after.chain_number).and(Column::Sequence.lt(after.sequence));
     let same_time = Column::Time.eq(time).and(Column::ChainNumber.lt(after.chain_number).or(earlier_in_chain));
-    // The first condition says nothing new: it is the one that an index can start from.
+    // The first condition is redundant, but an index scan can start from it.
     Cond::all().add(Column::Time.lte(time)).add(Column::Time.lt(time).or(same_time))
 }
 
-/// How the events of a user or a session are found, segment by segment; no event is found in two ways. None: not at all so.
+/// Conditions that find the events of a user or a session by segment. No event matches two. Empty: neither is set.
 fn ways(filter: &AuditFilter) -> Vec<Cond> {
     use audit_event::Column;
 
     if let Some(user) = filter.user {
-        // Who did something to themself has it under the subject only.
+        // If subject and target are the same user, the subject's condition finds the event.
         let to_another = Expr::cust("audit_event.target_user_id IS DISTINCT FROM audit_event.subject_user_id");
         return vec![
             Cond::all().add(Column::SubjectUserId.eq(user)),
@@ -111,7 +111,7 @@ fn condition(filter: &AuditFilter) -> Cond {
     use audit_event::Column;
 
     let operation = |operation: &String| match operation.strip_suffix('.') {
-        // A range, which an index knows how to find; "/" comes next after ".".
+        // The prefix as a range, which an index supports: "/" comes next after ".".
         Some(noun) => Column::Operation.gt(operation.as_str()).and(Column::Operation.lt(format!("{noun}/"))),
         None => Column::Operation.eq(operation.as_str()),
     };

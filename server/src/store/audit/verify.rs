@@ -1,4 +1,4 @@
-//! Walking the trail: each place that is not as it was written.
+//! Verifies the audit trail and reports each place that differs from what was written.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::store::entity::{audit_chain, audit_event};
 
-/// Events read at once when a chain is verified.
+/// Events per query.
 const VERIFY_BATCH: u64 = 2_000;
 
-/// How many chains, and of each how many events, are the last ones.
+/// Chains, and events of each, that [`Store::verify_end_of_audit`] checks.
 const LAST_CHAINS: u64 = 8;
 const LAST_EVENTS: u64 = 100;
 
-/// A place where the trail is not as it was written.
+/// A place where the trail differs from what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditProblem {
     ChainMissing { chain: i64 },
@@ -49,8 +49,8 @@ impl std::fmt::Display for AuditProblem {
 }
 
 impl Store {
-    /// Walks all chains and returns each place that is not as it was written. `progress` hears how many events are done
-    /// of how many. What is written meanwhile is no problem: each chain is read as it is at one moment.
+    /// Verifies all chains and returns the number of events and the problems. `progress` receives the events done and
+    /// the total. Concurrent writes cause no problems: each chain is read from one snapshot.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_audit(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(u64, Vec<AuditProblem>)> {
         use audit_chain::Column;
@@ -74,7 +74,7 @@ impl Store {
         for (number, _) in &chains {
             let snapshot = self.snapshot().await?;
             let chain = audit_chain::Entity::find_by_id(*number).one(&snapshot.conn).await?;
-            // One that is gone since is missed by the next, or by its events.
+            // If it was removed since, the next chain or its events show that.
             let Some(chain) = chain else { continue };
             snapshot.verify_chain(&chain, &mut expected, &mut problems, &mut progress).await?;
         }
@@ -82,8 +82,8 @@ impl Store {
         Ok((done, problems))
     }
 
-    /// Looks at the ends of the last chains only, which takes no time however long the trail is: what was cut off or changed
-    /// there. Returns how many events that were.
+    /// Verifies only the ends of the last chains, in constant time, and so detects truncation and changes there.
+    /// Returns the number of events checked and the problems.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn verify_end_of_audit(&self) -> Result<(u64, Vec<AuditProblem>)> {
         let snapshot = self.snapshot().await?;
@@ -96,9 +96,9 @@ impl Store {
         Ok((events, problems))
     }
 
-    /// The database as it is now, for as long as this lives.
+    /// A snapshot of the database, until it is dropped.
     async fn snapshot(&self) -> Result<Store<DatabaseTransaction>> {
-        // On SQLite every transaction is one.
+        // On SQLite every transaction reads from a snapshot.
         let isolation = (self.shared.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
         let conn = self.conn.begin_with_config(isolation, None).await?;
         Ok(Store { conn, shared: Arc::clone(&self.shared) })
@@ -128,10 +128,10 @@ impl Store {
     }
 }
 
-/// What the next chain must be.
+/// What the next chain must look like.
 struct Expected {
     number: i64,
-    /// The first hash of the chain before; none behind one that is missing, whose absence has been told.
+    /// First MAC of the previous chain; `None` after a missing chain, which was reported already.
     previous: Option<Vec<u8>>,
 }
 
@@ -151,7 +151,7 @@ impl Store<DatabaseTransaction> {
             return Ok(());
         }
         let head = Head { number, key_id, length: chain.length, last_mac: chain.last_mac.clone() };
-        // If not, its number and its length are anybody's.
+        // If it is wrong, number and length cannot be trusted.
         let head_is_good = head_mac(self.keyring(), &head)? == chain.head_mac;
         if head_is_good {
             for missing in expected.number..number {
@@ -184,7 +184,7 @@ impl Store<DatabaseTransaction> {
         Ok(())
     }
 
-    /// The head of a chain and its last events; returns how many these were.
+    /// Verifies the head of a chain and its last events; returns the number of these events.
     async fn verify_end(&self, chain: &audit_chain::Model, problems: &mut Vec<AuditProblem>) -> Result<u64> {
         use audit_event::Column;
 
@@ -199,7 +199,7 @@ impl Store<DatabaseTransaction> {
             problems.push(AuditProblem::ChainChanged { chain: number });
             return Ok(0);
         }
-        // One more than is verified: the hash before the first.
+        // One more than is verified, for the MAC before the first.
         let mut events = audit_event::Entity::find()
             .filter(Column::ChainNumber.eq(number))
             .order_by(Column::Sequence, Order::Desc)
@@ -226,7 +226,7 @@ impl Store<DatabaseTransaction> {
         Ok(events.len() as u64)
     }
 
-    /// `length`: how many events there must be, if that is known.
+    /// `length`: the expected number of events, if known.
     async fn verify_events(
         &self,
         chain: &audit_chain::Model,
@@ -262,7 +262,7 @@ impl Store<DatabaseTransaction> {
                         problems.push(AuditProblem::EventMissing { chain: number, sequence });
                     }
                 }
-                // Behind a gap the hash before is unknown: that row is taken as it stands.
+                // After a gap the previous MAC is unknown, so this event cannot be checked.
                 if !after_gap && event_mac(self.keyring(), key_id, &end.last_mac, &event)? != event.mac {
                     let operation = event.operation.clone();
                     problems.push(AuditProblem::EventChanged { chain: number, sequence, operation });
@@ -275,7 +275,7 @@ impl Store<DatabaseTransaction> {
     }
 }
 
-/// How far the events of a chain were followed.
+/// Where the events of a chain ended.
 struct ChainEnd {
     next_sequence: i64,
     last_mac: Vec<u8>,

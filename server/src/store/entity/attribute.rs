@@ -5,7 +5,7 @@ use crate::clock::Time;
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "attribute")]
 pub struct Model {
-    /// The user's or the session's.
+    /// The ID of the user or session.
     #[sea_orm(primary_key, auto_increment = false)]
     pub owner_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]

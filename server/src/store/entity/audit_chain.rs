@@ -5,20 +5,20 @@ use crate::clock::Time;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_chain")]
 pub struct Model {
-    /// From 1 without gaps, so that a removed chain is noticed.
+    /// From 1 without gaps, so that a removed chain is detected.
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i64,
     pub chain_id: Uuid,
-    /// The number of the audit key of all its hashes.
+    /// ID of the audit key of all its MACs.
     pub key_id: i32,
     pub created_at: Time,
-    /// Over number, ID, time and the first hash of the chain before.
+    /// Over number, ID, time and the previous chain's `first_mac`.
     pub first_mac: Vec<u8>,
-    /// How many events it has.
+    /// Number of events.
     pub length: i64,
-    /// The hash of its last event (or `first_mac`).
+    /// MAC of the last event, or `first_mac`.
     pub last_mac: Vec<u8>,
-    /// Over number, length and `last_mac`, so that a cut-off end is noticed.
+    /// Over number, length and `last_mac`, so that truncation is detected.
     pub head_mac: Vec<u8>,
 }
 

@@ -14,7 +14,7 @@ pub struct Model {
     pub time: Time,
     pub correlation_id: String,
     pub operation: String,
-    /// A bare number, so that the hash covers what is stored even if nobody can have written it.
+    /// A plain number, so that the MAC covers what is stored, even a value that no server writes.
     pub outcome: i16,
     pub reason: String,
     pub caller: String,
@@ -25,7 +25,7 @@ pub struct Model {
     pub remote_addr: String,
     /// JSON.
     pub detail: String,
-    /// Over all of the above and the hash before it.
+    /// Over all of the above and the previous MAC.
     pub mac: Vec<u8>,
 }
 

@@ -11,13 +11,13 @@ pub struct Model {
     pub name: String,
     /// The SPIFFE ID of its client certificate, if it may use one.
     pub spiffe_id: Option<String>,
-    /// Grants separated by commas.
+    /// Comma-separated grants.
     pub grants: String,
-    /// Apps separated by commas; `*`: all.
+    /// Comma-separated apps; `*`: all.
     pub apps: String,
-    /// Flags separated by commas.
+    /// Comma-separated flags.
     pub flags: String,
-    /// Calls under way at once; none: the server's default.
+    /// Maximum concurrent calls; `None`: the server's default.
     pub max_in_flight: Option<i32>,
     pub created_at: Time,
     pub revoked_at: Option<Time>,

@@ -7,10 +7,10 @@ use crate::model::id::CallerId;
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "caller_key")]
 pub struct Model {
-    /// The keyed hash of the API key.
+    /// Keyed hash of the API key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key_hash: TokenHash,
-    /// The number of the token key it was hashed with.
+    /// ID of the token key that it was hashed with.
     pub key_id: i32,
     pub caller_id: CallerId,
     pub created_at: Time,

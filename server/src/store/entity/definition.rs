@@ -11,19 +11,19 @@ pub struct Model {
     pub auth_id: i64,
     pub auth_type: AuthType,
     pub name: String,
-    /// What is sent with basic auth, or the `sub` of a token. Unique with type and issuer.
+    /// The username of basic auth, or the `sub` of a token. Unique with type and issuer.
     pub username: String,
     /// Empty with basic auth.
     pub issuer: String,
     /// Empty with basic auth.
     pub audience: String,
-    /// Separated by commas; empty with basic auth.
+    /// Comma-separated; empty with basic auth.
     pub algorithms: String,
     pub clock_skew_micros: Micros,
-    /// What `material` is.
+    /// The kind of `material`.
     pub source: MaterialSource,
     pub material: Vec<u8>,
-    /// Those before the last rotation, while they still work.
+    /// Source and material before the last rotation, while they still work.
     pub previous_source: Option<MaterialSource>,
     pub previous_material: Option<Vec<u8>>,
     pub previous_until: Option<Time>,

@@ -5,7 +5,7 @@ use crate::clock::Time;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "lease")]
 pub struct Model {
-    /// What only one replica at a time may do.
+    /// The task that only one replica may run at a time.
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
     pub holder: Uuid,

@@ -9,7 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub link_id: LinkId,
     pub user_id: UserId,
-    /// Unique: a definition belongs to one user.
+    /// Unique: a definition is linked to one user.
     pub auth_id: i64,
     pub is_active: bool,
     pub is_internal: bool,

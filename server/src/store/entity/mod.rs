@@ -1,6 +1,6 @@
-//! One file for each table, no logic. Times are microseconds since 1970 (UTC), the same in both databases.
+//! One file per table, no logic. Times are microseconds since 1970 (UTC) in both databases.
 //!
-//! A row may hold a secret; its `Debug` does not show it.
+//! A row may hold a secret, which its `Debug` does not show.
 
 #![expect(unreachable_pub, reason = "the derive macros of sea-orm write `pub`")]
 
@@ -20,7 +20,7 @@ pub(super) mod session_platform;
 pub(super) mod session_token;
 pub(super) mod user;
 
-/// What `Debug` shows of a row that holds a secret: its table.
+/// `Debug` for a row that holds a secret: shows only its table.
 macro_rules! silent_debug {
     ($table:literal) => {
         impl std::fmt::Debug for Model {

@@ -2,15 +2,15 @@ use sea_orm::entity::prelude::*;
 
 use crate::model::id::SessionId;
 
-/// With what the platform of a session that has not ended is called.
+/// The credential for the platform of a session that has not ended.
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "platform_credential")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub session_id: SessionId,
-    /// Under which it is sealed.
+    /// ID of the key that it is sealed under.
     pub key_id: i32,
-    /// How often it was replaced by another.
+    /// Number of times it was replaced.
     pub generation: i32,
     pub sealed: Vec<u8>,
 }

@@ -12,7 +12,7 @@ pub struct Model {
     pub session_id: SessionId,
     /// No foreign key: an ended session outlives its user until it is purged, so that its verdict keeps its reason.
     pub user_id: UserId,
-    /// As it was at the login; the live one is the user's.
+    /// As of the login; the current one is in `user`.
     pub username: String,
     pub auth_type: AuthType,
     pub app: String,
@@ -27,9 +27,9 @@ pub struct Model {
     pub absolute_expires_at: Time,
     pub revoked_at: Option<Time>,
     pub revoke_reason: Option<RevokeReason>,
-    /// How often the token was rotated; the token of this generation is the live one.
+    /// Number of token rotations. The token of this generation is the current one.
     pub generation: i32,
-    /// The definition that the user logged in with; none: a password. No foreign key, for the same reason.
+    /// The definition that the user logged in with; `None`: a password. No foreign key, for the same reason.
     pub auth_id: Option<i64>,
     /// The username of that definition; empty: none.
     pub auth_principal: String,
@@ -37,7 +37,7 @@ pub struct Model {
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
-    /// The link of the definition that the user logged in with, if it is still there.
+    /// The link of the definition that the user logged in with, if it still exists.
     #[sea_orm(
         belongs_to = "super::linked_auth::Entity",
         from = "Column::AuthId",

@@ -2,15 +2,15 @@ use sea_orm::entity::prelude::*;
 
 use crate::model::id::SessionId;
 
-/// The session that an external credential began, so that the same credential finds it again: one at most.
+/// Maps an external credential to the session that it started, at most one, so that the same credential finds it again.
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session_credential")]
 pub struct Model {
-    /// A keyed hash of the credential and of what else tells its sessions apart.
+    /// Keyed hash of the credential and of whatever else distinguishes its sessions.
     #[sea_orm(primary_key, auto_increment = false)]
     pub credential_hash: Vec<u8>,
     pub session_id: SessionId,
-    /// The current token of the session, sealed: who has the credential may have it again.
+    /// The session's current token, sealed: whoever presents the credential may get it again.
     pub token: Vec<u8>,
 }
 

@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::model::id::SessionId;
 
-/// The platform that a session is logged in to, as it was at the login.
+/// The platform that a session is logged in to, as of the login.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session_platform")]
 pub struct Model {

@@ -7,16 +7,16 @@ use crate::model::id::SessionId;
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "session_token")]
 pub struct Model {
-    /// The keyed hash of the token.
+    /// Keyed hash of the token.
     #[sea_orm(primary_key, auto_increment = false)]
     pub token_hash: TokenHash,
-    /// The number of the token key it was hashed with.
+    /// ID of the token key that it was hashed with.
     pub key_id: i32,
     pub session_id: SessionId,
     pub generation: i32,
-    /// Until when a replaced token keeps working.
+    /// End of the grace period, during which a replaced token keeps working.
     pub grace_until: Option<Time>,
-    /// The token that replaced this one, sealed, for as long as the grace lasts.
+    /// The token that replaced this one, sealed; kept during the grace period.
     pub successor: Option<Vec<u8>>,
 }
 

@@ -11,25 +11,25 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
     pub username: String,
-    /// The username in lower case: the unique one.
+    /// The username in lower case; unique.
     pub username_key: String,
     pub display_name: String,
     pub email: String,
-    /// Username, display name and email in lower case, a line each: what a search looks in.
+    /// Username, display name and email in lower case, one per line, for searches.
     pub search_text: String,
     pub is_super_user: bool,
     pub is_locked: bool,
     pub approval_status: ApprovalStatus,
-    /// A PHC string; none: no login with a password.
+    /// A PHC string; `None`: no login with a password.
     pub password_hash: Option<String>,
     pub password_must_change: bool,
     pub password_expires_at: Option<Time>,
-    /// Sealed; there from enrolment on.
+    /// Sealed; set at enrolment.
     pub totp_secret: Option<Vec<u8>>,
     pub is_totp_enabled: bool,
     /// The last time step whose code was used: each code works once.
     pub totp_last_step: i64,
-    /// Networks separated by commas; empty: anywhere.
+    /// Comma-separated networks; empty: any.
     pub allowed_networks: String,
     pub created_at: Time,
     pub updated_at: Time,

@@ -1,11 +1,11 @@
-//! Credentials and the sessions that they began.
+//! Credentials and the sessions that they started.
 
 use sea_orm::ConnectionTrait;
 
 use super::{Ground, Way};
 use crate::store::{CredentialHash, SessionCredentialRow, SessionRow, Store};
 
-/// Each session began with a credential of the definition that is linked to its user.
+/// Each session was started by a credential of the definition that is linked to its user.
 pub(super) async fn fill(store: &Store, own: &impl ConnectionTrait, sessions: &[SessionRow]) {
     for sessions in sessions.chunks(1000) {
         let rows: Vec<_> = sessions.iter().map(row).collect();

@@ -1,4 +1,4 @@
-//! Definitions themselves.
+//! Definitions.
 
 use super::{Ground, Way};
 use crate::model::session::{AuthType, RevokeReason};
@@ -6,7 +6,7 @@ use crate::store::DefinitionFilter;
 
 pub(super) async fn all(ground: &Ground) {
     let store = &ground.store;
-    // Of the first user: there are pages of others behind it.
+    // The first user's: pages of other definitions come after it.
     let first = &ground.users[0].username;
     let found = store.definition_of_principal(AuthType::BasicAuth, first, "").await.unwrap().expect("it is there");
     ground.explain("a definition by its principal", Way::Found).await;
@@ -29,7 +29,7 @@ pub(super) async fn all(ground: &Ground) {
     ground.explain("what changes definitions", Way::Found).await;
 }
 
-/// A page is read in its order: nothing is sorted, however many definitions there are.
+/// A page is read in index order: nothing is sorted, however many definitions exist.
 async fn pages(ground: &Ground, after: i64, name: &str) {
     let every = DefinitionFilter::default();
     let of_type = DefinitionFilter { auth_type: Some(AuthType::BasicAuth), ..every.clone() };

@@ -1,4 +1,4 @@
-//! What an import looks up.
+//! Look-ups of an import.
 
 use super::{Ground, Way};
 use crate::model::session::AuthType;

@@ -1,4 +1,4 @@
-//! Links and the definitions that they are to.
+//! Links and their definitions.
 
 use super::{Ground, START, Way};
 use crate::clock::Micros;
@@ -7,7 +7,7 @@ use crate::model::id::{LinkId, UserId};
 use crate::model::session::{AuthType, RevokeReason};
 use crate::store::{DefinitionRow, LinkedAuthRow, Store, UserRow};
 
-/// Two definitions for each user, one of which is linked to them.
+/// Two definitions per user, one of them linked.
 pub(super) async fn fill(store: &Store, users: &[UserRow]) {
     for owners in users.chunks(100) {
         let owners = owners.to_vec();

@@ -1,4 +1,4 @@
-//! Sessions of platforms: many have been, and few have not ended, which alone have a credential.
+//! Sessions on platforms: of many, only the few that have not ended have a credential.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Ground, START, Way};
 use crate::model::session::RevokeReason::PlatformRemoved;
 use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
 
-/// Those that have not ended.
+/// Sessions that have not ended.
 const LIVE: usize = 10;
 
 pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
@@ -70,7 +70,7 @@ pub(super) async fn all(ground: &Ground) {
     });
     assert_eq!(work.await.unwrap(), LIVE as u64 - 1);
     ground.explain("what changes sessions of platforms", Way::Found).await;
-    // That of the one that was spared, once it has expired.
+    // The credential of the session that was not revoked, once it has expired.
     let gone = store.purge_platform_credentials(START + Duration::from_hours(2_000), 10).await.unwrap();
     assert_eq!(gone, 1);
     ground.explain("purging credentials", Way::Found).await;

@@ -1,4 +1,4 @@
-//! What only PostgreSQL needs: how its connections are opened.
+//! Specifics of PostgreSQL: connection options.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sea_orm::ConnectOptions;
 
 use crate::config::Database;
 
-/// How long a connection may stand unused before it is tried first.
+/// Idle time after which a connection is tested before use.
 const PING_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn set_options(options: &mut ConnectOptions, database: &Database) {
@@ -15,6 +15,6 @@ pub(super) fn set_options(options: &mut ConnectOptions, database: &Database) {
         .statement_timeout(database.statement_timeout)
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(PING_AFTER)
-        // A replica that hangs in a transaction must not hold locks for ever.
+        // A replica that hangs in a transaction must not hold locks forever.
         .map_sqlx_postgres_opts(|postgres| postgres.options([("idle_in_transaction_session_timeout", "15s")]));
 }

@@ -1,4 +1,4 @@
-//! Changes of sessions and tokens, in a transaction that also invalidates them in the cache.
+//! Changes of sessions and tokens, which also invalidate them in the cache.
 
 use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
 use sea_orm::{
@@ -30,24 +30,24 @@ fn count_not_ended(user: UserId, app: &str, now: Time) -> Select<session::Entity
 }
 
 impl Tx {
-    /// The session of a token as verification sees it, in this transaction.
+    /// The session of a token as verification sees it, read in this transaction.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session_entry(&self, token: &SessionTokenRow) -> Result<Option<SessionEntry>> {
         Ok(self.read_entries(&[token.token_hash]).await?.pop().map(|(_, entry)| entry))
     }
 
-    /// The token and its session, which is locked until the transaction ends.
+    /// The token, and its session, which is locked until the transaction ends.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session_by_token(&self, hash: &TokenHash) -> Result<Option<(SessionTokenRow, SessionRow)>> {
         let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await?;
         let Some(token) = token else { return Ok(None) };
         let session = self.lock_session(token.session_id).await?;
-        // Read again under the lock: a rotation may have changed it meanwhile.
+        // Read again under the lock: a concurrent rotation may have changed it.
         let token = session_token::Entity::find_by_id(*hash).one(&self.conn).await?;
         Ok(token.zip(session))
     }
 
-    /// The session, locked until the transaction ends, including activity that is not written yet.
+    /// Locks the session until the transaction ends. Includes unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
         let _reading = self.activity().reading();
@@ -56,24 +56,24 @@ impl Tx {
         Ok(row.map(|row| with_activity(row, noted)))
     }
 
-    /// How many sessions of a user in an app are neither revoked nor past their absolute limit. An upper bound of the live ones that is
-    /// cheaper to compute.
+    /// Number of sessions of a user in an app that are neither revoked nor past their absolute limit. Cheaper to
+    /// compute than the number of live ones, of which it is an upper bound.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
-        // Not with `one`; see `unique`.
+        // `one` would add a limit; see `unique`.
         let count = count_not_ended(user, app, now).build(self.shared.backend);
         let row = self.conn.query_one_raw(count).await?;
         let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// The user as [`Self::lock_user`] finds them, and their [`Self::sessions_not_ended`].
+    /// Locks the user as [`Self::lock_user`] does, and returns their [`Self::sessions_not_ended`] too.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_user_counting(&self, user: UserId, app: &str, now: Time) -> Result<Option<(UserRow, u64)>> {
         const COUNT: &str = "sessions_not_ended";
 
         if self.is_postgres() {
-            // Counted while holding the lock.
+            // Counted under the lock, so in a second statement.
             let Some(row) = self.lock_user(user).await? else { return Ok(None) };
             return Ok(Some((row, self.sessions_not_ended(user, app, now).await?)));
         }
@@ -94,7 +94,7 @@ impl Tx {
             .order_by(session::Column::SessionId, Order::Asc)
             .all(&self.conn)
             .await?;
-        // Idle time needs the activity in memory.
+        // Idle expiry depends on unflushed activity.
         let with_noted = rows.into_iter().map(|row| {
             let noted = self.activity().of(row.session_id);
             with_activity(row, noted)
@@ -128,7 +128,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Stores the grace period and the successor of a replaced token.
+    /// Stores the end of the grace period and the sealed successor of a replaced token.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn replace_token(&self, token: &SessionTokenRow, grace_until: Time, successor: Vec<u8>) -> Result<()> {
         session_token::Entity::update_many()
@@ -140,7 +140,7 @@ impl Tx {
             .filter(session_token::Column::TokenHash.eq(token.token_hash))
             .exec(&self.conn)
             .await?;
-        // The grace of the token before it is over.
+        // The grace period of earlier tokens is over.
         session_token::Entity::update_many()
             .set(session_token::ActiveModel { successor: Set(None), ..Default::default() })
             .filter(session_token::Column::SessionId.eq(token.session_id))
@@ -151,7 +151,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Stores new times and the generation of a session.
+    /// Stores the new times and the generation of a renewed session.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn renew_session(&self, row: &SessionRow) -> Result<()> {
         session::Entity::update_many()
@@ -170,7 +170,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends one session that is not revoked yet.
+    /// Revokes a session that is not revoked yet.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_session(&self, row: &SessionRow, reason: RevokeReason, now: Time) -> Result<()> {
         let session = row.session_id;
@@ -181,7 +181,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends all sessions of a user that are not revoked yet, but one; returns how many were live.
+    /// Revokes all unrevoked sessions of a user, except `except`; returns how many were live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_user(
         &self,
@@ -197,7 +197,7 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Ends all sessions of an app, or of everybody, that are not revoked yet, but one; returns how many were live.
+    /// Revokes all unrevoked sessions of an app (`None`: of all apps), except `except`; returns how many were live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_app(
         &self,
@@ -213,12 +213,12 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Ends all sessions that began with a definition and are not revoked yet; returns how many were live.
+    /// Revokes all unrevoked sessions that a definition started; returns how many were live.
     pub async fn revoke_sessions_of_definition(&self, auth_id: i64, reason: RevokeReason, now: Time) -> Result<u64> {
         self.revoke_other_sessions_of_definition(auth_id, None, reason, now).await
     }
 
-    /// The same, but one.
+    /// The same, except `except`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_other_sessions_of_definition(
         &self,
@@ -234,8 +234,8 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Ends all sessions that are logged in to a platform, at this URL or at any, and are not revoked yet, but one; returns how
-    /// many were live.
+    /// Revokes all unrevoked sessions on a platform, at this URL (`None`: any), except `except`; returns how many were
+    /// live.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn revoke_sessions_of_platform(
         &self,
@@ -256,8 +256,8 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Those that expired by themselves are marked too (a verification of this moment may know of activity that the database does
-    /// not), but are not counted.
+    /// Also revokes expired sessions, because a concurrent verification may know of unflushed activity, but does not
+    /// count them.
     async fn revoke_all(
         &self,
         filter: &SessionFilter,
@@ -287,7 +287,7 @@ impl Tx {
         Ok(done.rows_affected)
     }
 
-    /// Removes the attributes of all sessions of a user.
+    /// Deletes the attributes of all sessions of a user.
     pub(in crate::store) async fn delete_session_attributes_of_user(&self, user: UserId) -> Result<()> {
         let sessions = Query::select()
             .column(session::Column::SessionId)
@@ -301,24 +301,24 @@ impl Tx {
         Ok(())
     }
 
-    /// Invalidates a session when this transaction ends. Its row must be locked: a concurrent rotation would add a token that is not
-    /// seen here.
+    /// Invalidates a session when this transaction ends. Its row must be locked, or a concurrent rotation could add a
+    /// token that is missed here.
     async fn invalidate_session(&self, session: SessionId) -> Result<()> {
         let condition = Condition::all().add(session_token::Column::SessionId.eq(session));
         self.invalidate_tokens(condition).await
     }
 
-    /// Invalidates all sessions of a user that are not revoked when this transaction ends.
+    /// Invalidates all unrevoked sessions of a user when this transaction ends.
     pub(in crate::store) async fn invalidate_user(&self, user: UserId) -> Result<()> {
         self.invalidate_sessions(session::Column::UserId.eq(user)).await
     }
 
-    /// The same for all that meet a condition.
+    /// The same for all sessions that match a condition.
     async fn invalidate_sessions(&self, condition: impl IntoCondition) -> Result<()> {
         use session::Column;
 
         let live = condition.into_condition().add(Column::RevokedAt.is_null());
-        // Locked first: a concurrent rotation adds a token that must be seen.
+        // Locked first, so that tokens of concurrent rotations are seen.
         let locked: Vec<SessionId> = session::Entity::find()
             .select_only()
             .column(Column::SessionId)

@@ -1,4 +1,4 @@
-//! Group commit: SQLite has one writer, so transactions that wait at the same time share a commit.
+//! Group commit: SQLite has one writer, so concurrent transactions share a commit.
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
@@ -20,12 +20,12 @@ use crate::store::write::{Effects, ErasedOperation, commit};
 use crate::store::{Shared, Store, Tx};
 use crate::telemetry::metrics::database::Waiting;
 
-/// Maximum transactions of one commit.
+/// Maximum transactions per commit.
 const GROUP: usize = 64;
 /// Maximum queued and running transactions.
 const QUEUE: usize = 1024;
-/// How long the connection is held from one group to the next. Returning it to the pool costs as much as a small transaction; other
-/// users of it (purging, activity) wait no longer than this.
+/// How long the connection is held between groups. Returning it to the pool costs as much as a small transaction; its
+/// other users (purging, activity) wait no longer than this.
 const HELD: Duration = Duration::from_millis(50);
 
 /// A queued transaction.
@@ -68,8 +68,8 @@ impl Store {
         outcome.await.map_err(|_| gone())?
     }
 
-    /// Starts the commit thread, which ends with the last clone of the store. It is not a task: an answer of the connection wakes only
-    /// this thread, where a runtime would wake a second worker to steal work.
+    /// Starts the commit thread, which ends with the last clone of the store. It is not a task: a response of the
+    /// connection wakes only this thread, whereas a runtime would wake a second worker to steal work.
     pub(in crate::store) fn start_group_commit(&self) -> Result<()> {
         let group = &self.shared.writer.group;
         let Some(jobs) = group.waiting.lock().take() else { return Ok(()) };
@@ -91,7 +91,7 @@ impl Committer {
     fn run(self) {
         priority::after_others();
         let runtime = self.runtime.clone();
-        // Returning a connection to its pool spawns a task.
+        // Returning a connection to its pool spawns a task, which needs a runtime.
         let _runtime = runtime.enter();
         while let Ok(job) = self.jobs.recv() {
             let Some(shared) = self.shared.upgrade() else { return };
@@ -99,7 +99,7 @@ impl Committer {
         }
     }
 
-    /// Commits groups on one connection until `HELD` is over.
+    /// Commits groups on one connection for [`HELD`].
     fn commit_for_a_while(&self, shared: &Arc<Shared>, first: Job) {
         let writer = &shared.writer;
         // An in-memory database has one connection, which reads need too.
@@ -115,7 +115,7 @@ impl Committer {
     }
 }
 
-/// Returns the connection if it can be used again.
+/// Returns the connection if it can be reused.
 async fn commit_group(
     shared: &Arc<Shared>,
     connection: Option<SqliteTransaction>,
@@ -144,8 +144,8 @@ async fn commit_group(
     if is_whole {
         return Some(outer);
     }
-    // It is unknown whether the transaction was committed, and so where the audit chain ends: the next one opens another chain on
-    // another connection.
+    // The outcome is unknown, and so is the end of the audit chain: the next group opens a new chain on a new
+    // connection.
     shared.writer.chains.abandon();
     if !shared.writer.group.is_in_memory {
         outer.close().await;
@@ -153,7 +153,7 @@ async fn commit_group(
     None
 }
 
-/// A single job needs no savepoint. Returns whether the end of the transaction is known.
+/// A single job needs no savepoint. Returns whether the outcome is known.
 async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job) -> bool {
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let outcome = attempt(&job, &tx).await;
@@ -174,8 +174,8 @@ async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job)
     is_whole
 }
 
-/// Runs each job in a savepoint, so that a refused one rolls back alone; then writes the events of all and commits once. Returns whether
-/// the end of the transaction is known.
+/// Runs each job in a savepoint, so that a refused one rolls back alone. Then writes all events and commits once.
+/// Returns whether the outcome is known.
 async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group: Vec<Job>) -> bool {
     let mut jobs = group.into_iter();
     let (mut good, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
@@ -215,18 +215,18 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
         }
         let _ = done.send(committed.as_ref().copied().map_err(again));
     }
-    // Left after a broken transaction only: they did not run and can be retried.
+    // Left only after a broken transaction: they did not run and can be retried.
     for job in jobs {
         let _ = job.done.send(committed.as_ref().copied().map_err(again));
     }
     committed.is_ok()
 }
 
-/// Why a job has no part in the transaction of the group.
+/// Why a job is not part of the group's transaction.
 enum Failed {
-    /// It was rolled back alone.
+    /// The job was rolled back alone.
     TakenBack(Error),
-    /// The whole transaction was rolled back: SQLite does that when the disk is full or fails.
+    /// The whole transaction was rolled back, as SQLite does when the disk is full or fails.
     Broken(Error),
 }
 

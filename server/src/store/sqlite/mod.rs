@@ -12,17 +12,17 @@ use super::StoreConfig;
 use super::error::is_busy;
 use crate::error::{Error, Result};
 
-/// Bytes of the file that readers map into memory.
+/// Bytes of the file that readers memory-map.
 const SQLITE_MAPPED: &str = "4294967296";
 
-/// Page cache in KiB (SQLite takes it as a negative number). The writer often returns to pages that it wrote.
+/// Page cache in KiB, negative as SQLite expects. The writer often returns to pages that it wrote.
 const SQLITE_WRITER_CACHE: &str = "-65536";
 const SQLITE_READER_CACHE: &str = "-2048";
 
-/// Pages in the write-ahead log that trigger a checkpoint: more of them save repeated writes of hot pages.
+/// WAL pages that trigger a checkpoint: a larger WAL saves repeated writes of hot pages.
 const SQLITE_LOG_PAGES: &str = "4000";
 
-/// SQLite: writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
+/// Writes are durable when acknowledged (`FULL`), readers never wait for the writer (`WAL`).
 pub(super) fn options(config: &StoreConfig, max_connections: u32, query_only: bool) -> ConnectOptions {
     let mut options = config.connect_options();
     let busy_timeout = config.database.statement_timeout;
@@ -42,7 +42,7 @@ pub(super) fn options(config: &StoreConfig, max_connections: u32, query_only: bo
     options
 }
 
-/// Retries while another process switches a new file to the write-ahead log: SQLite does not wait for that.
+/// Retries while another process switches a new file to WAL mode, which SQLite does not wait for.
 pub(super) async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     const ATTEMPTS: u32 = 100;
     const PAUSE: Duration = Duration::from_millis(20);

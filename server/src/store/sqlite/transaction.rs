@@ -1,5 +1,5 @@
-//! Transactions of SQLite. Unlike those of sea-orm, one can follow another on a held connection, refuses to go on after a failed
-//! statement as PostgreSQL does, and can close a connection whose state is unknown.
+//! SQLite transactions. Unlike sea-orm's, one can follow another on a held connection, refuses statements after a
+//! failed one as PostgreSQL does, and can close a connection whose state is unknown.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-/// Clones share it.
+/// A transaction, shared by its clones.
 #[derive(Clone)]
 pub struct SqliteTransaction {
     inner: Arc<Mutex<Inner>>,
@@ -33,13 +33,13 @@ impl SqliteTransaction {
         Self { inner: Arc::new(Mutex::new(inner)) }.begin_another().await
     }
 
-    /// Begins another transaction on the same connection, after one that ended.
+    /// Begins the next transaction on the same connection.
     pub(in crate::store) async fn begin_another(self) -> Result<Self, DbErr> {
         let mut inner = self.inner.lock().await;
         inner.has_failed = false;
-        // Before the statement: one that is cancelled may have begun.
+        // Set before the statement, which may take effect even if cancelled.
         inner.is_over = false;
-        // Takes the write lock now: in the middle it could not be waited for.
+        // Takes the write lock now: SQLite does not wait for it later in a transaction.
         let begun = inner.execute(text("BEGIN IMMEDIATE")).await;
         inner.is_over = begun.is_err();
         drop(inner);
@@ -61,7 +61,7 @@ impl SqliteTransaction {
         Ok(())
     }
 
-    /// Closes the connection, whatever the transaction came to.
+    /// Closes the connection, whatever the state of the transaction.
     pub(in crate::store) async fn close(self) {
         self.inner.lock().await.conn.close_on_drop();
     }
@@ -72,12 +72,10 @@ impl SqliteTransaction {
         self
     }
 
-    /// Begins a part that can be rolled back alone.
     pub(in crate::store) async fn savepoint(&self) -> Result<(), DbErr> {
         self.inner.lock().await.execute(text("SAVEPOINT part")).await.map(drop)
     }
 
-    /// Keeps the part.
     pub(in crate::store) async fn release(&self) -> Result<(), DbErr> {
         self.inner.lock().await.execute(text("RELEASE part")).await.map(drop)
     }
@@ -92,14 +90,14 @@ impl SqliteTransaction {
 
 struct Inner {
     conn: PoolConnection<Sqlite>,
-    /// After a failed statement nothing else may run, as in PostgreSQL.
+    /// After a failed statement no other may run, as in PostgreSQL.
     has_failed: bool,
     is_over: bool,
     #[cfg(test)]
     hook: Option<StatementHook>,
 }
 
-/// Hears each statement that is run.
+/// Called with each statement.
 #[cfg(test)]
 pub(in crate::store) type StatementHook = Arc<dyn Fn(&Statement) + Send + Sync>;
 
@@ -131,7 +129,7 @@ impl Inner {
 }
 
 impl Drop for Inner {
-    /// Closing the connection rolls back what was not committed, whatever its state is.
+    /// Closing the connection rolls back uncommitted changes, whatever its state.
     fn drop(&mut self) {
         if !self.is_over {
             self.conn.close_on_drop();

@@ -1,4 +1,4 @@
-//! What a transaction of SQLite commits, rolls back and leaves.
+//! What a SQLite transaction commits, rolls back and leaves behind.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use sea_orm::{ConnectOptions, Database};
 
 use super::*;
 
-/// One connection, and what is numbered there once.
+/// One connection to a database with a table of unique numbers.
 async fn connect(folder: &Path) -> DatabaseConnection {
     let url = format!("sqlite://{}?mode=rwc", folder.join("numbers.db").display());
     let mut options = ConnectOptions::new(url);

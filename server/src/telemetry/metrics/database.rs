@@ -34,7 +34,7 @@ impl WriteMetrics {
         write_histograms(page, "database_write", "How long transactions took, with waiting and all attempts", labelled);
     }
 
-    /// Transactions that wait for their turn or for a connection.
+    /// Transactions that are queued or wait for a connection.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What became of telemetry that was to be sent.
+//! Export of telemetry: what was sent and what was dropped.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,7 +18,7 @@ pub(in crate::telemetry) enum DropReason {
     Stopped,
 }
 
-/// Of all signals; clones are the same.
+/// Metrics of all signals, shared by clones.
 #[derive(Clone, Default)]
 pub(in crate::telemetry) struct DeliveryMetrics {
     exported: Family<[(&'static str, &'static str); 1], Counter>,
@@ -26,7 +26,7 @@ pub(in crate::telemetry) struct DeliveryMetrics {
     queued: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
-/// Of one signal.
+/// Metrics of one signal.
 #[derive(Debug)]
 pub(in crate::telemetry) struct SignalMetrics {
     pub(in crate::telemetry) exported: Counter,

@@ -44,7 +44,7 @@ impl LoginOutcome {
     }
 }
 
-/// Counted since the start; clones are the same.
+/// Counters since the start, shared by clones.
 #[derive(Clone, Default)]
 pub struct LoginMetrics {
     logins: Family<[(&'static str, &'static str); 2], Counter>,
@@ -67,7 +67,7 @@ impl LoginMetrics {
         self.token_reuse.inc();
     }
 
-    /// Logins with a kind of credential that came to `outcome`.
+    /// Number of logins by type of credential and outcome.
     pub fn logins(&self, auth_type: AuthType, outcome: LoginOutcome) -> u64 {
         let labels = [("auth_type", auth_type.name()), ("outcome", outcome.into())];
         self.logins.get(&labels).map_or(0, |count| count.get())

@@ -1,5 +1,5 @@
-//! All metrics: names, help texts and labels. Other rooms count into the types of this one; gauges are read when the page is made.
-//! No label identifies a user.
+//! All metrics: names, help texts and labels. Other modules count into these types; gauges are read for each scrape. No
+//! label identifies a user.
 
 pub mod cache;
 pub mod database;
@@ -21,7 +21,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// All metrics of a server; clones are the same.
+/// All metrics of a server, shared by clones.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -71,13 +71,13 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// A histogram of durations. Bounds are powers of two, from 32 microseconds to 17 seconds, so that finding a bucket is counting
-/// leading zeros. The one of `prometheus-client` locks for each observation and takes no exemplars.
+/// A histogram of durations. Bounds are powers of two, from 32 microseconds to 17 seconds, so that finding a bucket is
+/// counting leading zeros. `prometheus-client`'s own locks for each observation and takes no exemplars.
 #[derive(Default)]
 pub struct Histogram {
     counts: [AtomicU64; Self::BUCKETS],
     nanos: AtomicU64,
-    /// The last of each bucket, where there is one.
+    /// The latest exemplar of each bucket that has one.
     exemplars: Mutex<Vec<(usize, Exemplar)>>,
 }
 
@@ -120,7 +120,7 @@ impl Histogram {
         (exponent as usize).saturating_sub(Self::LOWEST).min(Self::BUCKETS - 1)
     }
 
-    /// Its lines, without those of its family. `labels` is empty or `name="value"`, with commas between.
+    /// Writes its samples, without the header of the family. `labels`: empty, or comma-separated `name="value"`.
     fn write(&self, page: &mut String, name: &str, labels: &str) -> fmt::Result {
         let comma = if labels.is_empty() { "" } else { "," };
         let exemplars = self.exemplars.lock();
@@ -153,8 +153,7 @@ impl fmt::Display for Exemplar {
     }
 }
 
-/// Writes a family of histograms, `lanyard_{name}_seconds`; those that nothing was recorded in are left out, unless there
-/// is only the one without labels.
+/// Writes the histogram family `lanyard_{name}_seconds`. Empty histograms with labels are left out.
 pub fn write_histograms<'a>(
     page: &mut String,
     name: &str,

@@ -21,7 +21,7 @@ use crate::telemetry::Origin;
 use crate::telemetry::delivery::Delivery;
 use crate::telemetry::receiver::Receiver;
 
-/// Sends the page until `stop`, and then once more.
+/// Sends the page every `delay` until `stop`, and then once more.
 pub(in crate::telemetry) async fn send_regularly(
     metrics: Metrics,
     delay: Duration,
@@ -69,7 +69,7 @@ struct Page {
     now: u64,
 }
 
-/// One line with a number.
+/// One line with a value.
 struct Sample<'a> {
     name: &'a str,
     labels: Labels,
@@ -167,7 +167,7 @@ impl Page {
                 }
                 continue;
             };
-            // On the page each bucket holds those before it too.
+            // Buckets are cumulative on the page.
             before = if point.bucket_counts.is_empty() { 0 } else { before };
             let all = whole(sample.value);
             point.bucket_counts.push(all.saturating_sub(before));
@@ -210,7 +210,7 @@ fn attributes(labels: Labels) -> Vec<KeyValue> {
     labels.into_iter().map(attribute).collect()
 }
 
-/// `name{label="value"} 1 # {label="value"} 0.5 1700000000.5`; all but name and value may be missing.
+/// `name{label="value"} 1 # {label="value"} 0.5 1700000000.5`; all but name and value are optional.
 fn sample(line: &str) -> Option<Sample<'_>> {
     let end = line.find(['{', ' '])?;
     let (name, rest) = line.split_at(end);
@@ -226,7 +226,7 @@ fn sample(line: &str) -> Option<Sample<'_>> {
     Some(Sample { name, labels, value: value.trim().parse().ok()?, exemplar })
 }
 
-/// The labels at the beginning, and what follows them.
+/// The labels at the start, and the rest.
 fn labels(text: &str) -> Option<(Labels, &str)> {
     let mut labels = Labels::new();
     let Some(mut rest) = text.strip_prefix('{') else { return Some((labels, text)) };
@@ -241,7 +241,7 @@ fn labels(text: &str) -> Option<(Labels, &str)> {
     }
 }
 
-/// A value up to its closing quote, and what follows that.
+/// A value up to its closing quote, and the rest.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

@@ -35,9 +35,9 @@ pub const CODE_NAMES: [&str; 17] = [
 
 /// The labels of calls: fixed sets.
 pub struct RpcLabels {
-    /// One for each row.
+    /// One per row.
     pub methods: Vec<&'static str>,
-    /// The reasons of the contract, by their numbers; a gap is empty.
+    /// The reasons of the contract, indexed by number; gaps are empty.
     pub reasons: Vec<&'static str>,
 }
 
@@ -48,7 +48,7 @@ pub struct EndedCall {
     pub method: usize,
     /// The number of its status code.
     pub code: usize,
-    /// The number of the reason in the contract, of a call that was refused or failed.
+    /// The number of the reason in the contract, if the call was refused or failed.
     pub reason: Option<usize>,
     pub took: Duration,
     pub exemplar: Option<Exemplar>,
@@ -56,9 +56,9 @@ pub struct EndedCall {
 
 pub struct RpcMetrics {
     labels: RpcLabels,
-    /// A row for each method, a column for each status code.
+    /// One row per method, one column per status code.
     durations: Vec<[Histogram; CODE_NAMES.len()]>,
-    /// The same rows, a column for each reason.
+    /// The same rows, one column per reason.
     errors: Vec<Vec<AtomicU64>>,
 }
 
@@ -95,7 +95,7 @@ impl RpcMetrics {
         write_histograms(page, "rpc_duration", "Calls by method and status code, and how long they took", cells);
     }
 
-    /// How many calls of a method ended with a code.
+    /// Number of calls of a method that ended with a code.
     #[cfg(test)]
     pub(crate) fn count(&self, method: &str, code: usize) -> u64 {
         let row = self.labels.methods.iter().position(|label| *label == method).expect("a label");

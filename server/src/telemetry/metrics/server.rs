@@ -16,7 +16,7 @@ use super::database::{PoolStats, WriteMetrics};
 use super::hashing::HashingMetrics;
 use super::login::LoginMetrics;
 
-/// Counters and histograms of other rooms.
+/// Counters and histograms of other modules.
 pub struct Counted {
     pub logins: LoginMetrics,
     pub hashing: Arc<HashingMetrics>,

@@ -192,8 +192,8 @@ impl Extractor for Incoming<'_> {
     }
 }
 
-/// The parts of W3C `traceparent` that a sampler needs: `00-<32 hex>-<16 hex>-<2 hex>`. Parsed here, because the propagator allocates,
-/// and every verification may carry one.
+/// The parts of W3C `traceparent` that a sampler needs: `00-<32 hex>-<16 hex>-<2 hex>`. Parsed here because the
+/// propagator allocates, and every verification may carry one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Parent {
     trace_id: u128,

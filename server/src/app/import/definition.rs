@@ -55,7 +55,7 @@ impl Definitions {
                 }
             }
         }
-        let mut numbers = IdAllocator::after(app.parts.store.highest_auth_id().await?, &wanted);
+        let mut ids = IdAllocator::after(app.parts.store.highest_auth_id().await?, &wanted);
         let (mut principals, mut names) = (HashMap::new(), HashSet::new());
         for definitions in wanted.chunks(CHUNK) {
             let mut translated = Vec::with_capacity(definitions.len());
@@ -67,7 +67,7 @@ impl Definitions {
             let wanted_names: Vec<_> = rows().map(|row| row.name.clone()).collect();
             names.extend(app.parts.store.taken_definition_names(&wanted_names).await?);
             for (definition, step) in translated {
-                planned.add(definition, step, &existing, (&mut principals, &mut names), &mut numbers);
+                planned.add(definition, step, &existing, (&mut principals, &mut names), &mut ids);
             }
         }
         Ok(planned)
@@ -79,7 +79,7 @@ impl Definitions {
         Step { mut line, row }: Step<DefinitionRow>,
         existing: &HashMap<Principal, i64>,
         (principals, names): (&mut HashMap<Principal, i64>, &mut HashSet<String>),
-        numbers: &mut IdAllocator,
+        ids: &mut IdAllocator,
     ) {
         let Some(mut row) = row else { return self.refuse(definition.id, line) };
         let principal = principal(&row);
@@ -90,7 +90,7 @@ impl Definitions {
         principals.insert(principal.clone(), definition.id);
         let (auth_id, exists) = match existing.get(&principal) {
             Some(auth_id) => (*auth_id, true),
-            None => (numbers.of(definition.id, &mut line), false),
+            None => (ids.assign(definition.id, &mut line), false),
         };
         let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), exists };
         self.credentials.insert(definition.id, Ok(credential));
@@ -145,24 +145,24 @@ async fn existing(app: &App, rows: impl Iterator<Item = &DefinitionRow>) -> Resu
 
 /// Assigns IDs: the one in Zato if it was never used here, otherwise one above all used and planned IDs.
 struct IdAllocator {
-    highest_given: i64,
+    highest_used: i64,
     next: i64,
 }
 
 impl IdAllocator {
-    fn after(highest_given: i64, definitions: &[&ZatoDefinition]) -> Self {
-        let highest = definitions.iter().map(|definition| definition.id).fold(highest_given, i64::max);
-        Self { highest_given, next: highest + 1 }
+    fn after(highest_used: i64, definitions: &[&ZatoDefinition]) -> Self {
+        let highest = definitions.iter().map(|definition| definition.id).fold(highest_used, i64::max);
+        Self { highest_used, next: highest + 1 }
     }
 
-    fn of(&mut self, number: i64, line: &mut Line) -> i64 {
-        if number > self.highest_given {
-            return number;
+    fn assign(&mut self, zato_id: i64, line: &mut Line) -> i64 {
+        if zato_id > self.highest_used {
+            return zato_id;
         }
-        let given = self.next;
+        let assigned = self.next;
         self.next += 1;
-        line.changed(format!("its number was given here before: it is {given}"));
-        given
+        line.changed(format!("its number was given here before: it is {assigned}"));
+        assigned
     }
 }
 

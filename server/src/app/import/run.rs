@@ -96,8 +96,8 @@ async fn report_each(
     steps: impl stream::Stream<Item = impl Future<Output = Result<Line>>>,
     report: &mut impl FnMut(Line),
 ) -> Result<()> {
-    let mut told = std::pin::pin!(steps.buffered(CONCURRENCY));
-    while let Some(line) = told.next().await {
+    let mut lines = std::pin::pin!(steps.buffered(CONCURRENCY));
+    while let Some(line) = lines.next().await {
         report(line?);
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::app::platform::{Platform, ReloginCredential, SealedCredential, Sessio
 use crate::app::session::Session;
 use crate::app::throttle::Attempt;
 use crate::app::user::password::Password;
-use crate::app::user::{UserChange, new_row, username_key};
+use crate::app::user::{MAX_USERNAME, UserChange, new_row, username_key};
 use crate::app::{App, Context};
 use crate::clock::Time;
 use crate::config::PlatformUsers;
@@ -32,7 +32,6 @@ use crate::model::user::ApprovalStatus;
 use crate::store::{SessionPlatformRow, SessionRow, Tx, UserRow};
 use crate::upstream::{LoggedIn, Problem};
 
-const MAX_USERNAME: usize = 128;
 const MAX_PASSWORD: usize = 1024;
 const MAX_UNIQUE_NAME: usize = 128;
 

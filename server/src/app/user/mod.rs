@@ -18,7 +18,8 @@ mod verbs;
 
 pub(in crate::app) use credential::matching_totp_step;
 
-const MAX_USERNAME: usize = 128;
+/// Maximum length of a username, in bytes. Platforms share it, because their users become users here.
+pub(in crate::app) const MAX_USERNAME: usize = 128;
 const MAX_NAME: usize = 256;
 const MAX_SEARCH: usize = 128;
 const MAX_NETWORKS: usize = 64;

@@ -17,7 +17,7 @@ use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::model::id::UserId;
-use crate::model::link::LinkEntry;
+use crate::model::link::UserLinks;
 use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 
@@ -33,7 +33,7 @@ pub(super) struct Caches {
     /// Keyed by token hash.
     pub(super) sessions: RowCache<TokenHash, SessionEntry>,
     /// All links of a user, oldest first.
-    pub(super) links: RowCache<UserId, Vec<LinkEntry>>,
+    pub(super) links: RowCache<UserId, UserLinks>,
     pub(super) trust: Arc<Trust>,
 }
 

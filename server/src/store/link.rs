@@ -16,7 +16,7 @@ use super::{DefinitionRow, LinkedAuthRow, Store, Tx};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::id::{LinkId, UserId};
-use crate::model::link::LinkEntry;
+use crate::model::link::{LinkEntry, UserLinks};
 use crate::model::session::AuthType;
 
 /// Maximum links per read; in practice all links of a user.
@@ -171,16 +171,16 @@ fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<
 
 impl Store {
     /// The cached links of a user.
-    pub fn cached_links(&self, user: UserId) -> Option<Arc<Vec<LinkEntry>>> {
+    pub fn cached_links(&self, user: UserId) -> Option<Arc<UserLinks>> {
         self.shared.cache.links.get(&user)
     }
 
     /// The first [`MAX_LINKS_READ`] links of a user, oldest first, from the cache or the database. For the rest, use
     /// [`Self::links_of_user_after`].
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn links_of_user(&self, user: UserId) -> Result<Arc<Vec<LinkEntry>>> {
+    pub async fn links_of_user(&self, user: UserId) -> Result<Arc<UserLinks>> {
         let first = || self.links_of_user_after(user, LinkId::nil(), MAX_LINKS_READ);
-        let read = async { first().await.map(Some) };
+        let read = async { first().await.map(|links| Some(links.into())) };
         let links = self.shared.cache.links.get_or_read(&user, read).await?;
         let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
         if links.len() > MAX_LINKS_KEPT {

@@ -12,7 +12,7 @@ use super::page::{Page, PageRequest, Query};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{LinkId, UserId};
-use crate::model::link::LinkEntry;
+use crate::model::link::{LinkEntry, UserLinks};
 use crate::model::session::AuthType;
 use crate::store::NamedDefinition;
 
@@ -103,12 +103,12 @@ impl App {
         acting: &Acting<'_>,
         user: Option<UserId>,
         page: &PageRequest<'_>,
-    ) -> Option<Arc<Vec<LinkEntry>>> {
+    ) -> Option<Arc<UserLinks>> {
         let ListedLinks::Own(owner) = ListedLinks::of(acting, user) else { return None };
         if !page.is_first() {
             return None;
         }
-        let fits = |links: &Arc<Vec<LinkEntry>>| links.len() as u64 <= page.limit();
+        let fits = |links: &Arc<UserLinks>| links.len() as u64 <= page.limit();
         let links = self.parts.store.cached_links(owner).filter(fits)?;
         let is_noted =
             self.own_read(acting, Operation::LinkList).is_none_or(|event| self.parts.store.try_note_read(event));

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use opentelemetry::global::BoxedTracer;
-use opentelemetry::propagation::Extractor;
-use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, TraceId, Tracer};
 use opentelemetry::{Context, ContextGuard, InstrumentationScope, KeyValue};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::Code;
 
 use super::observe::{Called, code_name};
@@ -74,37 +75,34 @@ impl Traces {
         if is_frequent && self.sampler == Sampler::AlwaysOff {
             return Trace(None);
         }
-        let headers = headers.filter(|headers| self.listens && headers.contains_key(TRACEPARENT));
-        let parent = headers.and_then(Parent::of);
-        if self.samples(parent) {
-            let begun = self.begin(start, headers);
+        let parent = headers.filter(|_| self.listens).and_then(remote);
+        if self.samples(parent.as_ref()) {
+            let begun = self.begin(start, parent.unwrap_or_default());
             begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
-        match headers {
-            // Requests to others continue the trace, and log lines carry its ID.
-            Some(headers) if !is_frequent && parent.is_some() => Trace(Some(remote(headers))),
-            _ => Trace(None),
-        }
+        // Requests to others continue the trace, and log lines carry its ID.
+        Trace(parent.filter(|_| !is_frequent))
     }
 
     /// For a call that was refused before its caller was known.
     pub(crate) fn of_nobody(&self, start: SpanStart<'_>) -> Trace {
-        Trace(self.samples(None).then(|| self.begin(start, None)))
+        Trace(self.samples(None).then(|| self.begin(start, Context::new())))
     }
 
-    fn samples(&self, parent: Option<Parent>) -> bool {
+    fn samples(&self, parent: Option<&Context>) -> bool {
+        let parent = parent.map(|parent| parent.span().span_context().clone());
         match (self.sampler, parent) {
-            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled,
+            (Sampler::ParentOrOn | Sampler::ParentOrOff | Sampler::ParentOrRatio, Some(parent)) => parent.is_sampled(),
             (Sampler::AlwaysOn | Sampler::ParentOrOn, _) => true,
             (Sampler::AlwaysOff | Sampler::ParentOrOff, _) => false,
             // Deterministic by trace ID, so that all services sample the same traces.
-            (Sampler::Ratio, Some(parent)) => parent.place() < self.ratio,
+            (Sampler::Ratio, Some(parent)) => position(parent.trace_id()) < self.ratio,
             (Sampler::Ratio | Sampler::ParentOrRatio, _) => fastrand::f64() < self.ratio,
         }
     }
 
-    fn begin(&self, start: SpanStart<'_>, headers: Option<&HeaderMap>) -> Context {
+    fn begin(&self, start: SpanStart<'_>, parent: Context) -> Context {
         let method = match start.called {
             Called::Method(_, method) => format!("lanyard.v1.{}", method.name()),
             other => other.name().to_owned(),
@@ -117,7 +115,6 @@ impl Traces {
                 KeyValue::new("rpc.method", method),
                 KeyValue::new("lanyard.correlation_id", start.correlation_id.as_str().to_owned()),
             ]);
-        let parent = headers.map_or_else(Context::new, remote);
         let span = self.tracer.build_with_context(builder, &parent);
         parent.with_span(span)
     }
@@ -173,11 +170,19 @@ fn system_time(time: Time) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(time.micros()).unwrap_or(0))
 }
 
-/// The trace of the caller, by the global propagator.
-fn remote(headers: &HeaderMap) -> Context {
-    opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract_with_context(&Context::new(), &Incoming(headers))
-    })
+/// The trace of the caller, if it names one as W3C Trace Context says.
+fn remote(headers: &HeaderMap) -> Option<Context> {
+    if !headers.contains_key(TRACEPARENT) {
+        return None;
+    }
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming(headers));
+    context.has_active_span().then_some(context)
+}
+
+/// Position of the trace ID between 0 and 1, the same in every service.
+fn position(trace_id: TraceId) -> f64 {
+    let [.., a, b, c, d, _, _, _, _] = trace_id.to_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
 }
 
 struct Incoming<'a>(&'a HeaderMap);
@@ -192,52 +197,11 @@ impl Extractor for Incoming<'_> {
     }
 }
 
-/// The parts of W3C `traceparent` that a sampler needs: `00-<32 hex>-<16 hex>-<2 hex>`. Parsed here because the
-/// propagator allocates, and every verification may carry one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Parent {
-    trace_id: u128,
-    is_sampled: bool,
-}
-
-impl Parent {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(headers.get(TRACEPARENT)?.as_bytes())
-    }
-
-    fn parse(value: &[u8]) -> Option<Self> {
-        let (version, trace_id, span_id, flags) =
-            (value.get(..3)?, value.get(3..35)?, value.get(35..53)?, value.get(53..55)?);
-        let more_may_follow = version != b"00-";
-        let ends_well = value.len() == 55 || more_may_follow && value[55] == b'-';
-        let span_id = span_id.strip_prefix(b"-")?.strip_suffix(b"-")?;
-        let trace_id = hex(trace_id)?;
-        let is_legal = ends_well && version[2] == b'-' && hex(&version[..2])? != 0xff;
-        let is_legal = is_legal && trace_id != 0 && hex(span_id)? != 0;
-        is_legal.then_some(Self { trace_id, is_sampled: hex(flags)? & 1 == 1 })
-    }
-
-    /// Position of the trace ID between 0 and 1, the same in every service.
-    fn place(self) -> f64 {
-        let [.., a, b, c, d, _, _, _, _] = self.trace_id.to_be_bytes();
-        f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
-    }
-}
-
-/// Parses lower-case hexadecimal digits.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number: u128, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(value))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceState};
+
     use super::*;
     use crate::config::{Config, Exporter};
 
@@ -245,6 +209,11 @@ mod tests {
         let telemetry =
             Telemetry { exporter: Exporter::Otlp, sampler, sampling_ratio: ratio, ..Config::default().telemetry };
         Traces::of(&telemetry)
+    }
+
+    fn parent(trace_id: TraceId, flags: TraceFlags) -> Context {
+        let span = SpanContext::new(trace_id, SpanId::from(1), flags, true, TraceState::default());
+        Context::new().with_remote_span_context(span)
     }
 
     #[test]
@@ -263,14 +232,16 @@ mod tests {
             ("rubbish".to_owned(), None),
             (String::new(), None),
         ] {
-            assert_eq!(Parent::parse(value.as_bytes()).map(|parent| parent.is_sampled), sampled, "{value}");
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(TRACEPARENT), value.parse().unwrap())]);
+            let parent = remote(&headers).map(|parent| parent.span().span_context().is_sampled());
+            assert_eq!(parent, sampled, "{value}");
         }
     }
 
     #[test]
     fn a_sampler_takes_what_its_name_says() {
-        let sampled = Some(Parent { trace_id: u128::MAX, is_sampled: true });
-        let unsampled = Some(Parent { trace_id: 1, is_sampled: false });
+        let sampled = Some(parent(TraceId::from(u128::MAX), TraceFlags::SAMPLED));
+        let unsampled = Some(parent(TraceId::from(1), TraceFlags::NOT_SAMPLED));
         for (sampler, ratio, expected) in [
             (Sampler::AlwaysOn, 0.0, [true, true, true]),
             (Sampler::AlwaysOff, 1.0, [false, false, false]),
@@ -282,11 +253,14 @@ mod tests {
             (Sampler::ParentOrRatio, 0.0, [false, true, false]),
         ] {
             let traces = traces(sampler, ratio);
-            let taken = [None, sampled, unsampled].map(|parent| traces.samples(parent));
+            let taken = [None, sampled.as_ref(), unsampled.as_ref()].map(|parent| traces.samples(parent));
             assert_eq!(taken, expected, "{sampler:?} {ratio}: no parent, a sampled one, another");
         }
         let half = traces(Sampler::Ratio, 0.5);
-        assert!(half.samples(unsampled) && !half.samples(sampled), "by the number of the trace, as everywhere");
+        assert!(
+            half.samples(unsampled.as_ref()) && !half.samples(sampled.as_ref()),
+            "by the number of the trace, as everywhere"
+        );
         let few = traces(Sampler::ParentOrRatio, 0.1);
         let taken = (0..10_000).filter(|_| few.samples(None)).count();
         assert!((800..1200).contains(&taken), "about a tenth: {taken}");

@@ -77,7 +77,7 @@ impl Traces {
         }
         let parent = headers.filter(|_| self.listens).and_then(remote);
         if self.samples(parent.as_ref()) {
-            let begun = self.begin(start, parent.unwrap_or_default());
+            let begun = self.begin(start, &parent.unwrap_or_default());
             begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
@@ -87,7 +87,7 @@ impl Traces {
 
     /// For a call that was refused before its caller was known.
     pub(crate) fn of_nobody(&self, start: SpanStart<'_>) -> Trace {
-        Trace(self.samples(None).then(|| self.begin(start, Context::new())))
+        Trace(self.samples(None).then(|| self.begin(start, &Context::new())))
     }
 
     fn samples(&self, parent: Option<&Context>) -> bool {
@@ -102,7 +102,7 @@ impl Traces {
         }
     }
 
-    fn begin(&self, start: SpanStart<'_>, parent: Context) -> Context {
+    fn begin(&self, start: SpanStart<'_>, parent: &Context) -> Context {
         let method = match start.called {
             Called::Method(_, method) => format!("lanyard.v1.{}", method.name()),
             other => other.name().to_owned(),
@@ -115,7 +115,7 @@ impl Traces {
                 KeyValue::new("rpc.method", method),
                 KeyValue::new("lanyard.correlation_id", start.correlation_id.as_str().to_owned()),
             ]);
-        let span = self.tracer.build_with_context(builder, &parent);
+        let span = self.tracer.build_with_context(builder, parent);
         parent.with_span(span)
     }
 }

@@ -1,5 +1,5 @@
-//! The configuration: `config.default.toml` is its documentation and its lowest layer, then the operator's file, then
-//! the environment. What [`Config::load`] returns has been validated.
+//! The configuration. Layers, lowest first: `config.default.toml`, which documents every key, the operator's file, the
+//! environment. [`Config::load`] validates it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,19 +21,19 @@ pub use telemetry::{
     Destination, Exemplars, Exporter, Headers, Propagation, Protocol, Sampler, Signal, SignalKind, Telemetry, header,
 };
 
-/// The text of the default configuration: every key, explained.
+/// The default configuration: every key, explained.
 pub const DEFAULT: &str = include_str!("../config.default.toml");
 
-/// What `serve --dev` has over the defaults.
+/// How `serve --dev` differs from the defaults.
 const DEV: &str = "server.drain_delay = '0s'\napps.CRM = {}\n";
 
-/// The app of those who name none.
+/// The app of calls that name none.
 pub const DEFAULT_APP: &str = "default";
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file is missing or no TOML, a key is unknown or has a value of the wrong kind.
+    /// A file is missing or not TOML, a key is unknown, or a value has the wrong type.
     #[error("{0}")]
     Unreadable(String),
     /// A value is not allowed.
@@ -41,7 +41,7 @@ pub enum ConfigError {
     Invalid { key: String, problem: String },
 }
 
-/// Everything that can be configured; one field for each section of `config.default.toml`, where they are explained.
+/// One field per section of `config.default.toml`, which explains them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -113,7 +113,7 @@ pub struct Database {
     pub statement_timeout: Duration,
 }
 
-/// The URL of the database, which may contain a password: printing and serialising it leave that out.
+/// The URL of the database. Printing and serialising it redact the password.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct DatabaseUrl(String);
@@ -146,7 +146,7 @@ pub struct Session {
     pub retention: Duration,
 }
 
-/// What an app has of its own; `None` is as in `[session]`.
+/// Overrides of an app; `None`: as in `[session]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct App {
@@ -163,7 +163,7 @@ pub struct App {
     pub self_service_links: bool,
 }
 
-/// The rules of one app: its own and, where it has none, those of `[session]`.
+/// The effective rules of one app: its overrides over `[session]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub login: bool,
@@ -175,7 +175,7 @@ pub struct Policy {
     pub self_service_links: bool,
 }
 
-/// What happens to a login beyond the quota.
+/// What a login beyond the quota does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaPolicy {
@@ -183,8 +183,8 @@ pub enum QuotaPolicy {
     Deny,
 }
 
-/// What a change of the user's address means to a session.
-/// The numbers are those of the database.
+/// What a change of the user's address does to a session.
+/// Stored by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, FromRepr)]
 #[serde(rename_all = "snake_case")]
 #[repr(i16)]
@@ -196,7 +196,7 @@ pub enum AddressBinding {
 }
 
 impl AddressBinding {
-    /// A number from a newer version reads as the strictest there is.
+    /// An unknown number, from a newer version, reads as the strictest value.
     pub fn from_number(number: i16) -> Self {
         Self::from_repr(number).unwrap_or(Self::Exact)
     }
@@ -229,7 +229,7 @@ pub struct Throttle {
     pub address_free_failures: u32,
 }
 
-/// How the keys of others are fetched.
+/// How JWK sets are fetched.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
@@ -301,7 +301,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The defaults, then the file at `path`, then the variables of OpenTelemetry, then those that begin with `LANYARD__`.
+    /// Layers: the defaults, the file at `path`, the `OTEL_*` variables, the `LANYARD__*` variables.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -309,8 +309,8 @@ impl Config {
         Self::load_over("", path, environment)
     }
 
-    /// The same, with database and keys in `data_dir` where neither file nor environment says otherwise; and for
-    /// `serve --dev` as in [`Self::dev`].
+    /// The same, with database and keys in `data_dir` unless file or environment name others; `is_dev`: over the defaults of
+    /// [`Self::dev`].
     pub fn load_in(
         data_dir: &Path,
         is_dev: bool,
@@ -346,13 +346,13 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The configuration of `serve --dev`: everything below `data_dir`, on loopback, with the apps `default` and `CRM`,
-    /// and no waiting for balancers at the end.
+    /// The configuration of `serve --dev`: data in `data_dir`, on loopback, with the apps `default` and `CRM`, reflection, and
+    /// no drain delay.
     pub fn dev(data_dir: &Path) -> Self {
         Self::load_in(data_dir, true, None, []).expect("the configuration of `--dev` is valid: a test loads it")
     }
 
-    /// What is in effect, as TOML, without the password of the database.
+    /// The effective configuration as TOML, without the password of the database.
     pub fn show(&self) -> String {
         toml::to_string_pretty(self).expect("every section is a table of plain values")
     }
@@ -364,7 +364,7 @@ impl Config {
         let absolute = own.absolute.unwrap_or(session.absolute);
         Some(Policy {
             login: own.login,
-            // An app that shortens `absolute` alone shortens `idle` with it.
+            // An app that shortens only `absolute` also shortens `idle`.
             idle: own.idle.unwrap_or(session.idle).min(absolute),
             absolute,
             quota: own.quota.unwrap_or(session.quota),
@@ -374,7 +374,7 @@ impl Config {
         })
     }
 
-    /// Are rows of sessions kept in memory?
+    /// True if session rows are cached.
     pub fn cache_is_on(&self) -> bool {
         match self.cache.mode {
             CacheMode::Off => false,
@@ -390,14 +390,14 @@ impl Default for Config {
 }
 
 impl Server {
-    /// How many threads serve connections.
+    /// Number of threads that serve connections.
     pub fn worker_count(&self) -> usize {
         or_cores(self.workers)
     }
 }
 
 impl Password {
-    /// How many threads hash passwords.
+    /// Number of threads that hash passwords.
     pub fn hash_thread_count(&self) -> usize {
         or_cores(self.hash_threads)
     }
@@ -418,18 +418,18 @@ impl Default for App {
 }
 
 impl DatabaseUrl {
-    /// The URL of a file of SQLite.
+    /// The URL of an SQLite file.
     pub fn sqlite(path: &Path) -> Self {
         let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
         Self(format!("sqlite://{path}"))
     }
 
-    /// Any URL; it is checked by [`Config::load`] only.
+    /// Any URL; only [`Config::load`] validates it.
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }
 
-    /// The whole URL, for those who connect.
+    /// The URL with its password, for connecting.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -458,7 +458,7 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// Scheme, user, and what follows the password, if there is one. The last `@` ends it, whatever it contains.
+/// Splits a URL around its password, if any. The last `@` ends the password, whatever it contains.
 fn split_userinfo(place: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = place.split_once("://")?;
     let (userinfo, rest) = rest.rsplit_once('@')?;

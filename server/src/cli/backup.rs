@@ -35,7 +35,7 @@ impl Backup {
             return Err(Failure::new(Exit::Failed, "the database is PostgreSQL: back it up with `pg_dump`"));
         }
         let clock = Clock::system();
-        // What is copied is copied as it is, sealed and hashed.
+        // Copying needs no keys: values stay encrypted and hashed.
         let keyring = Keyring::generate(clock.now()).into();
         let store = open_store(&config, keyring, clock).await?;
         let copied = self.copy(&store).await;
@@ -46,7 +46,7 @@ impl Backup {
         output.done(&json!({ "file": shown, "bytes": bytes }), &text)
     }
 
-    /// Into a file that was not there before this: what fails removes no file of anybody else.
+    /// Copies into a new file, so that a failure never removes an existing one.
     async fn copy(&self, store: &Store) -> Result<(), Failure> {
         if let Err(error) = std::fs::File::create_new(&self.file) {
             let shown = self.file.display();

@@ -1,4 +1,4 @@
-//! `lanyard caller`: on the database itself. No RPC makes callers, so no stolen key can.
+//! `lanyard caller`: works on the database. No RPC creates callers, so a stolen key cannot.
 
 use std::time::Duration;
 

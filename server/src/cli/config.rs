@@ -38,7 +38,7 @@ struct Check {
     settings: Settings,
 }
 
-/// What asking a platform came to.
+/// The result of probing a platform.
 #[derive(Serialize)]
 struct PlatformView {
     platform: String,

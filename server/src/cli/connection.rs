@@ -16,10 +16,11 @@ use super::secrets::{in_file, secret, secret_file};
 use super::settings::DATA_DIR;
 
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
-/// What lists ask for at once, and the most that a server gives.
+/// Page size of lists: the most that a server returns.
 const PAGE: usize = 200;
 
-// A verb that asks a server. No documentation here, nor on the next two: the verb's own would not be shown.
+// Arguments of a verb that calls a server. Not a doc comment, here and on the next two: clap would show it instead of the
+// verb's.
 #[derive(Args)]
 pub(crate) struct Remote<V: Args> {
     #[command(flatten)]
@@ -42,7 +43,7 @@ impl<V: Args> Remote<V> {
     }
 }
 
-// A verb that asks a server on behalf of a user.
+// Arguments of a verb that calls a server on behalf of a user.
 #[derive(Args)]
 pub(crate) struct Acting<V: Args> {
     #[command(flatten)]
@@ -59,7 +60,7 @@ impl<V: Args> Acting<V> {
     }
 }
 
-// The same for a verb whose own `--correlation-id` means something else.
+// The same for a verb that has another `--correlation-id`.
 #[derive(Args)]
 pub(crate) struct ActingWithoutId<V: Args> {
     #[command(flatten)]
@@ -146,7 +147,7 @@ impl Connection {
         Ok(self.endpoint_with(Credentials::read(&self.data_dir)?.as_ref()))
     }
 
-    /// A key that stands beside an endpoint goes to no other one.
+    /// A saved key is sent only to the endpoint that it was saved with.
     fn key_for(&self, endpoint: &str, credentials: Option<Credentials>) -> Result<Option<SecretString>, Failure> {
         if let Some(file) = &self.caller_key_file {
             return secret_file(file).map(Some);
@@ -158,7 +159,7 @@ impl Connection {
     }
 }
 
-// Where the token comes from.
+// The source of the token.
 #[derive(Args)]
 #[command(next_help_heading = "User")]
 pub(crate) struct Holder {
@@ -186,13 +187,13 @@ impl Holder {
         Ok(Ust::new(saved.ust))
     }
 
-    /// Does the token come from `session login --save`?
+    /// True if the token is that of `session login --save`.
     pub(crate) const fn is_saved(&self) -> bool {
         self.ust.is_none() && self.ust_file.is_none()
     }
 }
 
-/// What `session login --save` keeps.
+/// The file of `session login --save`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedSession {
@@ -207,7 +208,7 @@ impl SavedSession {
         connection.data_dir.join("session.json")
     }
 
-    /// The token of one server is sent to no other.
+    /// The token is sent only to the server that issued it.
     fn read(connection: &Connection) -> Result<Option<Self>, Failure> {
         let path = Self::path(connection);
         let Some(saved) = read_json::<Self>(&path)? else { return Ok(None) };
@@ -227,7 +228,7 @@ impl SavedSession {
     }
 }
 
-/// A JSON file of ours; `None` if it is not there. Nothing of it is repeated: it holds secrets.
+/// Reads a JSON file of ours; `None` if there is none. It holds secrets, so errors do not repeat its content.
 pub(super) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, Failure> {
     let unusable = |problem: String| Failure::new(Exit::Config, format!("{}: {problem}", path.display()));
     match std::fs::read_to_string(path) {
@@ -239,7 +240,7 @@ pub(super) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Optio
     }
 }
 
-/// Readable by its owner only.
+/// Writes a file that only its owner can read.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("plain JSON");
     write_private(path, format!("{text}\n").as_bytes())
@@ -250,7 +251,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
-// How much of a list is wanted.
+// How many items of a list to print.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
     /// At most so many; 0: all
@@ -259,13 +260,13 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The page size to ask for.
+    /// The page size to request.
     pub(crate) fn page_size(self) -> i32 {
         let wanted = if self.limit == 0 { PAGE } else { self.limit.saturating_add(1).min(PAGE) };
         i32::try_from(wanted).expect("a page is small")
     }
 
-    /// As many as wanted, and whether there are more.
+    /// Reads pages up to the requested length; true if there are more items.
     pub(crate) async fn collect<R: PagedRequest>(self, mut pages: Pages<R>) -> Result<(Vec<R::Item>, bool), Failure> {
         let mut items = Vec::new();
         let is_enough = |count: usize| self.limit != 0 && count > self.limit;

@@ -177,7 +177,7 @@ struct Rotate {
     secret: SecretArgs,
 }
 
-// What credentials are checked against: without a file or a URL, a secret that is asked for.
+// What credentials are checked against. Without a file or URL: a secret, which is prompted for.
 #[derive(Args)]
 #[command(next_help_heading = "Secret or keys [default: a secret that is asked for, or LANYARD_SECRET]")]
 struct SecretArgs {
@@ -286,7 +286,7 @@ impl Create {
 }
 
 impl Changes {
-    /// The definition with what is given, and the mask that names it.
+    /// A definition with the given fields, and their field mask.
     fn into_definition(self) -> Result<(v1::Definition, Vec<String>), Failure> {
         let (mut definition, mut jwt, mut paths) = (v1::Definition::default(), JwtDefinition::default(), Vec::new());
         let mut change = |path: &str| paths.push(path.to_owned());
@@ -335,7 +335,7 @@ impl SecretArgs {
     }
 }
 
-/// Which definition is meant: a number as it is, a name looked up.
+/// The ID of a definition: a number is used as it is, a name is looked up.
 pub(super) async fn number(subject: &Subject, definition: &str) -> Result<i64, Failure> {
     if let Ok(auth_id) = definition.parse() {
         return Ok(auth_id);

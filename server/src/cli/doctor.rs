@@ -1,4 +1,4 @@
-//! `lanyard doctor`: what is wrong with an installation, and what to do about it. It changes nothing.
+//! `lanyard doctor`: reports problems of an installation and how to solve them. Read-only.
 
 mod database;
 mod host;
@@ -37,7 +37,7 @@ enum Status {
     Ok,
     Warning,
     Problem,
-    /// Something else has to be put right first.
+    /// Skipped until another problem is solved.
     NotChecked,
 }
 
@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-/// What one look at one thing came to.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     check: &'static str,
@@ -61,7 +61,7 @@ struct Finding {
     what_to_do: Option<String>,
 }
 
-/// What was found so far. Holds no secret: its texts are made of names, numbers, places and of what libraries say of them.
+/// The results so far. Without secrets: texts consist of names, numbers, paths and errors of libraries.
 #[derive(Debug, Default)]
 struct Report {
     findings: Vec<Finding>,
@@ -84,7 +84,7 @@ impl Report {
         self.add(check, Status::Problem, found, Some(what_to_do.into()));
     }
 
-    /// All of `checks` have to wait for something that was found.
+    /// Marks `checks` as skipped because of another problem.
     fn not_checked(&mut self, checks: &[&'static str], because: &str) {
         for check in checks {
             self.add(check, Status::NotChecked, because, None);

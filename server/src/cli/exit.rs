@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and what is said when it fails.
+//! Exit codes and error messages of commands.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::transport::ServeError;
 use lanyard_client::v1::ErrorReason;
 use lanyard_client::{Code, ConnectError, MicetroError};
 
-/// An exit code. Scripts rely on them: a number never changes its meaning.
+/// Exit codes. Scripts rely on them: a code never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(crate) enum Exit {
     Ok = 0,
@@ -28,7 +28,7 @@ pub(crate) enum Exit {
     SchemaOutdated = 9,
     RowsRefused = 10,
     Unhealthy = 11,
-    /// As sysexits.h has it.
+    /// As in sysexits.h.
     Config = 78,
 }
 
@@ -110,18 +110,18 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was told. Holds no secret.
+/// Why a command failed. Holds no secret.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// What a server said about it.
+    /// The error of a server.
     pub(crate) refusal: Option<Box<lanyard_client::Error>>,
-    /// What Micetro said about it.
+    /// The error of Micetro.
     pub(crate) micetro: Option<Box<MicetroError>>,
 }
 
-/// How a command ended.
+/// The result of a command.
 pub(crate) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
@@ -202,7 +202,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// An error and what caused it, each said once.
+/// An error and its causes, without repetitions.
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     for source in std::iter::successors(error.source(), |error| error.source()) {

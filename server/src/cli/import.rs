@@ -1,4 +1,4 @@
-//! `lanyard import`: on the database itself.
+//! `lanyard import`: works on the database.
 
 use crate::app::import::{ImportOptions, JwtIssuer, Line, RowKind, RowOutcome};
 use crate::config::DatabaseUrl;
@@ -116,14 +116,14 @@ impl Zato {
     }
 }
 
-/// What is said line by line, and what it adds up to.
+/// Prints a line per row, and counts.
 struct Report {
     output: Output,
     is_dry_run: bool,
     bar: indicatif::ProgressBar,
-    /// For each noun, how many have which fate.
+    /// Number of rows per kind and outcome.
     counts: [[u64; OUTCOMES.len()]; KINDS.len()],
-    /// The first line that could not be said.
+    /// The error of the first line that could not be printed.
     failed: Option<super::exit::Failure>,
 }
 

@@ -104,7 +104,7 @@ impl Micetro {
     }
 }
 
-/// How a request begins.
+/// A request with its method and path.
 type Begin = fn(&MicetroClient, &str) -> MicetroRequest;
 
 async fn client(subject: &Subject) -> Result<MicetroClient, Failure> {

@@ -27,7 +27,7 @@ impl Migrate {
         let config = self.settings.load()?;
         super::operator::log(&config);
         let clock = Clock::system();
-        // The schema has nothing to do with keys: the database may be made before them.
+        // The schema does not depend on keys: it can be created before them.
         let keyring = Keyring::generate(clock.now()).into();
         let store = open_store(&config, keyring, clock).await?;
         let outcome = if self.check {

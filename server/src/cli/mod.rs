@@ -1,6 +1,5 @@
-//! The command line: one file for each noun, and what all share: [`connection`] (the connection to a server), [`settings`] (the
-//! configuration), [`operator`] (work on the database itself), [`secrets`] (passwords and tokens from people), [`output`] and
-//! [`exit`].
+//! The command line: one file per noun, and what they share: [`connection`] (to a server), [`settings`] (the configuration),
+//! [`operator`] (work on the database), [`secrets`] (reading passwords and tokens), [`output`] and [`exit`].
 
 mod attribute;
 mod audit;
@@ -84,14 +83,14 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Runs the program: parses its arguments, does what they say, and prints the outcome.
+/// Parses the arguments, runs the command and prints its result.
 pub fn main() -> ExitCode {
     Cli::parse().run()
 }
 
 impl Cli {
     fn run(self) -> ExitCode {
-        // What this program writes (database, keys, credentials, tokens) is its owner's alone.
+        // All files that are written (database, keys, credentials, tokens) are private.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let output = Output::new(self.json);
         let outcome = match self.command {
@@ -117,7 +116,7 @@ impl Cli {
     }
 }
 
-/// One call, or one connection to a database, needs no second thread.
+/// A single-threaded runtime: a command makes one call or uses one database connection.
 fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

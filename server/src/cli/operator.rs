@@ -1,4 +1,4 @@
-//! Work on the database itself, at the machine that has its configuration and keys: what nobody may do from afar.
+//! Work on the database, on a machine with its configuration and keys: operations that no RPC offers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::telemetry;
 use super::exit::Failure;
 use super::settings::Settings;
 
-/// The rules and their store, and who acts: the operator.
+/// The application on its store, acting as the operator.
 pub(crate) struct Operator {
     pub(crate) app: App,
     pub(crate) context: Context,
@@ -35,7 +35,7 @@ impl Operator {
     }
 }
 
-/// The store of a configuration, its schema up to date.
+/// Opens the store of a configuration; its schema must be up to date.
 pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     log(config);
     let keyring = Arc::new(Keyring::load(&config.keys.file)?);
@@ -46,7 +46,7 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     }
 }
 
-/// A person at the terminal wants the answer; the log is for what goes wrong.
+/// Logs warnings and errors only: the result is on standard output.
 pub(crate) fn log(config: &Config) {
     telemetry::log_only(&Log { level: "warn".to_owned(), ..config.log.clone() });
 }

@@ -1,5 +1,4 @@
-//! What a command says: tables for people, JSON for programs. Answers go to standard output, everything else to
-//! standard error.
+//! Output of commands: tables, or JSON with `--json`. Results go to standard output, everything else to standard error.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -11,9 +10,9 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure, Outcome};
 use super::view::{SessionView, TokenView};
 
-/// Something that is shown: all its fields as JSON and on its own, some of them as a row among others.
+/// A printable value: all fields as JSON or on its own, some of them as a row of a list.
 pub(crate) trait View: Serialize {
-    /// Names, in the order in which a person reads them, with spaces between.
+    /// Field names in the order of display, separated by spaces.
     const FIELDS: &'static str;
     const COLUMNS: &'static str;
 }
@@ -32,12 +31,12 @@ impl Output {
         self.is_json
     }
 
-    /// One thing, alone.
+    /// Prints a single value.
     pub(crate) fn one<V: View>(self, view: &V) -> Outcome {
         if self.is_json { say_json(view) } else { say(&record(&value(view), V::FIELDS)) }
     }
 
-    /// A session and perhaps its new token.
+    /// Prints a session and, if it is new, its token.
     pub(crate) fn token(self, view: &TokenView) -> Outcome {
         if self.is_json {
             return say_json(view);
@@ -50,7 +49,7 @@ impl Output {
         say(&text_of(table))
     }
 
-    /// A list, under its name; `has_more`: it was cut off.
+    /// Prints a list under its name; `has_more`: it is incomplete.
     pub(crate) fn list<V: View>(self, name: &str, views: &[V], has_more: bool) -> Outcome {
         if self.is_json {
             return say_json(&json!({ name: value(views), "has_more": has_more }));
@@ -72,19 +71,19 @@ impl Output {
         Ok(Exit::Ok)
     }
 
-    /// That something was done: `text` for people.
+    /// Reports success: `text`, or JSON.
     pub(crate) fn done(self, json: &Value, text: &str) -> Outcome {
         if self.is_json { say_json(json) } else { say(text) }
     }
 
-    /// A remark for a person; programs do not hear it.
+    /// A remark; omitted with `--json`.
     pub(crate) fn note(self, text: &str) {
         if !self.is_json {
             let _ = writeln!(io::stderr().lock(), "{text}");
         }
     }
 
-    /// Says why it failed.
+    /// Prints a failure.
     pub(crate) fn failure(self, failure: &Failure) -> Exit {
         let text = if self.is_json { failure_json(failure) } else { failure_text(failure) };
         let _ = writeln!(io::stderr().lock(), "{text}");
@@ -92,7 +91,7 @@ impl Output {
     }
 }
 
-/// Text as it is. Whoever reads it may go away (`| head`): that is no failure.
+/// Prints text unchanged. A closed pipe (`| head`) is no failure.
 pub(crate) fn say(text: &str) -> Outcome {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -104,7 +103,7 @@ pub(crate) fn say_json(value: &(impl Serialize + ?Sized)) -> Outcome {
     say(&serde_json::to_string_pretty(value).expect("views are plain JSON"))
 }
 
-/// A bar for work that takes long; nobody sees it unless standard error is a terminal.
+/// A progress bar; hidden unless standard error is a terminal.
 pub(crate) fn progress_bar(what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len} ({eta} left)");
     let bar = indicatif::ProgressBar::new(0).with_message(what);
@@ -131,7 +130,7 @@ fn add_fields(table: &mut Table, view: &Value, fields: &str) {
     }
 }
 
-/// Columns with two spaces between them: to be read, cut and searched.
+/// Formats columns, separated by two spaces.
 fn text_of(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -145,7 +144,7 @@ fn table() -> Table {
     table
 }
 
-/// What people see of a value.
+/// A value as text.
 fn cell(field: &str, value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -158,12 +157,12 @@ fn cell(field: &str, value: &Value) -> String {
     harmless(&text)
 }
 
-/// Text that others wrote, which must not steer the terminal.
+/// Escapes control characters of untrusted text, which could control the terminal.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// To the second.
+/// Formats a time with seconds.
 fn short_time(time: &str) -> String {
     let (date, rest) = time.split_once('T').unwrap_or((time, ""));
     let clock = rest.split_once('.').map_or(rest.trim_end_matches('Z'), |(clock, _)| clock);

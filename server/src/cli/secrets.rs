@@ -1,4 +1,4 @@
-//! Secrets from people and programs: never from an argument unless somebody insists, never shown.
+//! Reads secrets: from a prompt, standard input, a file or the environment; never echoed, and from arguments only on request.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
@@ -8,12 +8,12 @@ use lanyard_client::secrecy::{ExposeSecret, SecretString};
 
 use super::exit::{Exit, Failure};
 
-/// The variable with the password that proves who somebody is,
+/// Environment variable with the current password,
 const PRESENT: &str = "LANYARD_PASSWORD";
-/// and the one with a password to be set.
+/// and with a new password.
 const NEW: &str = "LANYARD_NEW_PASSWORD";
 
-// How passwords come.
+// Sources of passwords.
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct Passwords {
@@ -23,17 +23,17 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    /// The password that proves who somebody is.
+    /// The current password of a user.
     pub(crate) fn present(self, prompt: &str) -> Result<SecretString, Failure> {
         self.read(prompt, PRESENT)
     }
 
-    /// A password to be set. Whoever types it types it twice.
+    /// A new password. A prompt asks for it twice.
     pub(crate) fn chosen(self, prompt: &str) -> Result<SecretString, Failure> {
         self.chosen_other(prompt, NEW)
     }
 
-    /// Another secret to be set.
+    /// A new secret of another kind.
     pub(crate) fn chosen_other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
         if self.password_stdin || from_environment(variable).is_some() || !somebody_is_there() {
             return self.read(prompt, variable);
@@ -46,7 +46,7 @@ impl Passwords {
         Err(Failure::new(Exit::Failed, "the two are not the same"))
     }
 
-    /// Something else that proves who somebody is.
+    /// A current secret of another kind.
     pub(crate) fn other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
         self.read(prompt, variable)
     }
@@ -66,7 +66,7 @@ impl Passwords {
     }
 }
 
-/// Can somebody be asked?
+/// True if a prompt can be shown.
 pub(crate) fn somebody_is_there() -> bool {
     io::stdin().is_terminal()
 }
@@ -75,7 +75,7 @@ pub(crate) fn ask(prompt: &str) -> Result<SecretString, Failure> {
     Ok(rpassword::prompt_password(prompt)?.into())
 }
 
-/// The next line of standard input, without its end.
+/// The next line of standard input, without its line ending.
 fn line_of_stdin() -> Result<SecretString, Failure> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
@@ -89,20 +89,20 @@ fn from_environment(variable: &str) -> Option<SecretString> {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).map(SecretString::from)
 }
 
-/// A file with one secret.
+/// Reads a file with one secret.
 pub(crate) fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))?;
     Ok(text.trim().into())
 }
 
-/// Reads an argument that is a secret.
+/// Parses an argument that is a secret.
 #[expect(clippy::unnecessary_wraps, reason = "a parser of arguments may fail")]
 pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(text.into())
 }
 
-/// How secrets stand in files that are readable by their owner only.
+/// Serialises secrets, for files that only their owner can read.
 pub(crate) mod in_file {
     use lanyard_client::secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Deserializer, Serializer};

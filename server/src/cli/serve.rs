@@ -47,13 +47,13 @@ impl Serve {
         if self.dev {
             dev::prepare(&config, self.settings.data_dir())?;
         }
-        // Connections have threads of their own: these do what waits for the database.
+        // These threads wait for the database; connections are served by others.
         let mut background = tokio::runtime::Builder::new_multi_thread();
         background.enable_all().on_thread_start(priority::behind_this_thread());
         background.build()?.block_on(async {
             let stop = Stop::on_signals().map_err(StartError::Signals)?;
             let schema = if self.dev { Schema::Migrate } else { Schema::Check };
-            // In the background too: the threads of SQLite have the priority of the one that opens it.
+            // Spawned, because SQLite's threads inherit the priority of the thread that opens it.
             let binding = tokio::spawn(Server::bind(config.clone(), clock.clone(), schema));
             let server = binding.await.map_err(std::io::Error::from)?.map_err(with_advice)?;
             if self.dev {
@@ -62,14 +62,14 @@ impl Serve {
             telemetry.run(server.metrics(), &clock);
             let ended = server.run(stop).await;
             telemetry.stop().await;
-            // What was cut off at the end of the drain is in the log; it is no failure of the stop.
+            // Calls that were cut off at the end of the drain are logged and no failure.
             ended?;
             Ok(Exit::Ok)
         })
     }
 }
 
-/// A platform for trying things out.
+/// Parses `--platform`.
 fn platform(text: &str) -> Result<(String, Platform), String> {
     let (name, url) = text.split_once('=').ok_or("must be NAME=URL, for instance micetro=http://127.0.0.1:8080")?;
     let platform = Platform { users: PlatformUsers::Create, ..Platform::at(url) };
@@ -77,7 +77,7 @@ fn platform(text: &str) -> Result<(String, Platform), String> {
     Ok((name.to_owned(), platform))
 }
 
-/// A start that fails says what to do about it.
+/// Adds advice to a start error.
 fn with_advice(error: StartError) -> Failure {
     let no_keys = matches!(&error, StartError::Keys(crate::crypto::KeyringError::File { source, .. })
         if source.kind() == std::io::ErrorKind::NotFound);

@@ -20,7 +20,7 @@ use super::secrets::{Passwords, ask, secret_file, somebody_is_there};
 use super::user::user_id;
 use super::view::{SessionView, TokenView, VerdictView};
 
-/// Tokens of one call.
+/// Maximum tokens per call.
 const BATCH: usize = 500;
 
 /// Log in, verify, look, renew, log out
@@ -91,7 +91,7 @@ struct Who {
 }
 
 impl LoginArgs {
-    /// What to log in with: read, or asked for.
+    /// Reads or prompts for the credential of a login.
     fn credential(&self) -> Result<Credential, Failure> {
         let passwords = self.passwords;
         let totp_code = self.totp.clone().unwrap_or_default();
@@ -267,7 +267,7 @@ async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
     output.token(&view)
 }
 
-/// Asks a person for what the server finds missing.
+/// Prompts for what the server reports missing.
 async fn try_to_log_in(client: &Client, mut credential: Credential, passwords: Passwords) -> Result<Login, Failure> {
     loop {
         let answer = client.create_session(credential.clone()).await;
@@ -364,7 +364,7 @@ async fn renew(renew: Remote<Renew>, output: Output) -> Outcome {
     let subject = renew.connect().await?.on_behalf_of(&ust);
     let renewal = if *rotate { subject.rotate().await? } else { subject.renew().await? };
     let mut shown = renewal.ust.as_ref().map(|ust| ust.expose().to_owned());
-    // What was saved must stay good.
+    // The saved token must stay valid.
     if let Some(new) = renewal.ust.as_ref().filter(|_| holder.is_saved()) {
         SavedSession::write(&renew.connection, &renewal.session.username, new)?;
         output.note(&format!("The new token is in {}.", SavedSession::path(&renew.connection).display()));

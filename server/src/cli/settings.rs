@@ -1,4 +1,4 @@
-//! The configuration of those commands that need one.
+//! The configuration of commands that need one.
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +33,13 @@ impl Settings {
         &self.data_dir
     }
 
-    /// The file that was named, if any.
+    /// The configuration file, if given.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 }
 
-/// The variables whose names and values are text; ours are.
+/// The environment variables that are valid UTF-8; ours are.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -291,7 +291,7 @@ async fn list(list: Acting<List>, output: Output) -> Outcome {
     output.list("users", &views, has_more)
 }
 
-/// Who is meant: an ID as it is, a name looked up (which needs a super-user).
+/// The ID of a user: an ID is used as it is, a name is looked up (needs a super-user).
 pub(crate) async fn user_id(subject: &Subject, user: &str) -> Result<String, Failure> {
     if user.starts_with("usr_") {
         return Ok(user.to_owned());
@@ -312,7 +312,7 @@ fn changed(change: lanyard_client::UserChange, output: Output) -> Outcome {
     say(&format!("Sessions ended: {count}."))
 }
 
-/// Something was done that ends sessions.
+/// Reports success and how many sessions ended.
 pub(crate) fn ended(count: u64, text: &str, output: Output) -> Outcome {
     output.done(&json!({ "revoked_count": count }), &format!("{text} Sessions ended: {count}."))
 }

@@ -1,4 +1,4 @@
-//! The messages of the contract as they are shown: the same names, times as text, enums without their prefixes.
+//! Printable forms of the contract's messages: the same names, times as text, enums without prefixes.
 
 mod definition;
 
@@ -62,7 +62,7 @@ pub(crate) struct SessionView {
     authentication_url: String,
     authentication_host: Option<String>,
     authentication_version: Option<String>,
-    /// `None`: it is on no platform.
+    /// `None`: not logged in to a platform.
     is_replication_user: Option<bool>,
     micetro_url: String,
     unique_name: String,
@@ -111,7 +111,7 @@ impl From<v1::UserSession> for SessionView {
     }
 }
 
-/// A session and, where it is new, its token: the one thing that is secret and shown.
+/// A session and, if it is new, its token: the only secret that is printed.
 #[derive(Serialize)]
 pub(crate) struct TokenView {
     pub(crate) ust: Option<String>,
@@ -163,7 +163,7 @@ impl VerdictView {
     }
 }
 
-/// The answer to "is this token good?".
+/// A verdict.
 #[derive(Serialize)]
 pub(crate) struct VerdictView {
     pub(crate) active: bool,

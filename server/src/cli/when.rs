@@ -1,16 +1,16 @@
-//! Times that people type.
+//! Parses times on the command line.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::{Clock, Time};
 use lanyard_client::prost_types::Timestamp;
 
-/// A time, or how long from now on.
+/// A time, or a duration from now on.
 pub(crate) fn future(text: &str) -> Result<Timestamp, String> {
     moment(text, |from_now| Clock::system().now() + from_now)
 }
 
-/// A time, or how long ago.
+/// A time, or a duration ago.
 pub(crate) fn past(text: &str) -> Result<Timestamp, String> {
     moment(text, |ago| Clock::system().now() - ago)
 }

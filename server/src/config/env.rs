@@ -1,4 +1,4 @@
-//! The layer of the environment: `LANYARD__SECTION__KEY=value`.
+//! The environment as a layer: `LANYARD__SECTION__KEY=value`.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "LANYARD__";
 
-/// The variables with our prefix, as TOML. Their names have no case, the names of apps and platforms have: one is found
-/// without regard to case among those of the layers `below`, and one that is not there is refused rather than invented.
+/// The variables with our prefix as TOML. Variable names ignore case, names of apps and platforms do not: they are matched
+/// case-insensitively against the layers `below`, and unknown names are refused.
 pub(super) fn layer(
     environment: impl IntoIterator<Item = (String, String)>,
     below: &Config,

@@ -1,5 +1,5 @@
-//! The standard variables of OpenTelemetry, `OTEL_*`, as a layer of `[telemetry]`. What is not supported is named, never
-//! refused: somebody else may set these for all services.
+//! The standard variables of OpenTelemetry, `OTEL_*`, as a layer of `[telemetry]`. Unsupported ones are reported, never
+//! refused: they may be set for all services of a machine.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::telemetry::{Attributes, Headers, checked};
 
 const PREFIX: &str = "OTEL_";
 
-/// A layer, and what the environment asked for and does not get.
+/// A layer, and the variables that were ignored.
 #[derive(Default)]
 pub(super) struct Layer {
     table: toml::Table,
@@ -15,10 +15,10 @@ pub(super) struct Layer {
     has_endpoint: bool,
 }
 
-/// How the value of a variable becomes that of a key; `Err` says what it may be.
+/// Converts the value of a variable to that of a key; `Err` says which values are allowed.
 type Convert = fn(&str) -> Result<toml::Value, &'static str>;
 
-/// Variables that stand for one key each.
+/// Variables that set one key each.
 const KEYS: [(&str, &str, Convert); 23] = [
     ("OTEL_SERVICE_NAME", "service_name", text),
     ("OTEL_RESOURCE_ATTRIBUTES", "resource_attributes", attributes),
@@ -45,7 +45,7 @@ const KEYS: [(&str, &str, Convert); 23] = [
     ("OTEL_LOGS_EXPORTER", "logs.enabled", exporter),
 ];
 
-/// What follows `OTEL_EXPORTER_OTLP_`, and `TRACES_`, `METRICS_` or `LOGS_` after it.
+/// Suffixes of `OTEL_EXPORTER_OTLP_`, with or without `TRACES_`, `METRICS_` or `LOGS_`.
 const OTLP: [(&str, &str, Convert); 7] = [
     ("ENDPOINT", "endpoint", endpoint),
     ("PROTOCOL", "protocol", protocol),
@@ -58,14 +58,14 @@ const OTLP: [(&str, &str, Convert); 7] = [
 
 const SIGNALS: [(&str, &str); 4] = [("", ""), ("TRACES_", "traces."), ("METRICS_", "metrics."), ("LOGS_", "logs.")];
 
-/// Variables that say what is so anyway, and how they say it.
+/// Variables with a fixed value here, and that value.
 const AS_IT_IS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"),
     ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
 ];
 
 impl Layer {
-    /// The layer, and what is to be told at start.
+    /// Builds the layer and the list of ignored variables.
     pub(super) fn of(environment: &[(String, String)]) -> Self {
         let set = environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty());
         let mut set: BTreeMap<&str, &str> = set.map(|(name, value)| (name.as_str(), value.trim())).collect();
@@ -119,7 +119,7 @@ impl Layer {
         }
     }
 
-    /// By the standard, a sampler by ratio without its argument takes all.
+    /// By the specification, a ratio sampler without an argument samples everything.
     fn sampler_without_ratio(&mut self) {
         let by_ratio = |sampler: &toml::Value| sampler.as_str().is_some_and(|name| name.contains("traceidratio"));
         if self.table.get("sampler").is_some_and(by_ratio) {
@@ -141,7 +141,7 @@ impl Layer {
         }
     }
 
-    /// Was the value one that the key may have?
+    /// True if the key allows the value.
     fn put(&mut self, name: &str, key: &str, value: &str, convert: Convert) -> bool {
         let converted = match convert(value) {
             Ok(converted) => converted,
@@ -201,7 +201,7 @@ fn headers(value: &str) -> Result<toml::Value, &'static str> {
     text(value)
 }
 
-/// Baggage needs no doing: nothing here reads or makes any.
+/// Baggage is accepted and has no effect: nothing here reads or sends it.
 fn propagation(value: &str) -> Result<toml::Value, &'static str> {
     let named: Vec<&str> = value.split(',').map(str::trim).filter(|name| *name != "baggage").collect();
     match named.as_slice() {

@@ -1,4 +1,4 @@
-//! `[telemetry]`: what is sent, where to, and how much of it.
+//! `[telemetry]`: which signals are exported, where to, and how much of them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, Serializer};
 use strum::IntoStaticStr;
 
-/// What all signals have in common; `config.default.toml` explains each key.
+/// Settings of all signals; `config.default.toml` explains each key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
@@ -44,12 +44,12 @@ pub struct Telemetry {
     pub traces: Signal,
     pub metrics: Signal,
     pub logs: Signal,
-    /// What the environment asked for and does not get: told at start.
+    /// Ignored `OTEL_*` variables, logged at start.
     #[serde(skip)]
     pub ignored: Vec<String>,
 }
 
-/// What a signal has of its own; `None` is as in `[telemetry]`.
+/// Overrides of a signal; `None`: as in `[telemetry]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
@@ -74,7 +74,7 @@ pub struct Signal {
     pub delay: Duration,
     #[serde(with = "humantime_serde")]
     pub export_timeout: Duration,
-    /// Not for metrics, which do not wait.
+    /// Not for metrics, which are not queued.
     #[serde(default)]
     pub queue: Option<usize>,
     #[serde(default)]
@@ -96,7 +96,7 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// How a trace goes on from the caller and to others.
+/// How trace context is read from callers and sent to other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Propagation {
     #[serde(rename = "tracecontext")]
@@ -105,7 +105,7 @@ pub enum Propagation {
     None,
 }
 
-/// Which calls are sampled; the names are those of OpenTelemetry.
+/// Which calls are sampled, by OpenTelemetry's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Sampler {
     #[serde(rename = "always_on")]
@@ -129,7 +129,7 @@ pub enum Exemplars {
     AlwaysOff,
 }
 
-/// The three kinds of telemetry.
+/// The three signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum SignalKind {
@@ -141,13 +141,13 @@ pub enum SignalKind {
 impl SignalKind {
     pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
-    /// As in keys, labels and paths.
+    /// Its name in keys, labels and paths.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Where and how one signal is sent.
+/// Where and how one signal is exported.
 #[derive(Clone, Debug)]
 pub struct Destination {
     pub uri: Uri,
@@ -169,12 +169,12 @@ impl Telemetry {
         }
     }
 
-    /// Is this signal sent?
+    /// True if this signal is exported.
     pub fn sends(&self, kind: SignalKind) -> bool {
         self.exporter == Exporter::Otlp && self.signal(kind).enabled
     }
 
-    /// Where a signal goes; or what is wrong with its endpoint.
+    /// The destination of a signal; the error says what is wrong with its endpoint.
     pub fn destination(&self, kind: SignalKind) -> Result<Destination, &'static str> {
         let own = self.signal(kind);
         let protocol = own.protocol.unwrap_or(self.protocol);
@@ -189,7 +189,7 @@ impl Telemetry {
         })
     }
 
-    /// A signal's own endpoint is taken as it is; to the common one its path is added. With gRPC there are no paths.
+    /// A signal's own endpoint is used unchanged; the common one gets the path of the signal. gRPC has no paths.
     fn uri(&self, kind: SignalKind, protocol: Protocol) -> Result<Uri, &'static str> {
         let default = match protocol {
             Protocol::Grpc => "http://localhost:4317",
@@ -231,8 +231,7 @@ pub(super) fn checked(endpoint: &str) -> Result<Uri, &'static str> {
     }
 }
 
-/// Headers for the receiver, `name=value,name=value` with percent-encoded values: printing and serialising them leaves the
-/// values out.
+/// Headers for the receiver, `name=value,name=value` with percent-encoded values. Printing and serialising redact the values.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Headers(String);
@@ -242,13 +241,13 @@ impl Headers {
         Self(text.into())
     }
 
-    /// Each header. An error says nothing of the values.
+    /// Parses the headers. Errors do not repeat values.
     pub fn parse(&self) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
         pairs(&self.0).map(|pair| pair.and_then(|(name, value)| header(&name, &value))).collect()
     }
 }
 
-/// A header with a value that is not printed.
+/// A header whose value is redacted when printed.
 pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let name = name.to_ascii_lowercase().parse().map_err(|_| "holds a name that is none of a header")?;
     let mut value: HeaderValue = value.parse().map_err(|_| "holds a value that no header may have")?;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// The defaults with `text` as the file and `variables` as the environment.
+/// Loads `text` as the file and `variables` as the environment.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("lanyard.toml");
@@ -24,7 +24,7 @@ fn the_defaults_are_valid_and_safe() {
     Config::dev(Path::new("elsewhere")).validate().expect("`--dev` is valid too");
 }
 
-/// Every key of the structs stands in the documentation, set or commented out.
+/// The documentation has every key of the structs, set or commented out.
 #[test]
 fn every_key_is_documented() {
     let full = "

@@ -1,4 +1,4 @@
-//! What a configuration may not say.
+//! Validation of the configuration.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const MAX_LAG: Duration = Duration::from_hours(1);
 type Valid = Result<(), ConfigError>;
 
 impl Config {
-    /// Refuses what cannot work or would not be safe, naming the key.
+    /// Refuses values that cannot work or are unsafe; the error names the key.
     pub fn validate(&self) -> Valid {
         self.validate_server()?;
         self.validate_limits()?;
@@ -76,7 +76,7 @@ impl Config {
         positive("session.activity_flush", session.activity_flush)?;
         ensure("session.cache_for", session.cache_for < idle, "must be less than `session.idle`")?;
         ensure("session.quota", session.quota > 0, MORE_THAN_0)?;
-        // A server that follows the change feed finds the tokens of a session that ended by its rows.
+        // Followers of the change feed find the tokens of an ended session by its rows.
         ensure("session.retention", session.retention > MIN_RETENTION, "must be more than 1h")
     }
 
@@ -216,7 +216,7 @@ impl Config {
     }
 }
 
-/// What could not be read is refused under the name of its key.
+/// Reports a value that cannot be parsed under its key.
 fn named<T>(key: &str, outcome: Result<T, &'static str>) -> Valid {
     outcome.map(drop).or_else(|problem| ensure(key, false, problem))
 }
@@ -270,7 +270,7 @@ impl Platform {
 
 const MORE_THAN_0: &str = "must be more than 0";
 
-/// A session without an end must not be possible to write down.
+/// No configuration may allow a session that never ends.
 fn lifetimes(section: &str, idle: Duration, absolute: Duration) -> Valid {
     let absolute_key = format!("{section}.absolute");
     positive(&absolute_key, absolute)?;

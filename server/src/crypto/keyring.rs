@@ -1,4 +1,4 @@
-//! The key ring: a file of numbered keys, one list for each purpose, the current one first.
+//! The key ring: a file of numbered keys, one list per purpose, the current key first.
 
 use std::fmt;
 use std::io::Write;
@@ -15,25 +15,25 @@ use super::random_bytes;
 use super::token::{TokenHash, TokenRef};
 use crate::clock::Time;
 
-/// A keyed hash function with its key taken in.
+/// HMAC-SHA-256, initialised with its key.
 type Prf = Hmac<Sha256>;
 
-/// What a key is for; no key serves two purposes.
+/// The purpose of a key; each key has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyPurpose {
-    /// Hashes of tokens at rest. Two live keys: the current one, and the one before it.
+    /// Hashes tokens at rest. Two keys are valid: the current one and its predecessor.
     Token,
-    /// Values sealed at rest. Older keys stay until nothing is sealed under them.
+    /// Encrypts values at rest. Older keys stay until nothing is encrypted under them.
     Seal,
-    /// The chain of the audit trail. Older keys stay as long as the trail.
+    /// Hashes the audit chain. Older keys stay as long as the trail.
     Audit,
 }
 
 impl KeyPurpose {
     pub const ALL: [Self; 3] = [Self::Token, Self::Seal, Self::Audit];
 
-    /// How many keys stay when a new one is made.
+    /// How many keys are kept when a new one is added.
     const fn kept(self) -> usize {
         match self {
             Self::Token => 2,
@@ -85,7 +85,7 @@ impl fmt::Debug for Keyring {
 pub enum KeyringError {
     #[error("key file {path}: {source}")]
     File { path: String, source: std::io::Error },
-    /// Nothing of the content is repeated: it is secret.
+    /// The content is secret and not repeated.
     #[error("key file {path}: {problem}")]
     Content { path: String, problem: String },
 }
@@ -102,14 +102,14 @@ struct KeyFile {
 #[serde(deny_unknown_fields)]
 struct KeyEntry {
     id: u16,
-    /// RFC 3339; for people.
+    /// RFC 3339; informational.
     created: String,
     /// 32 bytes in base64.
     secret: Zeroizing<String>,
 }
 
 impl Keyring {
-    /// A ring with one new key for each purpose.
+    /// A ring with one new key per purpose.
     pub fn generate(now: Time) -> Self {
         let first = || vec![Key::new(1, now, random_bytes())];
         Self { token: first(), seal: first(), audit: first() }
@@ -134,7 +134,7 @@ impl Keyring {
         })
     }
 
-    /// Writes the key file, readable by its owner only, in one step: a crash leaves the old one or the new one.
+    /// Writes the key file atomically, readable by its owner only: after a crash it is the old one or the new one.
     pub fn save(&self, path: &Path) -> Result<(), KeyringError> {
         let in_file = |source| KeyringError::File { path: path.display().to_string(), source };
         let entries = |keys: &[Key]| keys.iter().map(write_key).collect();
@@ -143,28 +143,28 @@ impl Keyring {
         write_private(path, text.as_bytes()).map_err(in_file)
     }
 
-    /// Puts a new key first. Of token keys only the current one and the one before it stay.
+    /// Adds a new current key. Of token keys only it and its predecessor are kept.
     pub fn rotate(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
         keys.insert(0, Key::new(next_id(keys), now, random_bytes()));
         keys.truncate(purpose.kept());
     }
 
-    /// Puts a new key behind the current one: a server that has read it understands what others make with it, and makes nothing
-    /// with it itself. Of token keys that leaves no room for the one before.
+    /// Adds a key that is accepted but not used: servers that have read it accept what others produce with it. Of token keys
+    /// the predecessor of the current one is dropped.
     pub fn stage(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
         keys.insert(1, Key::new(next_id(keys), now, random_bytes()));
         keys.truncate(purpose.kept());
     }
 
-    /// The key that was staged and not promoted since.
+    /// The key that is staged and not yet promoted.
     pub fn staged(&self, purpose: KeyPurpose) -> Option<u16> {
         let newest = self.keys(purpose).iter().map(|key| key.id).max()?;
         (newest != self.current(purpose).id).then_some(newest)
     }
 
-    /// Makes the staged key the current one; returns its number, or `None` if there is none.
+    /// Makes the staged key current and returns its number; `None` if no key is staged.
     pub fn promote(&mut self, purpose: KeyPurpose) -> Option<u16> {
         let staged = self.staged(purpose)?;
         let keys = self.keys_mut(purpose);
@@ -174,18 +174,18 @@ impl Keyring {
         Some(staged)
     }
 
-    /// Number and age of each key, the current one first.
+    /// Number and age of each key, the current key first.
     pub fn list(&self, purpose: KeyPurpose) -> impl Iterator<Item = (u16, Time)> {
         self.keys(purpose).iter().map(|key| (key.id, key.created))
     }
 
-    /// The stored form of a new token, and the number of its key.
+    /// The hash of a new token, and the number of its key.
     pub fn hash_token(&self, token: TokenRef<'_>) -> (TokenHash, u16) {
         let key = self.current(KeyPurpose::Token);
         (TokenHash(key.mac(token.bytes())), key.id)
     }
 
-    /// The stored forms that a token may have, the likelier first: under the current key, and under the one before it.
+    /// The hashes that a token may be stored under, the likelier first: by the current key, then by its predecessor.
     pub fn token_hashes<'a>(&'a self, token: TokenRef<'a>) -> impl Iterator<Item = TokenHash> + 'a {
         self.token.iter().map(move |key| TokenHash(key.mac(token.bytes())))
     }
@@ -203,12 +203,12 @@ impl Keyring {
         self.current(KeyPurpose::Seal).id
     }
 
-    /// A name that says nothing of the value: for throttling by username without keeping usernames.
+    /// A keyed hash of a value: to throttle by username without storing usernames.
     pub fn pseudonym(&self, label: &str, value: &[u8]) -> [u8; 32] {
         self.current(KeyPurpose::Seal).mac(&labelled(label, value))
     }
 
-    /// The pseudonyms that a stored value may have, that of the current key first.
+    /// The pseudonyms that a value may be stored under, that of the current key first.
     pub fn pseudonyms(&self, label: &str, value: &[u8]) -> Vec<[u8; 32]> {
         let labelled = labelled(label, value);
         self.seal.iter().map(|key| key.mac(&labelled)).collect()
@@ -273,7 +273,7 @@ fn write_key(key: &Key) -> KeyEntry {
     KeyEntry { id: key.id, created: key.created.to_string(), secret: Zeroizing::new(BASE64.encode(*key.secret)) }
 }
 
-/// Writes beside the file, syncs and renames; owner-only from the first byte.
+/// Writes a temporary file, syncs it and renames it; only its owner can ever read it.
 pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 

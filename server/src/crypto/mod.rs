@@ -1,6 +1,6 @@
-//! Secrets: tokens and their keyed hashes, the key ring, sealing, passwords. The only room that draws randomness.
+//! Secrets: tokens and their keyed hashes, the key ring, encryption at rest, passwords. Only this room generates random bytes.
 //!
-//! A type here that holds a secret cannot print it.
+//! Types that hold a secret do not print it.
 
 pub mod jwt;
 mod keyring;
@@ -14,7 +14,7 @@ pub use seal::SealError;
 pub use token::{Token, TokenHash, TokenKind, TokenRef};
 use zeroize::Zeroizing;
 
-/// A password for somebody who has to read and type it: 100 random bits, no characters that look alike.
+/// A generated password that can be read and typed: 100 random bits, no look-alike characters.
 pub fn random_password() -> Zeroizing<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bytes: Zeroizing<[u8; 20]> = Zeroizing::new(random_bytes());
@@ -31,7 +31,7 @@ pub fn random_password() -> Zeroizing<String> {
 /// Random bytes from the operating system.
 ///
 /// # Panics
-/// If the operating system has none to give: nothing that Lanyard does is safe then.
+/// If the operating system cannot provide them: Lanyard cannot work safely without.
 #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -1,4 +1,4 @@
-//! What all adapters call with: HTTP/1.1 over the authorities of one's choice, without proxies and redirects.
+//! The HTTP/1.1 client of all adapters: configurable certificate authorities, no proxies, no redirects.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use tracing::field::Empty;
 
 pub type Connector = HttpsConnector<HttpConnector>;
 
-/// A connector that trusts `authorities`, or those of the system. With `allow_http` it connects in the open too, where a URL says
-/// so.
+/// A connector that trusts `authorities`, or those of the system. With `allow_http` it also connects without TLS, for `http`
+/// URLs.
 pub(super) fn connector(
     authorities: Option<Vec<CertificateDer<'static>>>,
     connect_timeout: Option<Duration>,
@@ -32,10 +32,10 @@ pub(super) fn connector(
     Ok(schemes.enable_http1().wrap_connector(tcp))
 }
 
-/// Certificates, and the key of the first.
+/// A certificate chain, and the private key of its first certificate.
 pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// TLS that trusts `authorities`, or those of the system, and proves itself by `identity`, if there is one.
+/// TLS that trusts `authorities`, or those of the system, and presents `identity`, if any, as client certificate.
 pub(super) fn tls(
     authorities: Option<Vec<CertificateDer<'static>>>,
     identity: Option<Identity>,
@@ -63,14 +63,14 @@ fn trusting(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, 
     Ok(roots)
 }
 
-/// The certificates of a PEM file; at least one.
+/// The certificates of a PEM file, at least one.
 pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
     let found = read().map_err(|problem| format!("{}: {problem}", file.display()))?;
     if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
 }
 
-/// The headers of a request, for what writes `traceparent`.
+/// Injects `traceparent` into the headers of a request.
 struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
@@ -81,7 +81,7 @@ impl Injector for Outgoing<'_> {
     }
 }
 
-/// Lets the trace of the call go on at the server that is asked: its headers get `traceparent` and `tracestate`.
+/// Propagates the current trace: adds `traceparent` and `tracestate`.
 pub(super) fn carry_trace(headers: &mut HeaderMap) {
     let context = opentelemetry::Context::current();
     opentelemetry::global::get_text_map_propagator(|propagator| {
@@ -105,7 +105,7 @@ pub(super) fn client_span(method: &Method, host: &str, port: u16) -> Span {
     )
 }
 
-/// The client says "connect error" only; its sources say which.
+/// The client reports only "connect error"; the cause is in its sources.
 pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

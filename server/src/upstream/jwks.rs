@@ -1,8 +1,8 @@
-//! JWK sets of those who sign tokens, fetched from their URLs and kept for a while.
+//! JWK sets of token issuers, fetched from their URLs and cached.
 //!
-//! One fetch at a time from one URL, and never two within [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with made-up
-//! names of keys cannot make this server a hammer. A fetch outlives the call that began it, so that a slow URL is not
-//! asked for ever by callers who do not wait.
+//! One fetch at a time per URL, and at most one per [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with invented key
+//! IDs cannot cause a flood of requests. A fetch continues when the call that began it ends, so that impatient callers of a
+//! slow URL do not start it over and over.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::config;
 use crate::crypto::jwt::PublicKeys;
 use crate::error::{Error, Fault, Result};
 
-/// URLs that are remembered; beyond it those that nobody asks for go.
+/// Maximum number of cached URLs; beyond it unused ones are evicted.
 const URLS: usize = 10_000;
 const MAX_URL: usize = 1024;
-/// The least time after which it is worth asking again.
+/// Minimum delay before a retry.
 const RETRY: Duration = Duration::from_secs(1);
 
 type Http = Client<Connector, Empty<Bytes>>;
 
-/// The sets. Cloning shares them.
+/// The cached sets. Clones share them.
 #[derive(Clone)]
 pub struct Jwks {
     shared: Arc<Shared>,
@@ -38,12 +38,12 @@ pub struct Jwks {
 struct Shared {
     config: config::Jwt,
     clock: Clock,
-    /// Made when it is needed: it reads all certificates of the system.
+    /// Created on first use, because it reads all certificates of the system.
     http: OnceLock<Http>,
     urls: quick_cache::sync::Cache<String, Arc<Source>>,
 }
 
-/// What is known of one URL.
+/// The cached state of one URL.
 #[derive(Default)]
 struct Source {
     known: Mutex<Known>,
@@ -55,7 +55,7 @@ struct Known {
     keys: Option<Arc<PublicKeys>>,
     fetched_at: Time,
     tried_at: Option<Time>,
-    /// Why the last fetch failed, if it did.
+    /// The error of the last fetch, if it failed.
     failure: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Jwks {
         Self { shared: Arc::new(Shared { config, clock, http: OnceLock::new(), urls }) }
     }
 
-    /// Is this a URL that keys may be fetched from? If not, what is wrong with it.
+    /// Checks that keys may be fetched from this URL; the error says what is wrong with it.
     pub fn check_url(&self, url: &str) -> std::result::Result<(), &'static str> {
         if url.len() > MAX_URL {
             return Err("is longer than 1024 bytes");
@@ -82,8 +82,8 @@ impl Jwks {
         Ok(())
     }
 
-    /// The keys of a URL: those that are kept, if they are young enough and suffice, else those that are fetched now. Where
-    /// the URL does not answer, old ones, for as long as the configuration lets them count.
+    /// The keys of a URL: cached, if they are fresh and suffice, else fetched now. If the fetch fails, stale keys, for as long
+    /// as the configuration allows.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keys(&self, url: &str, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
         let shared = &self.shared;
@@ -95,7 +95,7 @@ impl Jwks {
         let fetching = if let Ok(fetching) = Arc::clone(&source.fetching).try_lock_owned() {
             fetching
         } else {
-            // Somebody fetches already, which may take long.
+            // Another call is fetching, which may take long.
             if let Some(keys) = good(shared.usable(&source)) {
                 return Ok(keys);
             }
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// What there is after all was tried. Keys that do not suffice are an answer, unless better ones could not be fetched.
+    /// The result after a fetch. Keys that do not suffice are a result too, unless the fetch failed.
     fn outcome(&self, source: &Source, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
         let usable = self.usable(source);
         let known = source.known.lock();
@@ -194,7 +194,7 @@ impl Shared {
         carry_trace(request.headers_mut());
         let answer = self.http()?.request(request).await.map_err(|problem| failed(&with_sources(&problem)))?;
         Span::current().record("http.response.status_code", answer.status().as_u16());
-        // Redirects are not followed: the URL is what a super-user trusts, not what is behind it.
+        // Redirects are not followed: a super-user trusts this URL, not its targets.
         if answer.status() != StatusCode::OK {
             return Err(failed(&format_args!("answered {}", answer.status())));
         }
@@ -207,10 +207,10 @@ impl Shared {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        // `jwks_timeout` is over connecting too.
+        // `jwks_timeout` includes connecting.
         let connector = connector(None, None, self.config.allow_http_jwks)?;
         let http = Client::builder(TokioExecutor::new())
-            // Minutes lie between two fetches: no connection is worth keeping.
+            // Fetches are minutes apart: a kept connection would be idle.
             .pool_max_idle_per_host(0)
             .build(connector);
         Ok(self.http.get_or_init(|| http))

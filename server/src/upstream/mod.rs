@@ -1,5 +1,5 @@
-//! Reaches out: the adapters to servers that are not ours. They fetch and parse; what it means is for `app` to decide, and for
-//! `telemetry`, which sends by [`HttpReceiver`] and a [`connector`] for gRPC.
+//! Adapters to external servers. They fetch and parse for `app`, which decides, and send for `telemetry` ([`HttpReceiver`] and,
+//! for gRPC, [`connector`]).
 
 mod http;
 mod jwks;

@@ -1,4 +1,4 @@
-//! What the database says: is it there, is it ours, does it fit the keys, the clock and this program.
+//! Checks of the database: reachable, ours, and compatible with keys, clock and this version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ const CLOCK: &str = "clock";
 const KEYS: &str = "keys in use";
 const AUDIT: &str = "audit trail";
 
-/// By how much the clocks of server and database may differ.
+/// Maximum difference between the clocks of server and database.
 const SKEW: Duration = Duration::from_secs(2);
-/// What looks at all sealed values takes a while where there are millions.
+/// Reading all encrypted values takes a while if there are millions.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The oldest PostgreSQL that the tests know of.
+/// The oldest supported version of PostgreSQL.
 const OLDEST_POSTGRES: u32 = 15;
 
 const LOOK_AT_DATABASE: &str =
@@ -35,13 +35,13 @@ const RESTORE_KEYS: &str = "bring the key file back that has it: without it this
 
 pub(super) async fn check(config: &Config, keyring: Option<Arc<Keyring>>, clock: &Clock, report: &mut Report) {
     let sqlite_file = StoreConfig::of(config).sqlite_path();
-    // Connecting would make it.
+    // Connecting would create it.
     if let Some(file) = sqlite_file.filter(|file| !file.exists()) {
         let advice = "`lanyard migrate` makes it for a new installation; else restore it: deploy/README.md";
         report.problem(DATABASE, format!("{} is not there", file.display()), advice);
         return report.not_checked(&CHECKS[1..], "there is no database");
     }
-    // Connecting has nothing to do with keys.
+    // Connecting needs no keys.
     let has_keys = keyring.is_some();
     let keyring = keyring.unwrap_or_else(|| Arc::new(Keyring::generate(clock.now())));
     let mut config = config.clone();
@@ -60,7 +60,7 @@ pub(super) async fn check(config: &Config, keyring: Option<Arc<Keyring>>, clock:
         let left: Vec<_> = CHECKS.into_iter().filter(|check| !done.contains(check)).collect();
         report.not_checked(&left, "the database does not answer as it should");
     }
-    // It was only looked at.
+    // It was only read.
     let _ = store.close().await;
 }
 
@@ -111,7 +111,7 @@ async fn clock(store: &Store, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// The database read its clock at some time between `before` and `after`.
+/// The database read its clock between `before` and `after`.
 fn skew(before: Time, theirs: Time, after: Time, report: &mut Report) {
     let (ahead, behind) = (before.since(theirs), theirs.since(after));
     let off = ahead.max(behind);
@@ -126,7 +126,7 @@ fn skew(before: Time, theirs: Time, after: Time, report: &mut Report) {
     );
 }
 
-/// Tells whether it has all of them.
+/// Reports whether all migrations are applied.
 async fn privileges(store: &Store, report: &mut Report) -> Result<bool, Error> {
     let missing = store.missing_privileges().await?;
     if missing.is_empty() {

@@ -1,4 +1,4 @@
-//! What can be told without the database: key file, certificates, disk, and the others that a server calls.
+//! Checks without the database: key file, certificates, disk, and external servers.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -28,18 +28,18 @@ const PLATFORMS: &str = "platforms";
 const TELEMETRY: &str = "telemetry";
 
 const DAY: Duration = Duration::from_hours(24);
-/// A key of this age is worth a rotation.
+/// Age from which rotating a key is recommended.
 const OLD_KEY: Duration = Duration::from_hours(24 * 365);
-/// A certificate is renewed before so little is left of it.
+/// Remaining validity from which a certificate should have been renewed.
 const RENEW_BEFORE: Duration = Duration::from_hours(24 * 14);
-/// How much room SQLite should find, and how much it needs.
+/// Free disk space that SQLite should have, and that it needs.
 const ROOM_WANTED: u64 = 1 << 30;
 const ROOM_NEEDED: u64 = 64 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 const ROTATE: &str = "rotate it: deploy/README.md, \"Rotating keys\"";
 
-/// Returns the keys, if there are any.
+/// Returns the keys, if they can be read.
 pub(super) async fn check(config: &Config, clock: &Clock, report: &mut Report) -> Option<Arc<Keyring>> {
     let keyring = key_file(config, report);
     match &keyring {
@@ -123,7 +123,7 @@ fn certificate(facts: &CertificateFacts, now: Time, report: &mut Report) {
     if left < RENEW_BEFORE { report.warning(TLS, said, advice) } else { report.ok(TLS, said) }
 }
 
-/// The file of SQLite and the room that is left for it.
+/// Checks the SQLite file and its free disk space.
 fn disk(config: &Config, report: &mut Report) {
     let Some(file) = StoreConfig::of(config).sqlite_path() else {
         return report.ok(DISK, "the database is elsewhere");
@@ -196,7 +196,7 @@ async fn telemetry(config: &Config, report: &mut Report) {
     }
 }
 
-/// Host and port where a signal is sent, if somebody listens there; nothing else of the URL is repeated.
+/// Checks that the receiver of a signal accepts connections. Prints only host and port of the URL.
 async fn reach(telemetry: &Telemetry, kind: SignalKind) -> Result<String, String> {
     let uri = telemetry.destination(kind)?.uri;
     let host = uri.host().ok_or("names no host")?;

@@ -1,4 +1,4 @@
-//! Definitions as they are shown.
+//! Printable definitions.
 
 use lanyard_client::v1;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Links.
+//! Printable links.
 
 use lanyard_client::v1;
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl From<v1::LinkedAuth> for LinkView {
     }
 }
 
-/// Whom a definition is linked to; nothing at all: nobody.
+/// The user of a definition; all fields empty if there is none.
 #[derive(Serialize)]
 pub(crate) struct LinkedUserView {
     user_id: Option<String>,

@@ -1,4 +1,4 @@
-//! What Micetro answers, and what it means: `{"result": ...}`, `{"error": {"code", "message"}}`, or nothing of its own.
+//! Classifies responses of Micetro: `{"result": ...}`, `{"error": {"code", "message"}}`, or not from Micetro at all.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Fault};
 
-/// Longer than any session of Micetro that was seen.
+/// Longer than any observed session of Micetro.
 const MAX_SESSION: usize = 1024;
 const MAX_VERSION: usize = 64;
 
-/// Why a call brought nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum Problem {
     /// The platform does not accept the credential.
     Refused { code: Option<i64> },
-    /// It could not be asked, or its answer is no answer.
+    /// It cannot be reached, or its response is invalid.
     Fault(Error),
 }
 
@@ -37,21 +37,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What happened to a call.
+/// The cause of a fault.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// There is no connection: nothing was sent.
+    /// The connection failed: nothing was sent.
     NotConnected(String),
     /// The connection broke.
     Broken(String),
-    /// What came is no answer of Micetro.
+    /// The response is not from Micetro, or malformed.
     NotMicetro { problem: &'static str, status: StatusCode },
-    /// An error of Micetro's own.
+    /// Micetro returned an error.
     Refused { status: StatusCode, code: Option<i64>, is_busy: bool },
 }
 
 impl Failure {
-    /// Will the same call, if it changes nothing, soon do better?
+    /// True if a read-only call may succeed when retried.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::NotConnected(_) => true,
@@ -60,14 +60,14 @@ impl Failure {
         }
     }
 
-    /// An answer that is not what was hoped for.
+    /// Classifies a response that is no success.
     pub(super) fn of(status: StatusCode, body: &[u8]) -> Self {
         match serde_json::from_slice::<ErrorEnvelope>(body) {
             Ok(ErrorEnvelope { error }) => {
                 let is_busy = error.message.to_ascii_lowercase().contains(BUSY);
                 Self::Refused { status, code: error.code, is_busy }
             }
-            // What is not authenticated is refused, whoever says so.
+            // Unauthenticated is a refusal, whoever sends it.
             Err(_) if status == StatusCode::UNAUTHORIZED => Self::Refused { status, code: None, is_busy: false },
             Err(_) => Self::NotMicetro { problem: said_by_status(status), status },
         }
@@ -85,11 +85,11 @@ fn said_by_status(status: StatusCode) -> &'static str {
 
 const STANDBY: i64 = 1037;
 const NO_CENTRAL: i64 = 515;
-/// It has no number that is known.
+/// An error without a known code.
 const BUSY: &str = "too many open connections";
 
 impl From<Failure> for Problem {
-    /// The numbers as they are known; what is not known lets nobody in.
+    /// Maps known error codes; an unknown one grants nothing.
     fn from(failure: Failure) -> Self {
         let fault = |source: String| Fault(source);
         Self::Fault(match failure {
@@ -142,14 +142,14 @@ struct ErrorBody {
     message: String,
 }
 
-/// A good answer: the status that belongs to the call, and its body.
+/// A successful response: the status that the call expects, and its body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: bytes::Bytes,
 }
 
 impl Answer {
-    /// What lies in `result`.
+    /// The content of `result`.
     pub(super) fn parsed<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         #[derive(Deserialize)]
         struct Envelope<T> {
@@ -163,7 +163,7 @@ impl Answer {
     }
 }
 
-/// A list of anything.
+/// A list of any type.
 #[derive(Deserialize)]
 pub(super) struct Listed {}
 
@@ -173,7 +173,7 @@ pub(super) struct OpenedSession {
 }
 
 impl OpenedSession {
-    /// `None`: it cannot stand in a header.
+    /// `None`: not a valid header value.
     pub(super) fn authorization(&self, scheme: &str) -> Option<Zeroizing<String>> {
         let session = self.session.as_str();
         let fits = (1..=MAX_SESSION).contains(&session.len()) && session.bytes().all(|b| b.is_ascii_graphic());
@@ -213,7 +213,7 @@ struct Role {
 }
 
 impl Role {
-    /// A role of the type Specific is one for single objects. A reference does not say its type.
+    /// Roles of type Specific apply to single objects. A reference does not include the type.
     fn is_general(&self) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("general"))
     }
@@ -227,7 +227,7 @@ impl User {
     }
 }
 
-/// The first two or three numbers of a version, without what else it says: `26.1.0` of `26.1.0.4711-rc1`.
+/// The first two or three numbers of a version: `26.1.0` of `26.1.0.4711-rc1`.
 pub(super) fn base_version(version: &str) -> Option<String> {
     let version = version.trim();
     if version.len() > MAX_VERSION {

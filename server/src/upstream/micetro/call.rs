@@ -1,4 +1,4 @@
-//! Calls: one request and its answer, both within limits, over connections that are kept.
+//! Calls: one request and its response, both bounded, over pooled connections.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -19,12 +19,12 @@ use super::answer::{Answer, Failure};
 use crate::config::{self, Origin};
 use crate::upstream::http::{Connector, carry_trace, client_span, connector, read_certificates, with_sources};
 
-/// The wait before the second attempt; doubles with each one.
+/// Delay before the second attempt; doubles with each one.
 const BACKOFF: Duration = Duration::from_millis(100);
 
 type Http = Client<Connector, Full<Bytes>>;
 
-/// The way to one platform.
+/// The client of one platform.
 pub(super) struct Calls {
     name: String,
     origin: Origin,
@@ -34,7 +34,7 @@ pub(super) struct Calls {
     max_attempts: u32,
     max_idle_connections: usize,
     idle_connection_timeout: Duration,
-    /// Made when it is needed: it reads certificates.
+    /// Created on first use, because it reads certificates.
     http: OnceLock<Http>,
     authorities: OnceLock<Arc<str>>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Calls {
 pub(super) struct Call {
     method: Method,
     path: &'static str,
-    /// The status of a good answer.
+    /// The status of a successful response.
     expected: StatusCode,
     authorization: Option<HeaderValue>,
     body: Bytes,
@@ -63,7 +63,7 @@ impl Call {
         Self { body: json.into(), ..self }
     }
 
-    /// Ours are ASCII.
+    /// Our values are ASCII.
     pub(super) fn with_authorization(self, authorization: &str) -> Self {
         let mut value = HeaderValue::from_str(authorization).ok();
         if let Some(value) = &mut value {
@@ -93,7 +93,7 @@ impl Calls {
         &self.name
     }
 
-    /// Makes a call that changes nothing, and makes it again for a while where that may help.
+    /// Makes a read-only call, with retries.
     pub(super) async fn repeatedly(&self, call: &Call) -> Result<Answer, Failure> {
         let mut wait = BACKOFF;
         for _ in 1..self.max_attempts {
@@ -106,7 +106,7 @@ impl Calls {
         self.once(call).await
     }
 
-    /// Makes a call. What was not sent at all, because a kept connection had gone, is sent on a new one.
+    /// Makes a call. If a pooled connection was closed before anything was sent, uses a new one.
     pub(super) async fn once(&self, call: &Call) -> Result<Answer, Failure> {
         let span = client_span(&call.method, self.origin.host(), self.origin.port());
         span.record("url.path", call.path).record("lanyard.platform", self.name.as_str());
@@ -138,7 +138,7 @@ impl Calls {
             .map_err(|problem| Failure::NotConnected(format!("{}: {problem}", self.name)))?;
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        // What is packed may be any size when it is unpacked.
+        // A compressed body could expand to any size.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("lanyard"));
         if !call.body.is_empty() {
@@ -181,7 +181,7 @@ impl Calls {
         Ok(self.http.get_or_init(|| http))
     }
 
-    /// The certificates of `ca_file` and nothing else that may stand in it.
+    /// The certificates of `ca_file`; ignores everything else in it.
     pub(super) fn authorities(&self) -> Result<Option<Arc<str>>, String> {
         let Some(file) = &self.ca_file else { return Ok(None) };
         if let Some(known) = self.authorities.get() {
@@ -196,7 +196,7 @@ fn is_packed(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity")
 }
 
-/// Without a type, the body decides.
+/// Without a content type, the body decides.
 fn may_be_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

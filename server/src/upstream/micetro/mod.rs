@@ -1,7 +1,7 @@
-//! Micetro: logging in and out, and whether a credential is still good.
+//! Micetro: login, logout, and validating a credential.
 //!
-//! Only a plain yes is a yes: the status that belongs to the call, JSON, and in it what is asked for. All else is a refusal or
-//! a fault, told apart by [`answer`].
+//! Success needs the expected status and JSON with the expected content. [`answer`] classifies everything else as a refusal or
+//! a fault.
 
 mod answer;
 mod call;
@@ -25,18 +25,18 @@ use call::{Call, Calls};
 pub use answer::Problem;
 
 const SESSIONS: &str = "/mmws/api/v2/micetro/sessions";
-/// What the vendor's own client asks to see whether a credential is good.
+/// The call by which the vendor's own client validates a credential.
 const PROBE: &str = "/mmws/api/v2/addressSpaces?limit=1";
 const WHO: &str = "/mmws/api/v2/users/.";
-/// Answered to everybody.
+/// Needs no authentication.
 const PRE_LOGIN: &str = "/mmws/api/v2/command/web_getPreLoginInfo";
-/// Version 2 has no way to log out; JSON-RPC has.
+/// Version 2 of the API has no logout; JSON-RPC has.
 const JSON_RPC: &str = "/mmws/json";
 const BEARER: &str = "Bearer ";
-/// Of the time of a login, the part that may be spent on waiting for the version, which nothing depends on.
+/// The share of a login's time that reading the version may take; it is optional.
 const VERSION_PART: u32 = 2;
 
-/// A Micetro. Cloning shares its connections.
+/// A Micetro server. Clones share its connections.
 #[derive(Clone)]
 pub struct Micetro {
     shared: Arc<Shared>,
@@ -48,18 +48,18 @@ struct Shared {
     timeout: Duration,
 }
 
-/// Who logged in.
+/// The user that logged in.
 pub struct LoggedIn {
     pub credential: Credential,
-    /// As the platform has it.
+    /// As the platform spells it.
     pub username: String,
     /// The names of the user's roles, their own and those of their groups.
     pub roles: Vec<String>,
-    /// `None`: it could not be read.
+    /// `None`: unknown.
     pub version: Option<String>,
 }
 
-/// The value of `Authorization` that a login was given. A session of Micetro that nobody keeps is logged out.
+/// The `Authorization` value of a login. A session of Micetro that is not stored is logged out.
 pub struct Credential {
     micetro: Micetro,
     authorization: Zeroizing<String>,
@@ -71,7 +71,7 @@ impl Credential {
         &self.authorization
     }
 
-    /// It is stored now, and will be logged out by who forgets it.
+    /// The credential was stored; whoever deletes it logs it out.
     pub fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
@@ -94,12 +94,12 @@ impl Micetro {
         Self { shared: Arc::new(Shared { calls, mode: config.credential, timeout: config.timeout }) }
     }
 
-    /// The certificates of the authorities that are trusted, in PEM; `None`: those of the system.
+    /// Trusted certificate authorities, in PEM; `None`: those of the system.
     pub fn authorities(&self) -> std::result::Result<Option<Arc<str>>, String> {
         self.shared.calls.authorities()
     }
 
-    /// Logs in, once, and asks who that is.
+    /// Logs in, without retries, and reads the user.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_in(&self, username: &str, password: &str) -> Result<LoggedIn, Problem> {
         let version = tokio::time::timeout(self.shared.timeout / VERSION_PART, self.version());
@@ -114,7 +114,7 @@ impl Micetro {
         Ok(LoggedIn { credential, username, roles, version: version.ok().and_then(Result::ok).flatten() })
     }
 
-    /// A session anew, for who has had one.
+    /// Replaces a session that has ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_in_again(&self, username: &str, password: &str) -> Result<Credential, Problem> {
         self.in_time(self.credential(username, password)).await
@@ -124,7 +124,7 @@ impl Micetro {
         let authorization = match self.shared.mode {
             CredentialMode::Bearer => {
                 let login = json!({ "loginName": username, "password": password }).to_string();
-                // Never sent again: nobody knows what became of the first.
+                // No retry: the first attempt may have succeeded.
                 let call = Call::new(Method::POST, SESSIONS, StatusCode::CREATED).with_body(login.into_bytes());
                 let opened: OpenedSession = self.shared.calls.once(&call).await?.parsed()?;
                 opened.authorization(BEARER).ok_or_else(|| unusable("gives a session that cannot be used"))?
@@ -138,7 +138,7 @@ impl Micetro {
         Ok(Credential { micetro: self.clone(), authorization, is_kept: AtomicBool::new(false) })
     }
 
-    /// Is the credential still good? It is, too, where it may not do what is asked for.
+    /// True if the credential is valid, even if it lacks permission for this call.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn probe(&self, authorization: &str) -> Result<(), Problem> {
         match self.in_time(self.get::<Listed>(PROBE, Some(authorization))).await {
@@ -147,13 +147,13 @@ impl Micetro {
         }
     }
 
-    /// Its version, if it is there; without any credential.
+    /// The version of the server, if it answers. Needs no credential.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn look(&self) -> Result<Option<String>, Problem> {
         self.in_time(self.version()).await
     }
 
-    /// Ends a session of Micetro, if it can be done; nothing depends on it.
+    /// Logs a session out, best effort.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_out(&self, authorization: &str) {
         let Some(session) = authorization.strip_prefix(BEARER) else { return };
@@ -188,7 +188,7 @@ impl Micetro {
     }
 }
 
-/// `None`: the name cannot be sent so.
+/// `None`: the name is not valid in this header.
 fn basic(username: &str, password: &str) -> Option<Zeroizing<String>> {
     if username.contains(':') {
         return None;

@@ -38,7 +38,7 @@ async fn count_up(tx: &Tx, user: UserId) -> Result<()> {
     let mut row = tx.user(user).await?.ok_or(Error::UserNotFound)?;
     row.version += 1;
     tx.update_user(row).await?;
-    tx.note_event(event(Operation::UserUpdate, "cid", tx.clock().now()));
+    tx.record_event(event(Operation::UserUpdate, "cid", tx.clock().now()));
     Ok(())
 }
 
@@ -278,7 +278,7 @@ fn writers_do_not_wait_for_each_others_commits() {
             let (store, now) = (store.clone(), ground.clock.now());
             async move {
                 let work = store.write(move |tx| {
-                    tx.note_event(event(Operation::UserUpdate, correlation_id, now));
+                    tx.record_event(event(Operation::UserUpdate, correlation_id, now));
                     Box::pin(async { Ok(()) })
                 });
                 work.await.unwrap();
@@ -315,7 +315,7 @@ fn replicas_that_open_chains_at_once_all_succeed_and_leave_no_gap() {
             let store = stores[number % 4].clone();
             async move {
                 let work = store.write(move |tx| {
-                    tx.note_event(event(Operation::UserUpdate, format!("cid{number}"), now));
+                    tx.record_event(event(Operation::UserUpdate, format!("cid{number}"), now));
                     Box::pin(async { Ok(()) })
                 });
                 work.await.unwrap();

@@ -66,7 +66,7 @@ async fn refused_work_takes_only_itself_back(ground: Ground) {
                 let row = row.clone();
                 Box::pin(async move {
                     tx.insert_user(row).await?;
-                    tx.note_event(event(Operation::UserCreate, format!("cid{number}"), tx.clock().now()));
+                    tx.record_event(event(Operation::UserCreate, format!("cid{number}"), tx.clock().now()));
                     if number % 3 == 0 { Err(Error::UserNotFound) } else { Ok(number) }
                 })
             });
@@ -352,7 +352,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
         let store = store.clone();
         async move {
             for number in 0..1_700 {
-                store.note_read(event(Operation::LinkList, format!("read-{reader}-{number}"), now)).await.unwrap();
+                store.record_read(event(Operation::LinkList, format!("read-{reader}-{number}"), now)).await.unwrap();
             }
         }
     });
@@ -364,7 +364,7 @@ async fn reads_that_come_faster_than_they_are_written_wait_and_none_is_lost(grou
 async fn closing_writes_the_events_of_reads_that_wait(ground: Ground) {
     let store = ground.store().await;
     for number in 0..100 {
-        assert!(store.try_note_read(event(Operation::LinkList, format!("read-{number}"), ground.clock.now())));
+        assert!(store.try_record_read(event(Operation::LinkList, format!("read-{number}"), ground.clock.now())));
     }
     store.close().await.unwrap();
     assert_eq!(ground.raw().await.count("audit_event").await, 100);
@@ -415,8 +415,8 @@ async fn activity_is_written_in_batches_and_only_forwards(ground: Ground) {
     let rows = store.sessions(&SessionFilter::default(), None, 1_000).await.unwrap();
     assert_eq!(rows.len(), 450);
     for row in &rows {
-        store.activity().note(row.session_id, start + IDLE / 2);
-        store.activity().note(row.session_id, start);
+        store.activity().record(row.session_id, start + IDLE / 2);
+        store.activity().record(row.session_id, start);
     }
     let revoked = rows[7].clone();
     let work = store.write(move |tx| {
@@ -438,7 +438,7 @@ async fn activity_is_written_in_batches_and_only_forwards(ground: Ground) {
         assert_eq!((row.last_active_at, row.expires_at), (active, expires));
     }
     let late = rows[0].session_id;
-    store.activity().note(late, start + ABSOLUTE);
+    store.activity().record(late, start + ABSOLUTE);
     store.flush_activity().await.unwrap();
     let row = store.session(late).await.unwrap().unwrap();
     assert_eq!(row.expires_at, row.absolute_expires_at, "never past the absolute limit");

@@ -31,7 +31,7 @@ async fn write(store: &Store, operation: Operation, count: usize) {
     for number in 0..count {
         let note = event(operation, format!("cid{number}"), store.clock().now());
         let written = store.write(move |tx| {
-            tx.note_event(note.clone());
+            tx.record_event(note.clone());
             Box::pin(async { Ok(()) })
         });
         written.await.unwrap();
@@ -55,7 +55,7 @@ async fn thousands_of_writes_and_rollbacks_leave_a_whole_trail(ground: Ground) {
                 let (count, row) = (events.len(), user_row(&format!("user{worker}.{number}"), clock.now()));
                 let outcome = store.write(move |tx| {
                     for event in &events {
-                        tx.note_event(event.clone());
+                        tx.record_event(event.clone());
                     }
                     let row = row.clone();
                     Box::pin(async move {
@@ -301,7 +301,7 @@ async fn a_chain_that_was_removed_under_a_running_server_does_not_stop_it(ground
     raw.execute("DELETE FROM audit_chain WHERE number = 4").await;
     let note = event(Operation::UserUpdate, "cid", ground.clock.now());
     let refused = store.write(move |tx| {
-        tx.note_event(note.clone());
+        tx.record_event(note.clone());
         Box::pin(async { Ok(()) })
     });
     assert!(refused.await.is_err(), "nothing is done that cannot be written down");
@@ -319,7 +319,7 @@ async fn events_are_found_by_what_they_say_page_by_page(ground: Ground) {
         note.reason = (number % 5 == 0).then_some(Reason::SuperUserRequired);
         written.push(note.clone());
         let work = store.write(move |tx| {
-            tx.note_event(note.clone());
+            tx.record_event(note.clone());
             Box::pin(async { Ok(()) })
         });
         work.await.unwrap();
@@ -394,7 +394,7 @@ async fn users_and_sessions_are_found_in_all_segments_of_all_chains(ground: Grou
         }
         let written = store.write(move |tx| {
             for event in &events {
-                tx.note_event(event.clone());
+                tx.record_event(event.clone());
             }
             Box::pin(async { Ok(()) })
         });

@@ -17,7 +17,7 @@ use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::rpc::RpcMetrics;
-use crate::telemetry::metrics::server::{self, Counted, Readings};
+use crate::telemetry::metrics::server::{self, Counters, Gauges};
 use crate::transport::admin::Admin;
 use crate::transport::{Ended, Listener, ServeError, serve};
 
@@ -157,15 +157,15 @@ impl Server {
 
 /// Holds the server weakly, so that metrics do not keep it alive.
 fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
-    let counted = Counted {
+    let counters = Counters {
         logins: app.login_metrics().clone(),
         hashing: app.hashing_metrics().clone(),
         writes: app.store().write_metrics().clone(),
     };
     let (app, rpc_server) = (app.clone(), Arc::downgrade(rpc_server));
-    server::register(metrics, counted, move || {
+    server::register(metrics, counters, move || {
         let store = app.store();
-        Readings {
+        Gauges {
             session_cache: store.cache_stats(),
             link_cache: store.link_cache_stats(),
             revocation_lag: store.revocation_lag(),

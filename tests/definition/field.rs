@@ -205,7 +205,7 @@ async fn a_sealed_secret_belongs_to_its_definition_and_its_place(database: Datab
                     let material = material.clone();
                     Box::pin(async move {
                         let row = tx.lock_definition(auth_id).await?.expect("it is there");
-                        tx.set_material(&lanyard_server::store::DefinitionRow { material, ..row }).await
+                        tx.update_material(&lanyard_server::store::DefinitionRow { material, ..row }).await
                     })
                 })
                 .await

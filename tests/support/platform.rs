@@ -4,7 +4,7 @@ use lanyard_client::v1::create_session_request::Credential;
 use lanyard_client::v1::{GetPlatformAuthRequest, GetPlatformAuthResponse, PlatformCredential};
 use lanyard_client::{Error, Login, Subject};
 use lanyard_server::config::{Config, CredentialMode, Platform};
-use lanyard_server::store::{HeldCredential, SessionPlatformRow};
+use lanyard_server::store::{SessionPlatformRow, StoredCredential};
 
 use super::answers::{Refused as _, events_of};
 use super::micetro::{ALICE, FakeMicetro, Setup};
@@ -75,7 +75,7 @@ impl OnPlatform {
     ///
     /// # Panics
     /// If the database cannot be read.
-    pub async fn held(&self, session_id: &str) -> Option<HeldCredential> {
+    pub async fn held(&self, session_id: &str) -> Option<StoredCredential> {
         let id = session_id.parse().expect("an ID");
         let held = self.server.within(move |app| async move { app.store().platform_credential(id).await }).await;
         held.expect("it can be read")

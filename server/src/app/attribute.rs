@@ -114,13 +114,13 @@ fn check_count(count: usize, field: &'static str) -> Result<()> {
     Ok(())
 }
 
-fn place<'a>(owner: &'a Uuid, name: &'a str) -> [&'a [u8]; 4] {
+fn seal_context<'a>(owner: &'a Uuid, name: &'a str) -> [&'a [u8]; 4] {
     [b"attribute", owner.as_bytes(), name.as_bytes(), b"value"]
 }
 
 fn read(row: AttributeRow, keyring: &Keyring) -> Result<Attribute> {
     let value = if row.is_sealed {
-        keyring.open(&place(&row.owner_id, &row.name), &row.value).map_err(Error::internal)?
+        keyring.open(&seal_context(&row.owner_id, &row.name), &row.value).map_err(Error::internal)?
     } else {
         row.value
     };
@@ -294,7 +294,7 @@ async fn put(tx: &Tx, owner: Owner, attributes: &[AttributeToSet], now: Time) ->
         }
         let owner_id = owner.key();
         let value = if attribute.seal {
-            tx.keyring().seal(&place(&owner_id, &attribute.name), attribute.value.as_bytes())
+            tx.keyring().seal(&seal_context(&owner_id, &attribute.name), attribute.value.as_bytes())
         } else {
             attribute.value.clone().into_bytes()
         };

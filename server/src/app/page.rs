@@ -30,7 +30,7 @@ impl Query {
         Self { name, asker: *asker.as_bytes(), filter: filter.as_bytes().to_vec() }
     }
 
-    fn place(&self) -> [&[u8]; 4] {
+    fn seal_context(&self) -> [&[u8]; 4] {
         [b"page", self.name.as_bytes(), &self.asker, &self.filter]
     }
 }
@@ -96,14 +96,14 @@ impl<'a> PageRequest<'a> {
 
 fn seal(key: &[u8], keyring: &Keyring, query: &Query, now: Time) -> String {
     let content = [&now.micros().to_be_bytes()[..], key].concat();
-    BASE64.encode(keyring.seal(&query.place(), &content))
+    BASE64.encode(keyring.seal(&query.seal_context(), &content))
 }
 
 fn open(token: &str, keyring: &Keyring, query: &Query, now: Time) -> Option<Vec<u8>> {
     if token.len() > MAX_TOKEN {
         return None;
     }
-    let content = keyring.open(&query.place(), &BASE64.decode(token).ok()?).ok()?;
+    let content = keyring.open(&query.seal_context(), &BASE64.decode(token).ok()?).ok()?;
     let (issued, key) = content.split_first_chunk()?;
     let issued = Time::from_micros(i64::from_be_bytes(*issued));
     (now.since(issued) <= MAX_AGE).then(|| key.to_vec())

@@ -81,7 +81,7 @@ impl Throttle {
     pub(in crate::app) fn succeeded(&self, attempt: Attempt, now: Time) {
         let mut tables = self.tables.lock();
         tables.names.remove(&attempt.name);
-        make_room(&mut tables.known, |(_, last)| *last);
+        evict_older_half(&mut tables.known, |(_, last)| *last);
         tables.known.insert(attempt.name, (prefix_of(attempt.address), now));
     }
 
@@ -94,7 +94,7 @@ impl Throttle {
 }
 
 fn count<K: Copy + Eq + std::hash::Hash>(table: &mut HashMap<K, Failures>, key: K, now: Time, forget: Duration) {
-    make_room(table, |failures| failures.last);
+    evict_older_half(table, |failures| failures.last);
     let failures = table.entry(key).or_insert(Failures { count: 0, last: now });
     if now.since(failures.last) > forget {
         failures.count = 0;
@@ -103,7 +103,7 @@ fn count<K: Copy + Eq + std::hash::Hash>(table: &mut HashMap<K, Failures>, key: 
 }
 
 /// Drops the older half of a full table.
-fn make_room<K: Copy + Eq + std::hash::Hash, V>(table: &mut HashMap<K, V>, last: impl Fn(&V) -> Time) {
+fn evict_older_half<K: Copy + Eq + std::hash::Hash, V>(table: &mut HashMap<K, V>, last: impl Fn(&V) -> Time) {
     if table.len() < CAPACITY {
         return;
     }

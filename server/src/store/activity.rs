@@ -19,22 +19,22 @@ const BATCH: usize = 1000;
 /// Activity that is not in the database yet: the latest time per session.
 #[derive(Default)]
 pub struct Activity {
-    noted: Mutex<Noted>,
+    recorded: Mutex<Recorded>,
 }
 
 /// Flushed times stay until every read that began before the flush has ended: it may have seen the old row. Reads are
 /// counted in two alternating epochs; each epoch keeps what was flushed during it.
 #[derive(Default)]
-struct Noted {
+struct Recorded {
     pending: HashMap<SessionId, Time>,
     written: [HashMap<SessionId, Time>; 2],
     readers: [usize; 2],
     epoch: usize,
 }
 
-impl Noted {
+impl Recorded {
     /// Switches epochs as soon as the reads of the other epoch have ended.
-    fn turn(&mut self) {
+    fn advance_epoch(&mut self) {
         let other = 1 - self.epoch;
         if self.readers[other] == 0 {
             self.written[other] = HashMap::new();
@@ -47,44 +47,44 @@ impl Noted {
 }
 
 /// Guard of a read of sessions: created before the query, dropped after [`Activity::of`].
-pub(super) struct Reading<'a> {
+pub(super) struct ReadGuard<'a> {
     activity: &'a Activity,
     epoch: usize,
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
-        let mut noted = self.activity.noted.lock();
-        noted.readers[self.epoch] -= 1;
-        noted.turn();
+        let mut recorded = self.activity.recorded.lock();
+        recorded.readers[self.epoch] -= 1;
+        recorded.advance_epoch();
     }
 }
 
 impl Activity {
     /// Records activity. Never waits for the database.
-    pub fn note(&self, session: SessionId, time: Time) {
-        let mut noted = self.noted.lock();
-        let latest = noted.pending.entry(session).or_insert(time);
+    pub fn record(&self, session: SessionId, time: Time) {
+        let mut recorded = self.recorded.lock();
+        let latest = recorded.pending.entry(session).or_insert(time);
         *latest = time.max(*latest);
     }
 
-    pub(super) fn reading(&self) -> Reading<'_> {
-        let mut noted = self.noted.lock();
-        let epoch = noted.epoch;
-        noted.readers[epoch] += 1;
-        Reading { activity: self, epoch }
+    pub(super) fn begin_read(&self) -> ReadGuard<'_> {
+        let mut recorded = self.recorded.lock();
+        let epoch = recorded.epoch;
+        recorded.readers[epoch] += 1;
+        ReadGuard { activity: self, epoch }
     }
 
-    /// The latest activity that a row read under a [`Reading`] may lack.
+    /// The latest activity that a row read under a [`ReadGuard`] may lack.
     pub(super) fn of(&self, session: SessionId) -> Option<Time> {
-        let noted = self.noted.lock();
-        let [one, other] = &noted.written;
-        [&noted.pending, one, other].iter().filter_map(|times| times.get(&session).copied()).max()
+        let recorded = self.recorded.lock();
+        let [one, other] = &recorded.written;
+        [&recorded.pending, one, other].iter().filter_map(|times| times.get(&session).copied()).max()
     }
 
     /// Number of sessions with unflushed activity.
     pub fn len(&self) -> usize {
-        self.noted.lock().pending.len()
+        self.recorded.lock().pending.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -93,26 +93,26 @@ impl Activity {
 
     /// Sorted by session ID, so that concurrent flushes lock rows in the same order and do not deadlock.
     fn snapshot(&self) -> Vec<(SessionId, Time)> {
-        let mut times: Vec<_> = self.noted.lock().pending.iter().map(|(session, time)| (*session, *time)).collect();
+        let mut times: Vec<_> = self.recorded.lock().pending.iter().map(|(session, time)| (*session, *time)).collect();
         times.sort_unstable_by_key(|(session, _)| *session);
         times
     }
 
     /// Removes flushed activity, unless newer activity was recorded meanwhile.
-    fn forget(&self, batch: &[(SessionId, Time)]) {
-        let mut noted = self.noted.lock();
-        let noted = &mut *noted;
-        let is_read = noted.readers != [0; 2];
+    fn remove_flushed(&self, batch: &[(SessionId, Time)]) {
+        let mut recorded = self.recorded.lock();
+        let recorded = &mut *recorded;
+        let is_read = recorded.readers != [0; 2];
         for (session, time) in batch {
-            if noted.pending.get(session) == Some(time) {
-                noted.pending.remove(session);
+            if recorded.pending.get(session) == Some(time) {
+                recorded.pending.remove(session);
             }
             if is_read {
-                noted.written[noted.epoch].insert(*session, *time);
+                recorded.written[recorded.epoch].insert(*session, *time);
             }
         }
-        if noted.pending.is_empty() {
-            noted.pending.shrink_to(BATCH);
+        if recorded.pending.is_empty() {
+            recorded.pending.shrink_to(BATCH);
         }
     }
 }
@@ -121,15 +121,15 @@ impl Store {
     /// Flushes all activity recorded so far. It stays readable in memory until every new read finds it in the database.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn flush_activity(&self) -> Result<()> {
-        let noted = self.activity().snapshot();
-        for batch in noted.chunks(BATCH) {
+        let recorded = self.activity().snapshot();
+        for batch in recorded.chunks(BATCH) {
             let statement = update(self.shared.backend, batch);
             let write = || {
                 let running = self.shared.writer.conn().execute_raw(statement.clone());
                 async { running.await.map_err(Error::from) }
             };
             retry(write).await?;
-            self.activity().forget(batch);
+            self.activity().remove_flushed(batch);
         }
         Ok(())
     }
@@ -164,18 +164,18 @@ mod tests {
 
     /// What [`Store::flush_activity`] does in memory; `meanwhile` runs in place of the statement.
     fn flush(activity: &Activity, meanwhile: impl FnOnce()) {
-        let noted = activity.snapshot();
+        let recorded = activity.snapshot();
         meanwhile();
-        activity.forget(&noted);
+        activity.remove_flushed(&recorded);
     }
 
     #[test]
     fn the_latest_time_counts_until_it_is_written() {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
-        activity.note(session, at(5));
-        activity.note(session, at(3));
+        activity.record(session, at(5));
+        activity.record(session, at(3));
         assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 1));
-        flush(&activity, || activity.note(session, at(9)));
+        flush(&activity, || activity.record(session, at(9)));
         assert_eq!(activity.of(session), Some(at(9)), "what came meanwhile is not written yet");
         flush(&activity, || {});
         assert_eq!((activity.of(session), activity.is_empty()), (None, true));
@@ -184,47 +184,47 @@ mod tests {
     #[test]
     fn a_row_read_before_the_flush_knows_of_the_activity_after_it() {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
-        activity.note(session, at(5));
-        let reading = activity.reading();
+        activity.record(session, at(5));
+        let begin_read = activity.begin_read();
         // The row is read here, so it lacks what is flushed now.
         flush(&activity, || {});
         assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 0));
         // Other reads and flushes keep coming.
         for number in 0..10 {
-            let other = activity.reading();
-            activity.note(SessionId::new(at(number)), at(number));
+            let other = activity.begin_read();
+            activity.record(SessionId::new(at(number)), at(number));
             flush(&activity, || {});
             drop(other);
             assert_eq!(activity.of(session), Some(at(5)));
         }
-        drop(reading);
+        drop(begin_read);
         assert_eq!(activity.of(session), None, "nobody can ask for it any more");
     }
 
     #[test]
     fn reads_that_always_overlap_do_not_keep_everything_for_ever() {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
-        activity.note(session, at(5));
-        let mut reading = activity.reading();
+        activity.record(session, at(5));
+        let mut begin_read = activity.begin_read();
         flush(&activity, || {});
         for _ in 0..3 {
-            assert_eq!(activity.noted.lock().readers.iter().sum::<usize>(), 1);
-            reading = {
-                let next = activity.reading();
-                drop(reading);
+            assert_eq!(activity.recorded.lock().readers.iter().sum::<usize>(), 1);
+            begin_read = {
+                let next = activity.begin_read();
+                drop(begin_read);
                 next
             };
         }
-        drop(reading);
+        drop(begin_read);
         assert_eq!(activity.of(session), None);
-        let first = activity.reading();
-        activity.note(session, at(6));
+        let first = activity.begin_read();
+        activity.record(session, at(6));
         flush(&activity, || {});
-        let second = activity.reading();
+        let second = activity.begin_read();
         drop(first);
-        let third = activity.reading();
+        let third = activity.begin_read();
         drop(second);
-        let fourth = activity.reading();
+        let fourth = activity.begin_read();
         drop(third);
         assert_eq!(activity.of(session), None, "all who read then are done, although somebody reads");
         drop(fourth);

@@ -87,7 +87,7 @@ impl Chains {
 
 impl Tx {
     /// Records an event, to be written on commit.
-    pub fn note_event(&self, event: AuditEvent) {
+    pub fn record_event(&self, event: AuditEvent) {
         self.events.lock().push(event);
     }
 }
@@ -96,7 +96,7 @@ impl Store<Transaction> {
     /// Writes events to a chain and changes to the feed. [`ChainLease::end`] returns the chain.
     ///
     /// Changes are written last: the follower relies on the transaction having its ID by then.
-    pub(super) async fn write_down(
+    pub(super) async fn write_events(
         &self,
         events: Vec<AuditEvent>,
         changes: Vec<entity::change::ActiveModel>,

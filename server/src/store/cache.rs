@@ -115,7 +115,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
     }
 
     /// The cache, if it is on and its lease is valid.
-    fn trusted(&self) -> Option<&Cache<K, Arc<V>>> {
+    fn leased(&self) -> Option<&Cache<K, Arc<V>>> {
         let rows = self.rows.as_ref()?;
         if !self.trust.holds() {
             self.counters.untrusted.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         read: impl Future<Output = Result<Option<V>>>,
     ) -> Result<Option<Arc<V>>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
-        let Some(rows) = self.trusted() else { return Ok(read.await?.map(Arc::new)) };
+        let Some(rows) = self.leased() else { return Ok(read.await?.map(Arc::new)) };
         match rows.get_value_or_guard_async(key).await {
             Ok(entry) => Ok(Some(entry)),
             Err(placeholder) => {
@@ -160,7 +160,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
 
         self.counters.misses.fetch_add(keys.len() as u64, Ordering::Relaxed);
         let shared = |found: Vec<(K, V)>| found.into_iter().map(|(key, entry)| (key, Arc::new(entry)));
-        let Some(rows) = self.trusted() else { return Ok(shared(read().await?).collect()) };
+        let Some(rows) = self.leased() else { return Ok(shared(read().await?).collect()) };
         // Does not wait: a row that another call is filling is read here too, and cached by that call.
         let placeholders: Vec<_> = keys
             .iter()

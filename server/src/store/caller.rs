@@ -19,7 +19,7 @@ pub(super) type KeyHash = (TokenHash, Time);
 
 /// A caller's key as stored.
 #[derive(Clone, Copy)]
-pub struct NewCaller {
+pub struct NewCallerKey {
     pub hash: TokenHash,
     pub key_id: u16,
     pub created_at: Time,
@@ -94,7 +94,7 @@ impl Tx {
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn insert_caller_key(&self, caller: CallerId, key: NewCaller) -> Result<()> {
+    pub async fn insert_caller_key(&self, caller: CallerId, key: NewCallerKey) -> Result<()> {
         let row = caller_key::ActiveModel {
             key_hash: Set(key.hash),
             key_id: Set(i32::from(key.key_id)),
@@ -109,7 +109,7 @@ impl Tx {
 
     /// Makes the current keys of a caller expire at `time` at the latest.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn cut_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
+    pub async fn expire_caller_keys(&self, caller: CallerId, time: Time) -> Result<()> {
         use caller_key::Column;
 
         caller_key::Entity::update_many()
@@ -128,6 +128,6 @@ impl Tx {
             .filter(caller::Column::CallerId.eq(caller))
             .exec(&self.conn)
             .await?;
-        self.cut_caller_keys(caller, now).await
+        self.expire_caller_keys(caller, now).await
     }
 }

@@ -31,7 +31,7 @@ impl<C: ConnectionTrait> Store<C> {
     /// unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
-        let _reading = self.activity().reading();
+        let _reading = self.activity().begin_read();
         let rows = session_credential::Entity::find()
             .filter(among(hashes))
             .find_also_related(session::Entity)
@@ -71,7 +71,7 @@ impl Tx {
 
     /// Maps a credential to its session, and removes the mappings of the hashes in `before`.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn put_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
+    pub async fn map_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
         session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await?;
         let row: session_credential::ActiveModel = row.into();
         match session_credential::Entity::insert(row).exec_without_returning(&self.conn).await {

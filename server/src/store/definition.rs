@@ -87,7 +87,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_definition(&self, row: DefinitionRow) -> Result<i64> {
         let row = definition::ActiveModel { auth_id: ActiveValue::NotSet, ..row.into_active_model().reset_all() };
-        let inserted = definition::Entity::insert(row).exec(&self.conn).await.map_err(taken)?;
+        let inserted = definition::Entity::insert(row).exec(&self.conn).await.map_err(map_unique_violation)?;
         let auth_id = inserted.last_insert_id;
         self.feed(ChangeKind::DefinitionChanged, None, None);
         Ok(auth_id)
@@ -100,13 +100,13 @@ impl Tx {
         let auth_id = row.auth_id;
         let auth_type = ActiveValue::Unchanged(row.auth_type);
         let row = definition::ActiveModel { auth_type, ..row.into_active_model().reset_all() };
-        definition::Entity::update(row).exec(&self.conn).await.map_err(taken)?;
+        definition::Entity::update(row).exec(&self.conn).await.map_err(map_unique_violation)?;
         self.feed_definition(ChangeKind::DefinitionChanged, auth_id).await
     }
 
     /// Updates only the material. Neither the caches nor the change feed contain it, so nothing is invalidated.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn set_material(&self, row: &DefinitionRow) -> Result<()> {
+    pub async fn update_material(&self, row: &DefinitionRow) -> Result<()> {
         definition::Entity::update_many()
             .set(definition::ActiveModel {
                 source: ActiveValue::Set(row.source),
@@ -130,7 +130,7 @@ impl Tx {
     async fn feed_definition(&self, kind: ChangeKind, auth_id: i64) -> Result<()> {
         let user = self.link_of_definition(auth_id).await?.map(|link| link.user_id);
         if let Some(user) = user {
-            self.forget_links(user);
+            self.invalidate_links(user);
         }
         self.feed(kind, user, None);
         Ok(())
@@ -138,7 +138,7 @@ impl Tx {
 }
 
 /// Tells which unique index was violated: the name or the principal.
-pub(super) fn taken(error: DbErr) -> Error {
+pub(super) fn map_unique_violation(error: DbErr) -> Error {
     if violates_index(&error, "definition_name", "definition.name") {
         Error::DefinitionNameTaken
     } else if violates_index(&error, "definition_principal", "definition.auth_type") {

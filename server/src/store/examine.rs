@@ -7,7 +7,7 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 
 /// Tables on which the server needs fewer privileges: it only appends to the audit trail.
-const ADDED_TO: [(&str, &[&str]); 2] =
+const APPEND_ONLY: [(&str, &[&str]); 2] =
     [("audit_event", &["SELECT", "INSERT"]), ("audit_chain", &["SELECT", "INSERT", "UPDATE"])];
 const ALL_PRIVILEGES: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
@@ -62,7 +62,8 @@ impl Store {
                       WHERE schemaname = current_schema() AND tablename <> 'seaql_migrations' ORDER BY 1";
         let mut missing = Vec::new();
         for table in self.column::<String>(tables).await? {
-            let needed = ADDED_TO.iter().find(|(name, _)| *name == table).map_or(&ALL_PRIVILEGES[..], |(_, some)| some);
+            let needed =
+                APPEND_ONLY.iter().find(|(name, _)| *name == table).map_or(&ALL_PRIVILEGES[..], |(_, some)| some);
             for privilege in needed {
                 let held = format!(
                     "SELECT has_table_privilege(quote_ident(current_schema()) || '.' || quote_ident('{table}'), \

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 
 use super::change::ChangeKind;
-use super::definition::taken;
+use super::definition::map_unique_violation;
 use super::entity::{definition, user};
 use super::{DefinitionRow, Store, Tx, UserRow};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Tx {
             return Err(Error::invalid("auth_id", "is taken by another definition"));
         }
         let row = row.into_active_model().reset_all();
-        definition::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(taken)?;
+        definition::Entity::insert(row).exec_without_returning(&self.conn).await.map_err(map_unique_violation)?;
         if self.shared.backend == DbBackend::Postgres {
             let moved = format!(
                 "SELECT setval({SEQUENCE}, greatest($1, coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 1)))"

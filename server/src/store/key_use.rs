@@ -64,7 +64,7 @@ mod tests {
     use crate::crypto::{KeyPurpose, Keyring, Token, TokenKind};
     use crate::model::id::{CallerId, SessionId, UserId};
     use crate::model::session::AuthType;
-    use crate::store::{CallerRow, NewCaller, NewSession, SessionRow, StoreConfig};
+    use crate::store::{CallerRow, NewCallerKey, NewSession, SessionRow, StoreConfig};
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -113,7 +113,7 @@ mod tests {
                     tx.insert_session(NewSession { row: session(SessionId::new(now), now), token: ust, key_id })
                         .await?;
                     tx.insert_caller(row).await?;
-                    let key = NewCaller { hash: key, key_id, created_at: now, expires_at: now + DAY };
+                    let key = NewCallerKey { hash: key, key_id, created_at: now, expires_at: now + DAY };
                     tx.insert_caller_key(caller, key).await
                 })
             })

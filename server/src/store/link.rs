@@ -23,7 +23,7 @@ use crate::model::session::AuthType;
 pub const MAX_LINKS_READ: u64 = 1_000;
 
 /// Longer lists are not cached, because the cache is bounded by users, not by links.
-const MAX_LINKS_KEPT: usize = 64;
+const MAX_LINKS_CACHED: usize = 64;
 
 impl LinkedAuthRow {
     /// The link with fields of its definition.
@@ -183,7 +183,7 @@ impl Store {
         let read = async { first().await.map(|links| Some(links.into())) };
         let links = self.shared.cache.links.get_or_read(&user, read).await?;
         let links = links.ok_or_else(|| Error::internal("a list is always there"))?;
-        if links.len() > MAX_LINKS_KEPT {
+        if links.len() > MAX_LINKS_CACHED {
             self.shared.cache.links.invalidate_keys(&[user]);
         }
         Ok(links)
@@ -199,7 +199,7 @@ impl Tx {
 
     /// True if the user has another active link to an active definition.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn has_another_good_link(&self, link: &LinkedAuthRow) -> Result<bool> {
+    pub async fn has_other_active_link(&self, link: &LinkedAuthRow) -> Result<bool> {
         let condition = "linked_auth.user_id = $1 AND linked_auth.link_id <> $2 AND linked_auth.is_active = $3 \
                          AND definition.is_active = $3 LIMIT 1";
         let found = self.entries(condition, [link.user_id.into(), link.link_id.into(), true.into()]).await?;
@@ -240,7 +240,7 @@ impl Tx {
 
     /// Records a successful login through the link. Its version stays, because the link does not change.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn touch_link(&self, link: LinkId, now: Time) -> Result<()> {
+    pub async fn record_link_use(&self, link: LinkId, now: Time) -> Result<()> {
         let invalidated = linked_auth::Entity::update_many()
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() })
             .filter(linked_auth::Column::LinkId.eq(link))
@@ -253,12 +253,12 @@ impl Tx {
     }
 
     fn links_changed(&self, user: UserId) {
-        self.forget_links(user);
+        self.invalidate_links(user);
         self.feed(ChangeKind::LinksChanged, Some(user), None);
     }
 
     /// Invalidates the links of a user when this transaction ends. Required for every change of links.
-    pub(super) fn forget_links(&self, user: UserId) {
+    pub(super) fn invalidate_links(&self, user: UserId) {
         self.invalidated.lock().links.add([user]);
     }
 }

@@ -59,7 +59,7 @@ use crate::telemetry::metrics::database::WriteMetrics;
 pub use activity::Activity;
 pub use attribute::NewAttribute;
 pub use audit::AuditProblem;
-pub use caller::NewCaller;
+pub use caller::NewCallerKey;
 pub use credential::{CredentialHash, CredentialSession};
 pub use definition::DefinitionFilter;
 pub use entity::attribute::Model as AttributeRow;
@@ -77,7 +77,7 @@ pub use feed::{Follower, Look};
 pub use key_use::LiveHashes;
 pub use link::{MAX_LINKS_READ, NamedDefinition};
 pub use migration::SchemaState;
-pub use platform::HeldCredential;
+pub use platform::StoredCredential;
 pub use purge::Purged;
 use read_log::ReadLog;
 pub use session::{NewSession, SessionFilter};
@@ -134,7 +134,7 @@ struct Shared {
     cache: cache::Caches,
     read_log: ReadLog,
     activity: Activity,
-    dropped: platform::Dropped,
+    logouts: platform::LogoutQueue,
     writer: write::Writer,
     metrics: Arc<WriteMetrics>,
 }
@@ -163,7 +163,7 @@ pub struct Tx {
     events: Mutex<Vec<AuditEvent>>,
     changes: Mutex<Vec<entity::change::ActiveModel>>,
     invalidated: Mutex<cache::Invalidation>,
-    dropped: Mutex<Vec<HeldCredential>>,
+    logouts: Mutex<Vec<StoredCredential>>,
 }
 
 impl Deref for Tx {
@@ -201,7 +201,7 @@ impl Store {
             cache: cache::Caches::new(config.cache_capacity),
             read_log: ReadLog::default(),
             activity: Activity::default(),
-            dropped: platform::Dropped::default(),
+            logouts: platform::LogoutQueue::default(),
             writer: write::Writer::new(writer, &config),
             metrics: Arc::default(),
             config,

@@ -97,7 +97,7 @@ impl Ground {
             cache: cache::Caches::new(Some(10)),
             read_log: super::ReadLog::default(),
             activity: Activity::default(),
-            dropped: super::platform::Dropped::default(),
+            logouts: super::platform::LogoutQueue::default(),
             writer,
             metrics: Arc::default(),
             config,
@@ -139,7 +139,7 @@ impl Ground {
                         }
                         tx.attributes_changed(Some(owner.user_id), None);
                         for _ in 0..4 {
-                            tx.note_event(event(number));
+                            tx.record_event(event(number));
                         }
                         tx.clock().advance(Duration::from_secs(1));
                     }
@@ -367,7 +367,7 @@ async fn changes(ground: &Ground) {
     let session = ground.sessions.iter().find(|session| session.user_id == row.user_id).unwrap().clone();
     let hash = ground.hashes[17];
     let opening = store.write(|tx| {
-        tx.note_event(event(1));
+        tx.record_event(event(1));
         Box::pin(async { Ok(()) })
     });
     opening.await.unwrap();
@@ -377,7 +377,7 @@ async fn changes(ground: &Ground) {
         Box::pin(async move {
             let now = tx.clock().now();
             tx.lock_user(user).await?;
-            tx.sessions_not_ended(user, "default", now).await?;
+            tx.count_unended_sessions(user, "default", now).await?;
             tx.live_sessions(user, "default", now).await?;
             tx.update_user(row.clone()).await?;
             let (token, _) = tx.lock_session_by_token(&hash).await?.expect("it is there");
@@ -390,14 +390,14 @@ async fn changes(ground: &Ground) {
             tx.revoke_session(&session, RevokeReason::Logout, now).await?;
             tx.revoke_sessions_of_user(user, Some(session.session_id), RevokeReason::UserDeleted, now).await?;
             tx.delete_user(user).await?;
-            tx.note_event(event(1));
+            tx.record_event(event(1));
             Ok(())
         })
     });
     work.await.unwrap();
     ground.explain("what verbs do", Way::Found).await;
-    store.activity().note(ground.sessions[1].session_id, START + Duration::from_secs(9));
-    store.activity().note(ground.sessions[2].session_id, START + Duration::from_secs(9));
+    store.activity().record(ground.sessions[1].session_id, START + Duration::from_secs(9));
+    store.activity().record(ground.sessions[2].session_id, START + Duration::from_secs(9));
     store.flush_activity().await.unwrap();
     ground.explain("activity", Way::Found).await;
 }

@@ -17,35 +17,35 @@ use crate::error::{Error, Result};
 use crate::model::id::SessionId;
 
 /// Capacity of the logout queue, and credentials that one transaction can queue. Overflow is dropped.
-const DROPPED: usize = 1024;
+const MAX_QUEUED: usize = 1024;
 /// A session that expired this long ago has no unflushed activity left at another replica.
 const UNWRITTEN_ACTIVITY: Duration = Duration::from_mins(15);
 
 /// A credential and its platform.
 #[derive(Clone)]
-pub struct HeldCredential {
+pub struct StoredCredential {
     pub credential: PlatformCredentialRow,
     pub platform: SessionPlatformRow,
 }
 
 /// The logout queue: credentials deleted from the database, to be logged out of their platform.
-pub(super) struct Dropped {
-    told: mpsc::Sender<HeldCredential>,
-    waiting: Mutex<Option<mpsc::Receiver<HeldCredential>>>,
+pub(super) struct LogoutQueue {
+    sender: mpsc::Sender<StoredCredential>,
+    waiting: Mutex<Option<mpsc::Receiver<StoredCredential>>>,
 }
 
-impl Default for Dropped {
+impl Default for LogoutQueue {
     fn default() -> Self {
-        let (told, waiting) = mpsc::channel(DROPPED);
-        Self { told, waiting: Mutex::new(Some(waiting)) }
+        let (sender, waiting) = mpsc::channel(MAX_QUEUED);
+        Self { sender, waiting: Mutex::new(Some(waiting)) }
     }
 }
 
-impl Dropped {
+impl LogoutQueue {
     /// Queues credentials while there is room.
-    pub(super) fn tell(&self, dropped: impl IntoIterator<Item = HeldCredential>) {
-        for dropped in dropped {
-            if self.told.try_send(dropped).is_err() {
+    pub(super) fn enqueue(&self, logouts: impl IntoIterator<Item = StoredCredential>) {
+        for credential in logouts {
+            if self.sender.try_send(credential).is_err() {
                 return;
             }
         }
@@ -75,14 +75,14 @@ impl<C: ConnectionTrait> Store<C> {
 
     /// The credential of a session that is logged in to a platform and has not ended.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn platform_credential(&self, session: SessionId) -> Result<Option<HeldCredential>> {
-        Ok(self.held(of(session), 1).await?.pop())
+    pub async fn platform_credential(&self, session: SessionId) -> Result<Option<StoredCredential>> {
+        Ok(self.stored_credentials(of(session), 1).await?.pop())
     }
 
     /// Credentials that are sealed under an older key than `key_id`.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn platform_credentials_before_key(&self, key_id: u16, limit: u64) -> Result<Vec<HeldCredential>> {
-        self.held(platform_credential::Column::KeyId.lt(i32::from(key_id)).into(), limit).await
+    pub async fn platform_credentials_before_key(&self, key_id: u16, limit: u64) -> Result<Vec<StoredCredential>> {
+        self.stored_credentials(platform_credential::Column::KeyId.lt(i32::from(key_id)).into(), limit).await
     }
 
     /// The names and URLs of the platforms of all sessions that have not ended.
@@ -99,7 +99,7 @@ impl<C: ConnectionTrait> Store<C> {
         found.into_tuple().all(&self.conn).await.map_err(Error::from)
     }
 
-    async fn held(&self, condition: Condition, limit: u64) -> Result<Vec<HeldCredential>> {
+    async fn stored_credentials(&self, condition: Condition, limit: u64) -> Result<Vec<StoredCredential>> {
         let found = platform_credential::Entity::find()
             .filter(condition)
             .find_also_related(session_platform::Entity)
@@ -107,15 +107,16 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await?;
-        let held = |(credential, platform): (_, Option<_>)| Some(HeldCredential { credential, platform: platform? });
-        Ok(found.into_iter().filter_map(held).collect())
+        let stored_credentials =
+            |(credential, platform): (_, Option<_>)| Some(StoredCredential { credential, platform: platform? });
+        Ok(found.into_iter().filter_map(stored_credentials).collect())
     }
 }
 
 impl Store {
     /// Receives the credentials deleted from now on. `None`: there is a receiver already.
-    pub fn dropped_credentials(&self) -> Option<mpsc::Receiver<HeldCredential>> {
-        self.shared.dropped.waiting.lock().take()
+    pub fn logouts(&self) -> Option<mpsc::Receiver<StoredCredential>> {
+        self.shared.logouts.waiting.lock().take()
     }
 
     /// Deletes credentials of sessions that expired.
@@ -130,12 +131,13 @@ impl Store {
         if over.is_empty() {
             return Ok(0);
         }
-        let gone = self.held(platform_credential::Column::SessionId.is_in(over.clone()).into(), batch).await?;
+        let gone =
+            self.stored_credentials(platform_credential::Column::SessionId.is_in(over.clone()).into(), batch).await?;
         let delete = platform_credential::Entity::delete_many()
             .filter(platform_credential::Column::SessionId.is_in(over))
             .exec(self.shared.writer.conn());
         let done = delete.await?.rows_affected;
-        self.shared.dropped.tell(gone);
+        self.shared.logouts.enqueue(gone);
         Ok(done)
     }
 }
@@ -192,12 +194,12 @@ impl Tx {
     }
 
     async fn drop_platform_credentials(&self, condition: Condition) -> Result<()> {
-        let gone = self.held(condition.clone(), DROPPED as u64).await?;
+        let gone = self.stored_credentials(condition.clone(), MAX_QUEUED as u64).await?;
         if gone.is_empty() {
             return Ok(());
         }
         platform_credential::Entity::delete_many().filter(condition).exec(&self.conn).await?;
-        self.dropped.lock().extend(gone);
+        self.logouts.lock().extend(gone);
         Ok(())
     }
 }

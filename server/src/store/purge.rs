@@ -42,15 +42,15 @@ impl std::ops::AddAssign for Purged {
 
 impl Store {
     /// Purges one batch of each kind: sessions that were revoked or reached their absolute limit before `ended_before`,
-    /// with their attributes; expired attributes; the change feed before `fed_before`; sealed successors after their
+    /// with their attributes; expired attributes; the change feed before `changes_before`; sealed successors after their
     /// grace period; expired caller keys; platform credentials of expired sessions.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn purge_batch(&self, ended_before: Time, fed_before: Time, batch: u64) -> Result<Purged> {
+    pub async fn purge_batch(&self, ended_before: Time, changes_before: Time, batch: u64) -> Result<Purged> {
         let now = self.clock().now();
         Ok(Purged {
             sessions: self.purge_sessions(ended_before, batch).await?,
             attributes: self.purge_rows(attribute::Entity, &["owner_id", "name"], "expires_at", now, batch).await?,
-            changes: self.purge_rows(change::Entity, &["sequence"], "time", fed_before, batch).await?,
+            changes: self.purge_rows(change::Entity, &["sequence"], "time", changes_before, batch).await?,
             successors: self.clear_successors(now, batch).await?,
             caller_keys: self.purge_rows(caller_key::Entity, &["key_hash"], "expires_at", ended_before, batch).await?,
             platform_credentials: self.purge_platform_credentials(now, batch).await?,

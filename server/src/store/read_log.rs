@@ -43,12 +43,12 @@ impl Default for ReadLog {
 
 impl Store {
     /// Queues an event if there is room.
-    pub fn try_note_read(&self, event: AuditEvent) -> bool {
+    pub fn try_record_read(&self, event: AuditEvent) -> bool {
         self.shared.read_log.queue.try_send(Entry::Event(event)).is_ok()
     }
 
     /// Queues an event; waits for room.
-    pub async fn note_read(&self, event: AuditEvent) -> Result<()> {
+    pub async fn record_read(&self, event: AuditEvent) -> Result<()> {
         self.shared.read_log.queue.send(Entry::Event(event)).await.map_err(|_| Error::ShuttingDown)
     }
 
@@ -102,7 +102,7 @@ impl Store {
             let batch = Arc::clone(&events);
             let written = self.write(move |tx| {
                 for event in batch.iter() {
-                    tx.note_event(event.clone());
+                    tx.record_event(event.clone());
                 }
                 Box::pin(async { Ok(()) })
             });

@@ -167,7 +167,7 @@ impl<C: ConnectionTrait> Store<C> {
         let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
         let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
-        let _reading = self.activity().reading();
+        let _reading = self.activity().begin_read();
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await?;
         rows.into_iter()
             .map(|row| {
@@ -180,7 +180,7 @@ impl<C: ConnectionTrait> Store<C> {
     /// A session, including unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        let _reading = self.activity().reading();
+        let _reading = self.activity().begin_read();
         let row = unique(session::Entity::find_by_id(session), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))

@@ -108,7 +108,10 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn insert_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
-        user::Entity::insert(row.into_active_model()).exec_without_returning(&self.conn).await.map_err(not_stored)?;
+        user::Entity::insert(row.into_active_model())
+            .exec_without_returning(&self.conn)
+            .await
+            .map_err(map_insert_error)?;
         self.feed(ChangeKind::UserChanged, Some(user), None);
         Ok(())
     }
@@ -118,7 +121,7 @@ impl Tx {
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
         self.invalidate_user(user).await?;
-        user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(not_stored)?;
+        user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(map_insert_error)?;
         self.feed(ChangeKind::UserChanged, Some(user), None);
         Ok(())
     }
@@ -127,7 +130,7 @@ impl Tx {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn delete_user(&self, user: UserId) -> Result<()> {
         self.invalidate_user(user).await?;
-        self.forget_links(user);
+        self.invalidate_links(user);
         self.delete_session_attributes_of_user(user).await?;
         attribute::Entity::delete_many().filter(attribute::Column::OwnerId.eq(user)).exec(&self.conn).await?;
         user::Entity::delete_by_id(user).exec(&self.conn).await?;
@@ -136,6 +139,6 @@ impl Tx {
     }
 }
 
-fn not_stored(error: DbErr) -> Error {
+fn map_insert_error(error: DbErr) -> Error {
     if is_unique_violation(&error) { Error::UsernameTaken } else { error.into() }
 }

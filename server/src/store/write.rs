@@ -14,7 +14,7 @@ use super::entity::change;
 use super::sqlite::group_commit::GroupCommit;
 use super::sqlite::transaction::SqliteTransaction;
 use super::transaction::Transaction;
-use super::{HeldCredential, Shared, Store, StoreConfig, Tx};
+use super::{Shared, Store, StoreConfig, StoredCredential, Tx};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
@@ -134,7 +134,7 @@ impl Store {
         let committed = commit(tx.store, effects.events, effects.changes).await;
         // Also after a failed commit, which may have succeeded and lost only its response.
         self.shared.cache.invalidate(&effects.invalidation);
-        committed.inspect(|()| self.shared.dropped.tell(effects.dropped))
+        committed.inspect(|()| self.shared.logouts.enqueue(effects.logouts))
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn commit(
     events: Vec<AuditEvent>,
     changes: Vec<change::ActiveModel>,
 ) -> Result<()> {
-    let chain = match tx.write_down(events, changes).await {
+    let chain = match tx.write_events(events, changes).await {
         Ok(chain) => chain,
         Err(error) => {
             let _ = tx.conn.rollback().await;
@@ -164,7 +164,7 @@ pub(super) struct Effects {
     pub(super) events: Vec<AuditEvent>,
     pub(super) changes: Vec<change::ActiveModel>,
     /// Queued for logout after the commit.
-    pub(super) dropped: Vec<HeldCredential>,
+    pub(super) logouts: Vec<StoredCredential>,
 }
 
 impl Tx {
@@ -175,7 +175,7 @@ impl Tx {
             events: Mutex::default(),
             changes: Mutex::default(),
             invalidated: Mutex::default(),
-            dropped: Mutex::default(),
+            logouts: Mutex::default(),
         }
     }
 
@@ -184,7 +184,7 @@ impl Tx {
             invalidation: std::mem::take(&mut *self.invalidated.lock()),
             events: std::mem::take(&mut *self.events.lock()),
             changes: std::mem::take(&mut *self.changes.lock()),
-            dropped: std::mem::take(&mut *self.dropped.lock()),
+            logouts: std::mem::take(&mut *self.logouts.lock()),
         }
     }
 }

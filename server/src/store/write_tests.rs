@@ -72,7 +72,7 @@ async fn add(store: &Store, number: usize) -> Result<UserId> {
         let row = row.clone();
         Box::pin(async move {
             tx.insert_user(row).await?;
-            tx.note_event(event(number));
+            tx.record_event(event(number));
             Ok(())
         })
     });

@@ -90,14 +90,14 @@ pub async fn read_zato(
     definitions_from: Option<&DatabaseUrl>,
 ) -> std::result::Result<ZatoTables, ZatoError> {
     let source = Source::open(from).await?;
-    let users = source.table(&USERS).await?.ok_or_else(|| source.lacks("table zato_sso_user"))?;
+    let users = source.table(&USERS).await?.ok_or_else(|| source.missing_error("table zato_sso_user"))?;
     // Older versions of Zato have users, but no links.
     let links = source.table(&LINKS).await?.unwrap_or_default();
     let definitions = match definitions_from {
         None => source.table(&DEFINITIONS).await?,
         Some(other) => {
             let other = Source::open(other).await?;
-            Some(other.table(&DEFINITIONS).await?.ok_or_else(|| other.lacks("table sec_base"))?)
+            Some(other.table(&DEFINITIONS).await?.ok_or_else(|| other.missing_error("table sec_base"))?)
         }
     };
     Ok(ZatoTables { users, definitions, links })
@@ -188,7 +188,7 @@ impl Row<'_> {
 
 /// A database in a read-only snapshot transaction.
 struct Source {
-    shown: String,
+    redacted_url: String,
     tx: DatabaseTransaction,
 }
 
@@ -197,7 +197,7 @@ impl Source {
         if !url.is_sqlite() && !url.is_postgres() {
             return Err(ZatoError::UnknownScheme);
         }
-        let shown = url.to_string();
+        let redacted_url = url.to_string();
         let opened = async {
             if url.is_postgres() {
                 try_postgres(url).await?;
@@ -206,17 +206,17 @@ impl Source {
             conn.begin_with_options(snapshot(conn.get_database_backend())).await
         };
         match opened.await {
-            Ok(tx) => Ok(Self { shown, tx }),
-            Err(error) => Err(ZatoError::NotOpened { database: shown, problem: words(error) }),
+            Ok(tx) => Ok(Self { redacted_url, tx }),
+            Err(error) => Err(ZatoError::NotOpened { database: redacted_url, problem: error_text(error) }),
         }
     }
 
-    fn lacks(&self, missing: impl Into<String>) -> ZatoError {
-        ZatoError::NotZato { database: self.shown.clone(), missing: missing.into() }
+    fn missing_error(&self, missing: impl Into<String>) -> ZatoError {
+        ZatoError::NotZato { database: self.redacted_url.clone(), missing: missing.into() }
     }
 
     fn unreadable(&self, error: DbErr) -> ZatoError {
-        ZatoError::Unreadable { database: self.shown.clone(), problem: words(error) }
+        ZatoError::Unreadable { database: self.redacted_url.clone(), problem: error_text(error) }
     }
 
     /// The rows of a table ordered by ID; `None` if there is no such table.
@@ -226,7 +226,7 @@ impl Source {
             return Ok(None);
         }
         if let Some(missing) = table.needed.iter().chain(&["id"]).find(|column| !there.contains(**column)) {
-            return Err(self.lacks(format!("column {missing} in its table {}", table.name)));
+            return Err(self.missing_error(format!("column {missing} in its table {}", table.name)));
         }
         let columns: Vec<_> =
             table.needed.iter().chain(table.wanted).copied().filter(|column| there.contains(*column)).collect();
@@ -322,7 +322,7 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 }
 
 /// The error text from the database.
-fn words(error: DbErr) -> String {
+fn error_text(error: DbErr) -> String {
     match Error::from(error) {
         Error::StoreUnavailable { source } | Error::Internal { source } => source.0,
         other => other.to_string(),

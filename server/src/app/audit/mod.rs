@@ -86,7 +86,7 @@ impl Event {
 
 impl crate::store::Tx {
     pub(in crate::app) fn audit(&self, event: Event) {
-        self.note_event(event.at(self.clock()));
+        self.record_event(event.at(self.clock()));
     }
 }
 
@@ -104,7 +104,7 @@ impl App {
 
     /// Queues an event on its own, to be written in a batch later.
     pub(in crate::app) async fn queue_event(&self, event: Event) -> Result<()> {
-        self.parts.store.note_read(event.at(&self.parts.clock)).await
+        self.parts.store.record_read(event.at(&self.parts.clock)).await
     }
 
     /// Fails for regular users, before anything is read, and audits the attempt.
@@ -139,11 +139,11 @@ impl App {
         if self.parts.audit_reads == AuditReads::None {
             return Ok(());
         }
-        self.parts.store.note_read(event.at(&self.parts.clock)).await
+        self.parts.store.record_read(event.at(&self.parts.clock)).await
     }
 
     /// The event of a user's read of their own data, if configured.
-    pub(in crate::app) fn own_read(&self, acting: &Acting<'_>, operation: Operation) -> Option<AuditEvent> {
+    pub(in crate::app) fn own_read_event(&self, acting: &Acting<'_>, operation: Operation) -> Option<AuditEvent> {
         (self.parts.audit_reads == AuditReads::All)
             .then(|| Event::by(acting, operation).target(acting.user()).at(&self.parts.clock))
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::audit::Operation;
 use crate::model::caller::{Apps, Caller, CallerCredential, Flags, Grants};
 use crate::model::id::CallerId;
-use crate::store::{CallerRow, NewCaller};
+use crate::store::{CallerRow, NewCallerKey};
 
 /// Reload interval: how late a running server may see a change by the command line.
 pub const REFRESH: Duration = Duration::from_secs(2);
@@ -245,7 +245,7 @@ impl App {
             .write(move |tx| {
                 let event = event.clone();
                 Box::pin(async move {
-                    tx.cut_caller_keys(caller, now + overlap).await?;
+                    tx.expire_caller_keys(caller, now + overlap).await?;
                     tx.insert_caller_key(caller, key).await?;
                     tx.audit(event);
                     Ok(())
@@ -288,9 +288,9 @@ impl App {
         row.map(|row| row.caller_id).ok_or_else(|| Error::invalid("name", "no such caller, or it is revoked"))
     }
 
-    fn key_row(&self, token: &Token, created_at: Time, expires_at: Time) -> NewCaller {
+    fn key_row(&self, token: &Token, created_at: Time, expires_at: Time) -> NewCallerKey {
         let (hash, key_id) = self.parts.keyring.hash_token(token.as_ref());
-        NewCaller { hash, key_id, created_at, expires_at }
+        NewCallerKey { hash, key_id, created_at, expires_at }
     }
 
     fn operator_event(&self, context: &super::Context, operation: Operation) -> Result<Event> {

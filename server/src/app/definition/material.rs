@@ -49,7 +49,7 @@ impl Material {
     fn store(&self, keyring: &Keyring, auth_id: i64, column: &[u8]) -> Vec<u8> {
         match self {
             Self::Hash(hash) => hash.0.clone().into_bytes(),
-            Self::Shared(secret) => keyring.seal(&place(&auth_id.to_be_bytes(), column), secret),
+            Self::Shared(secret) => keyring.seal(&seal_context(&auth_id.to_be_bytes(), column), secret),
             Self::Keys(text) | Self::Url(text) => text.clone().into_bytes(),
         }
     }
@@ -59,7 +59,8 @@ impl Material {
         Ok(match source {
             MaterialSource::Hash => Self::Hash(PasswordHash(text()?)),
             MaterialSource::SharedSecret => {
-                let secret = keyring.open(&place(&auth_id.to_be_bytes(), column), stored).map_err(Error::internal)?;
+                let secret =
+                    keyring.open(&seal_context(&auth_id.to_be_bytes(), column), stored).map_err(Error::internal)?;
                 Self::Shared(Zeroizing::new(secret))
             }
             MaterialSource::KeySet => Self::Keys(text()?),
@@ -82,24 +83,24 @@ impl Material {
     }
 
     /// All material that is accepted at `now`, newest first.
-    pub(in crate::app) fn good(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Vec<Self>> {
+    pub(in crate::app) fn accepted(keyring: &Keyring, row: &DefinitionRow, now: Time) -> Result<Vec<Self>> {
         let current = Self::current(keyring, row)?;
         Ok([Some(current), Self::previous(keyring, row, now)?].into_iter().flatten().collect())
     }
 
     /// Stores the material in the row, which must already have its ID.
-    pub(in crate::app) fn put(&self, keyring: &Keyring, row: &mut DefinitionRow) {
+    pub(in crate::app) fn store_in(&self, keyring: &Keyring, row: &mut DefinitionRow) {
         row.source = self.source();
         row.material = self.store(keyring, row.auth_id, CURRENT);
     }
 
-    /// As [`Self::put`]; the current material stays valid until `until`, older material is dropped.
+    /// As [`Self::store_in`]; the current material stays valid until `until`, older material is dropped.
     pub(super) fn replace(&self, keyring: &Keyring, row: &mut DefinitionRow, until: Option<Time>) -> Result<()> {
         let before = until.map(|until| Ok::<_, Error>((Self::current(keyring, row)?, until))).transpose()?;
         row.previous_source = before.as_ref().map(|(material, _)| material.source());
         row.previous_material = before.as_ref().map(|(material, _)| material.store(keyring, row.auth_id, PREVIOUS));
         row.previous_until = before.map(|(_, until)| until);
-        self.put(keyring, row);
+        self.store_in(keyring, row);
         Ok(())
     }
 
@@ -142,7 +143,7 @@ pub(in crate::app) fn stored_keys(set: &str) -> Result<PublicKeys> {
     PublicKeys::read(set).map_err(|problem| Error::internal(format!("a stored JWK set {problem}")))
 }
 
-fn place<'a>(auth_id: &'a [u8], column: &'a [u8]) -> [&'a [u8]; 3] {
+fn seal_context<'a>(auth_id: &'a [u8], column: &'a [u8]) -> [&'a [u8]; 3] {
     [b"definition", auth_id, column]
 }
 

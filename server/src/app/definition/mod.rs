@@ -276,7 +276,7 @@ fn check_etag(row: &DefinitionRow, etag: &str) -> Result<()> {
 }
 
 /// Completes the event with the definition's ID and linked user.
-async fn about(tx: &Tx, event: Event, auth_id: i64, mut detail: serde_json::Value) -> Result<Event> {
+async fn with_definition_detail(tx: &Tx, event: Event, auth_id: i64, mut detail: serde_json::Value) -> Result<Event> {
     detail["auth_id"] = json!(auth_id);
     let event = event.detail(detail);
     let link = tx.link_of_definition(auth_id).await?;

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::material::Material;
 use super::{
-    ALGORITHMS, Definition, DefinitionChange, DefinitionToCreate, ListDefinitions, Rotation, about, algorithms_of,
-    check_etag, check_overlap, new_row, touch,
+    ALGORITHMS, Definition, DefinitionChange, DefinitionToCreate, ListDefinitions, Rotation, algorithms_of, check_etag,
+    check_overlap, new_row, touch, with_definition_detail,
 };
 use crate::app::App;
 use crate::app::audit::Event;
@@ -34,8 +34,8 @@ impl App {
             Box::pin(async move {
                 // A sealed secret is bound to the ID, which the database assigns.
                 let mut row = DefinitionRow { auth_id: tx.insert_definition(row.clone()).await?, ..row };
-                material.put(tx.keyring(), &mut row);
-                tx.set_material(&row).await?;
+                material.store_in(tx.keyring(), &mut row);
+                tx.update_material(&row).await?;
                 let detail = json!({ "auth_id": row.auth_id, "auth_type": row.auth_type.name() });
                 tx.audit(event.detail(detail));
                 Ok(row)
@@ -107,7 +107,7 @@ impl App {
                 }
                 let fields: Vec<&str> = changes.iter().map(DefinitionChange::name).collect();
                 let detail = json!({ "fields": fields, "revoked": ended });
-                tx.audit(about(tx, event, auth_id, detail).await?);
+                tx.audit(with_definition_detail(tx, event, auth_id, detail).await?);
                 Ok((row, ended))
             })
         });
@@ -130,7 +130,9 @@ impl App {
                     check_etag(&row, &etag)?;
                     let (now, reason) = (tx.clock().now(), RevokeReason::DefinitionDeleted);
                     let ended = tx.revoke_sessions_of_definition(auth_id, reason, now).await?;
-                    let event = about(tx, event, auth_id, json!({ "name": row.name, "revoked": ended })).await?;
+                    let event =
+                        with_definition_detail(tx, event, auth_id, json!({ "name": row.name, "revoked": ended }))
+                            .await?;
                     tx.delete_definition(auth_id).await?;
                     tx.audit(event);
                     Ok(ended)
@@ -193,7 +195,7 @@ impl Replacement {
         touch(&mut row, now);
         tx.update_definition(row.clone()).await?;
         let detail = json!({ "overlap_seconds": self.overlap.as_secs(), "revoked": ended });
-        tx.audit(about(tx, event, self.auth_id, detail).await?);
+        tx.audit(with_definition_detail(tx, event, self.auth_id, detail).await?);
         Ok((row, ended))
     }
 }

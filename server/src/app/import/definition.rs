@@ -95,7 +95,7 @@ impl Definitions {
         let credential = Credential { auth_id, auth_type: row.auth_type, username: row.username.clone(), exists };
         self.credentials.insert(definition.id, Ok(credential));
         if exists {
-            return self.steps.push(Step::nothing(line.already_exists(Some(auth_id.to_string()))));
+            return self.steps.push(Step::skip(line.already_exists(Some(auth_id.to_string()))));
         }
         if !names.insert(row.name.clone()) {
             row.name = free_name(&row.name, auth_id, names);
@@ -108,7 +108,7 @@ impl Definitions {
     fn refuse(&mut self, id: i64, line: Line) {
         let reason = format!("definition {id} was refused: {}", line.remarks.join("; "));
         self.credentials.insert(id, Err(reason));
-        self.steps.push(Step::nothing(line));
+        self.steps.push(Step::skip(line));
     }
 
     /// The definition of an ID in Zato, or why there is none.
@@ -196,7 +196,7 @@ fn translate(
     } else {
         let Some((jwt, material)) = jwt else {
             let reason = "its tokens are issued by Zato itself: say who issues them now (--jwt-issuer and the others)";
-            return Ok(Step::nothing(line.refused(reason)));
+            return Ok(Step::skip(line.refused(reason)));
         };
         (jwt.kind(username), material)
     };
@@ -204,10 +204,10 @@ fn translate(
     match row_of(definition.name.clone(), is_active, kind, now) {
         Ok(row) => {
             let mut row = DefinitionRow { auth_id: definition.id, ..row };
-            material.put(&app.parts.keyring, &mut row);
+            material.store_in(&app.parts.keyring, &mut row);
             Ok(Step { line, row: Some(row) })
         }
-        Err(error) => Ok(Step::nothing(line.refused(reason(error)?))),
+        Err(error) => Ok(Step::skip(line.refused(reason(error)?))),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn plan(
     // Links without a time come last, so that they never win over one that has a time.
     dated.sort_by_key(|(time, link)| (time.is_none(), *time, link.id));
     let mut owners = owners(app, &dated, users, definitions).await?;
-    Ok(dated.iter().map(|(time, link)| one(link, *time, users, definitions, &mut owners, now)).collect())
+    Ok(dated.iter().map(|(time, link)| import_link(link, *time, users, definitions, &mut owners, now)).collect())
 }
 
 /// The owners of definitions that existed before the import.
@@ -59,7 +59,7 @@ async fn owners(
     Ok(owners)
 }
 
-fn one(
+fn import_link(
     row: &ZatoLink,
     time: Option<Time>,
     users: &Users,
@@ -69,20 +69,20 @@ fn one(
 ) -> Step<LinkedAuthRow> {
     let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
     let mut line = Line::new(RowKind::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
-    let (user, credential) = match ends(row, users, definitions) {
-        Ok(ends) => ends,
-        Err(reason) => return Step::nothing(line.refused(reason)),
+    let (user, credential) = match user_and_definition(row, users, definitions) {
+        Ok(user_and_definition) => user_and_definition,
+        Err(reason) => return Step::skip(line.refused(reason)),
     };
     line.name = format!("{} - {} {}", user.username, credential.auth_type.name(), credential.username);
     if let Some(owner) = owners.get(&credential.auth_id) {
-        return Step::nothing(if owner.user_id == user.user_id {
+        return Step::skip(if owner.user_id == user.user_id {
             line.already_exists(owner.link.map(|link| link.to_string()))
         } else {
             line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
         });
     }
     if user.is_foreign_super_user {
-        return Step::nothing(line.refused("the user is a super-user here, whom it must not log in"));
+        return Step::skip(line.refused("the user is a super-user here, whom it must not log in"));
     }
     let created_at = time.unwrap_or_else(|| {
         line.changed("when it was made is unknown or in the future: it is now");
@@ -107,7 +107,7 @@ fn one(
 }
 
 /// User and definition of a link, or why it lacks one.
-fn ends<'a>(
+fn user_and_definition<'a>(
     link: &ZatoLink,
     users: &'a Users,
     definitions: &'a Definitions,

@@ -100,7 +100,7 @@ struct Step<R> {
 }
 
 impl<R> Step<R> {
-    const fn nothing(line: Line) -> Self {
+    const fn skip(line: Line) -> Self {
         Self { line, row: None }
     }
 }

@@ -76,7 +76,7 @@ impl Users {
                 username: existing.username.clone(),
                 is_foreign_super_user: existing.is_super_user && !keeps_role,
             };
-            (Step::nothing(line.already_exists(Some(user_id.to_string()))), imported)
+            (Step::skip(line.already_exists(Some(user_id.to_string()))), imported)
         } else {
             let user_id = row.user_id;
             let imported = ImportedUser { user_id, username: row.username.clone(), is_foreign_super_user: false };
@@ -88,7 +88,7 @@ impl Users {
 
     fn refuse(&mut self, user: &ZatoUser, line: Line) {
         self.refused.insert(user.user_id.clone());
-        self.steps.push(Step::nothing(line));
+        self.steps.push(Step::skip(line));
     }
 
     /// Usernames by their ID in Lanyard.
@@ -113,7 +113,7 @@ fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step
     let source = if user.user_id.is_empty() { user.id.to_string() } else { user.user_id.clone() };
     let mut line = Line::new(RowKind::User, &source, &user.username);
     if user.user_id.is_empty() {
-        return Ok(Step::nothing(line.refused("it has no user_id")));
+        return Ok(Step::skip(line.refused("it has no user_id")));
     }
     let email = email(user, &mut line);
     let is_super_user = is_super_user(user, options, &mut line);
@@ -139,7 +139,7 @@ fn translate(user: &ZatoUser, options: &ImportOptions, now: Time) -> Result<Step
             line.id = Some(row.user_id.to_string());
             Ok(Step { line, row: Some(row) })
         }
-        Err(error) => Ok(Step::nothing(line.refused(reason(error)?))),
+        Err(error) => Ok(Step::skip(line.refused(reason(error)?))),
     }
 }
 

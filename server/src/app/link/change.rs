@@ -201,7 +201,7 @@ async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
 /// Revokes the sessions started with this link. Fails if it is the user's last way to log in.
 async fn end_logins(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -> Result<u64> {
     let logs_in = locked.link.is_active && locked.definition.is_active;
-    if logs_in && locked.user.password_hash.is_none() && !tx.has_another_good_link(&locked.link).await? {
+    if logs_in && locked.user.password_hash.is_none() && !tx.has_other_active_link(&locked.link).await? {
         return Err(Error::LastLoginMethod);
     }
     tx.revoke_sessions_of_definition(locked.link.auth_id, reason, now).await

@@ -110,8 +110,9 @@ impl App {
         }
         let fits = |links: &Arc<UserLinks>| links.len() as u64 <= page.limit();
         let links = self.parts.store.cached_links(owner).filter(fits)?;
-        let is_noted =
-            self.own_read(acting, Operation::LinkList).is_none_or(|event| self.parts.store.try_note_read(event));
+        let is_noted = self
+            .own_read_event(acting, Operation::LinkList)
+            .is_none_or(|event| self.parts.store.try_record_read(event));
         is_noted.then_some(links)
     }
 

@@ -61,17 +61,17 @@ impl Admission {
     }
 
     /// Makes room for one more session, by the app's quota policy. Returns the limit if there is none.
-    pub(in crate::app) async fn make_room(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
-        let not_ended = tx.sessions_not_ended(user, &self.app, now).await?;
+    pub(in crate::app) async fn enforce_quota(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
+        let not_ended = tx.count_unended_sessions(user, &self.app, now).await?;
         self.make_room_beside(tx, user, not_ended, now).await
     }
 
     /// Locks the user and counts their sessions in the app for [`Self::make_room_beside`].
     pub(in crate::app) async fn lock_user(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<(UserRow, u64)>> {
-        tx.lock_user_counting(user, &self.app, now).await
+        tx.lock_user_and_count_sessions(user, &self.app, now).await
     }
 
-    /// As [`Self::make_room`], with the session count already known. It may include idle-expired sessions.
+    /// As [`Self::enforce_quota`], with the session count already known. It may include idle-expired sessions.
     pub(in crate::app) async fn make_room_beside(
         &self,
         tx: &Tx,

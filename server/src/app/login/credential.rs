@@ -84,7 +84,7 @@ impl App {
         }
         let found = self.parts.store.definition_of_principal(AuthType::BasicAuth, username, "").await?;
         let good = match &found {
-            Some(row) => Material::good(&self.parts.keyring, row, self.parts.clock.now())?,
+            Some(row) => Material::accepted(&self.parts.keyring, row, self.parts.clock.now())?,
             None => Vec::new(),
         };
         let is_right = self.matches_one(secret, hashes(good)).await?;
@@ -132,7 +132,7 @@ impl App {
                 Box::pin(async move {
                     match tx.lock_definition(before.auth_id).await? {
                         Some(now) if now.material == before.material => {
-                            tx.set_material(&DefinitionRow { material, ..now }).await
+                            tx.update_material(&DefinitionRow { material, ..now }).await
                         }
                         _ => Ok(()),
                     }
@@ -185,7 +185,7 @@ impl App {
         let now = self.parts.clock.now();
         let mut outcome = Err(TokenProblem::KeyUnknown);
         let mut unavailable = None;
-        for material in Material::good(&self.parts.keyring, row, now)? {
+        for material in Material::accepted(&self.parts.keyring, row, now)? {
             outcome = match material {
                 Material::Shared(secret) => token.verify(expected, VerifyWith::Secret(&secret), now),
                 Material::Keys(set) => token.verify(expected, VerifyWith::Keys(&stored_keys(&set)?), now),

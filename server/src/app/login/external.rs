@@ -137,7 +137,7 @@ impl App {
                 tx.audit(event.clone());
                 Box::pin(async move {
                     match link {
-                        Some(link) => tx.touch_link(link, now).await,
+                        Some(link) => tx.record_link_use(link, now).await,
                         None => Ok(()),
                     }
                 })
@@ -257,7 +257,7 @@ impl LoginTransaction {
             SecondFactor::Missing => return Ok((refuse(event, Reason::TotpRequired, Error::TotpRequired), factor)),
             SecondFactor::Wrong => return Ok((refuse(event, Reason::WrongTotpCode, Error::LoginFailed), factor)),
         };
-        if let Some(limit) = self.admission.make_room(tx, user.user_id, now).await? {
+        if let Some(limit) = self.admission.enforce_quota(tx, user.user_id, now).await? {
             return Ok((refuse(event, Reason::Quota, Error::SessionQuotaReached { limit }), factor));
         }
         let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
@@ -330,8 +330,8 @@ impl LoginTransaction {
             session_id: row.session_id,
             token: seal_token(tx.keyring(), hash, &token),
         };
-        tx.put_credential(&self.hashes, credential).await?;
-        tx.touch_link(link.link_id, now).await?;
+        tx.map_credential(&self.hashes, credential).await?;
+        tx.record_link_use(link.link_id, now).await?;
         Ok((token, row))
     }
 }

@@ -92,7 +92,7 @@ impl App {
             return self.audit_refusal(event, error).await;
         }
         let login = Arc::new(login);
-        let found = match ask(&platform, &login).await {
+        let found = match authenticate_upstream(&platform, &login).await {
             Ok(found) => found,
             Err(Problem::Refused { code }) => {
                 self.parts.throttle.failed(attempt, self.parts.clock.now());
@@ -145,7 +145,7 @@ impl App {
 }
 
 /// Finishes even if the call is cancelled, so that no orphaned session is left on the platform.
-async fn ask(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<LoggedIn, Problem> {
+async fn authenticate_upstream(platform: &Arc<Platform>, login: &Arc<PlatformLogin>) -> Result<LoggedIn, Problem> {
     if !login.is_plausible() {
         return Err(Problem::Refused { code: None });
     }
@@ -199,7 +199,7 @@ impl LoginTransaction {
             SecondFactor::Missing => return refuse(event, Reason::TotpRequired, Error::TotpRequired),
             SecondFactor::Wrong => return refuse(event, Reason::WrongTotpCode, Error::LoginFailed),
         };
-        if let Some(limit) = self.admission.make_room(tx, user_id, now).await? {
+        if let Some(limit) = self.admission.enforce_quota(tx, user_id, now).await? {
             return refuse(event, Reason::Quota, Error::SessionQuotaReached { limit });
         }
         let method = LoginMethod { auth_type: AuthType::Platform, definition: None };

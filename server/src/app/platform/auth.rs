@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::error::{Error, Fault, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::session::{AuthType, RevokeReason, SessionEntry};
-use crate::store::HeldCredential;
+use crate::store::StoredCredential;
 use crate::upstream::{Credential, Problem};
 
 /// What a service needs to call a platform on behalf of a session.
@@ -109,7 +109,7 @@ impl App {
             authorization,
             url: platform.url.clone(),
             platform: platform.name.clone(),
-            valid_for: platform.config.auth_valid_for.min(left(&acting.session, self.parts.clock.now())),
+            valid_for: platform.config.auth_valid_for.min(remaining_lifetime(&acting.session, self.parts.clock.now())),
             settings: PlatformSettings {
                 connect_timeout: platform.config.connect_timeout,
                 timeout: platform.config.timeout,
@@ -121,7 +121,7 @@ impl App {
     }
 
     /// Reads the credential with the session locked against revocation, and audits its release with it.
-    async fn release_credential(&self, acting: &Acting<'_>, event: Event) -> Result<HeldCredential> {
+    async fn release_credential(&self, acting: &Acting<'_>, event: Event) -> Result<StoredCredential> {
         let session = acting.session.session_id;
         let taken = self.parts.store.write(move |tx| {
             let event = event.clone();
@@ -139,7 +139,7 @@ impl App {
         &self,
         acting: &Acting<'_>,
         platform: &Platform,
-        held: &HeldCredential,
+        held: &StoredCredential,
     ) -> Result<RecoveryOutcome> {
         let opened = SealedCredential::open(&self.parts.keyring, held)?;
         let code = match platform.micetro.probe(&opened.authorization).await {
@@ -160,7 +160,7 @@ impl App {
     /// Stores a new credential. If the session ended or another request was faster, the new one is logged out.
     async fn store_replacement(
         &self,
-        held: &HeldCredential,
+        held: &StoredCredential,
         relogin: ReloginCredential,
         credential: Credential,
     ) -> Result<RecoveryOutcome> {
@@ -184,7 +184,7 @@ impl App {
     async fn end_refused(
         &self,
         acting: &Acting<'_>,
-        held: &HeldCredential,
+        held: &StoredCredential,
         code: Option<i64>,
     ) -> Result<RecoveryOutcome> {
         let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
@@ -212,7 +212,7 @@ impl App {
 }
 
 /// Time until the session expires without further activity.
-fn left(session: &SessionEntry, now: Time) -> Duration {
+fn remaining_lifetime(session: &SessionEntry, now: Time) -> Duration {
     let idle = Duration::from(session.idle_micros);
     session.absolute_expires_at.min(session.last_active_at() + idle).since(now)
 }
@@ -228,10 +228,10 @@ mod tests {
         let mut session = SessionEntry::example();
         session.touch(now);
         session.idle_micros = Duration::from_mins(2).into();
-        assert_eq!(left(&session, now), minute * 2);
+        assert_eq!(remaining_lifetime(&session, now), minute * 2);
         session.absolute_expires_at = now + minute;
-        assert_eq!(left(&session, now), minute);
-        assert_eq!(left(&session, now + minute * 9), Duration::ZERO);
+        assert_eq!(remaining_lifetime(&session, now), minute);
+        assert_eq!(remaining_lifetime(&session, now + minute * 9), Duration::ZERO);
     }
 
     #[test]

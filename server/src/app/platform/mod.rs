@@ -19,7 +19,7 @@ use crate::error::{Error, Fault, Result};
 use crate::model::audit::Operation;
 use crate::model::id::SessionId;
 use crate::model::session::RevokeReason;
-use crate::store::{HeldCredential, PlatformCredentialRow, SessionPlatformRow};
+use crate::store::{PlatformCredentialRow, SessionPlatformRow, StoredCredential};
 use crate::upstream::{Micetro, Problem};
 
 /// Credentials resealed per batch.
@@ -195,19 +195,19 @@ impl SealedCredential {
             session_id: platform.session_id,
             key_id: i32::from(keyring.current_seal_key()),
             generation,
-            sealed: keyring.seal(&place(platform), &text),
+            sealed: keyring.seal(&seal_context(platform), &text),
         })
     }
 
-    pub(in crate::app) fn open(keyring: &Keyring, held: &HeldCredential) -> Result<Self> {
-        let text = keyring.open(&place(&held.platform), &held.credential.sealed).map(Zeroizing::new);
+    pub(in crate::app) fn open(keyring: &Keyring, held: &StoredCredential) -> Result<Self> {
+        let text = keyring.open(&seal_context(&held.platform), &held.credential.sealed).map(Zeroizing::new);
         // The parser's error could quote the secret.
         serde_json::from_slice(&text.map_err(Error::internal)?)
             .map_err(|_| Error::internal("a sealed credential of a platform is unreadable"))
     }
 }
 
-fn place(platform: &SessionPlatformRow) -> [&[u8]; 4] {
+fn seal_context(platform: &SessionPlatformRow) -> [&[u8]; 4] {
     [b"platform_credential", platform.session_id.as_bytes(), platform.platform.as_bytes(), platform.url.as_bytes()]
 }
 
@@ -259,12 +259,12 @@ impl App {
     pub(in crate::app) async fn log_out_of_platforms(&self, stop: &tokio_util::sync::CancellationToken) {
         use futures::StreamExt;
 
-        let Some(dropped) = self.parts.store.dropped_credentials() else { return };
-        let dropped = tokio_stream::wrappers::ReceiverStream::new(dropped).take_until(stop.cancelled());
-        dropped.for_each_concurrent(LOGOUT_CONCURRENCY, async |held| self.log_out_of_platform(&held).await).await;
+        let Some(logouts) = self.parts.store.logouts() else { return };
+        let logouts = tokio_stream::wrappers::ReceiverStream::new(logouts).take_until(stop.cancelled());
+        logouts.for_each_concurrent(LOGOUT_CONCURRENCY, async |held| self.log_out_of_platform(&held).await).await;
     }
 
-    async fn log_out_of_platform(&self, held: &HeldCredential) {
+    async fn log_out_of_platform(&self, held: &StoredCredential) {
         let Some(platform) = self.parts.platforms.of(&held.platform) else { return };
         match SealedCredential::open(&self.parts.keyring, held) {
             Ok(opened) => platform.micetro.log_out(&opened.authorization).await,
@@ -295,7 +295,7 @@ impl App {
         }
     }
 
-    async fn reseal(&self, held: HeldCredential) -> Result<bool> {
+    async fn reseal(&self, held: StoredCredential) -> Result<bool> {
         let opened = match SealedCredential::open(&self.parts.keyring, &held) {
             Ok(opened) => opened,
             Err(Error::Internal { source }) => {
@@ -378,7 +378,7 @@ mod tests {
         let secret = SealedCredential { authorization: "Bearer 4711".to_owned().into(), relogin: None };
         let credential = secret.seal(&keyring, &row, 0).unwrap();
         let open = |platform: SessionPlatformRow| {
-            SealedCredential::open(&keyring, &HeldCredential { credential: credential.clone(), platform })
+            SealedCredential::open(&keyring, &StoredCredential { credential: credential.clone(), platform })
         };
         assert_eq!(open(row.clone()).unwrap().authorization.as_str(), "Bearer 4711");
         let elsewhere = [

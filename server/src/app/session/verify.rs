@@ -13,7 +13,7 @@ use crate::model::verdict::{Active, CachedVerdict, Inactive, Limits, TokenHashes
 pub const MAX_BATCH: usize = 500;
 
 /// Activity is recorded at least this many times per idle limit, even with a larger `activity_granularity`.
-const FINEST_PART: u32 = 10;
+const GRANULARITY_DIVISOR: u32 = 10;
 
 /// A token of a batch, with its own client if it has one.
 pub type BatchItem<'a> = (&'a str, Option<ClientInput<'a>>);
@@ -182,10 +182,11 @@ impl App {
             Ok(limits) => limits,
             Err(inactive) => return Verdict::Inactive(inactive),
         };
-        let granularity = self.parts.session.activity_granularity.min(idle_limit(&session, policy) / FINEST_PART);
+        let granularity =
+            self.parts.session.activity_granularity.min(idle_limit(&session, policy) / GRANULARITY_DIVISOR);
         if !peek && now.since(session.last_active_at()) >= granularity {
             session.touch(now);
-            self.parts.store.activity().note(session.session_id, now);
+            self.parts.store.activity().record(session.session_id, now);
             limits = Limits::of(&session, policy);
         }
         let cache_for = self.parts.session.cache_for.min(limits.idle_expires_at.since(now));

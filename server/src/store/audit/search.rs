@@ -31,16 +31,16 @@ impl<C: ConnectionTrait> Store<C> {
         after: Option<AuditPosition>,
         limit: u64,
     ) -> Result<Vec<StoredAuditEvent>> {
-        let condition = condition(filter).add_option(after.map(following));
-        let ways = ways(filter);
-        if ways.is_empty() {
+        let condition = condition(filter).add_option(after.map(after_position));
+        let index_conditions = index_conditions(filter);
+        if index_conditions.is_empty() {
             return self.audit_page(condition, limit).await;
         }
         let mut page = Vec::new();
         for segments in self.audit_segments().await?.chunks(SEGMENTS_AT_ONCE) {
             let in_segments = Expr::cust(SEGMENT).is_in(segments.iter().copied());
-            for way in &ways {
-                let found = condition.clone().add(in_segments.clone()).add(way.clone());
+            for condition_of_index in &index_conditions {
+                let found = condition.clone().add(in_segments.clone()).add(condition_of_index.clone());
                 page.extend(self.audit_page(found, limit).await?);
             }
             page.sort_by_key(|event| std::cmp::Reverse(event.position));
@@ -82,7 +82,7 @@ impl<C: ConnectionTrait> Store<C> {
     }
 }
 
-fn following(after: AuditPosition) -> Cond {
+fn after_position(after: AuditPosition) -> Cond {
     use audit_event::Column;
 
     let time = after.time;
@@ -93,7 +93,7 @@ fn following(after: AuditPosition) -> Cond {
 }
 
 /// Conditions that find the events of a user or a session by segment. No event matches two. Empty: neither is set.
-fn ways(filter: &AuditFilter) -> Vec<Cond> {
+fn index_conditions(filter: &AuditFilter) -> Vec<Cond> {
     use audit_event::Column;
 
     if let Some(user) = filter.user {

@@ -13,7 +13,7 @@ pub(super) async fn fill(store: &Store, own: &impl ConnectionTrait, sessions: &[
             let rows = rows.clone();
             Box::pin(async move {
                 for row in rows {
-                    tx.put_credential(&[], row).await?;
+                    tx.map_credential(&[], row).await?;
                 }
                 Ok(())
             })
@@ -41,7 +41,7 @@ pub(super) async fn all(ground: &Ground) {
             assert_eq!(tx.lock_sessions_of_credential(&hashes).await?.len(), 1);
             let found = tx.credential_of_session(row.session_id).await?.expect("it is there");
             tx.set_credential_token(&found, vec![2]).await?;
-            tx.put_credential(&hashes, row).await
+            tx.map_credential(&hashes, row).await
         })
     });
     work.await.unwrap();

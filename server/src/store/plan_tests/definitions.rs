@@ -19,7 +19,7 @@ pub(super) async fn all(ground: &Ground) {
         Box::pin(async move {
             tx.lock_definition(row.auth_id).await?;
             row.version += 1;
-            tx.set_material(&row).await?;
+            tx.update_material(&row).await?;
             tx.update_definition(row.clone()).await?;
             tx.revoke_sessions_of_definition(row.auth_id, RevokeReason::DefinitionDeleted, tx.clock().now()).await?;
             tx.delete_definition(row.auth_id).await

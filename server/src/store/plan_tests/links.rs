@@ -54,10 +54,10 @@ pub(super) async fn all(ground: &Ground) {
             tx.lock_definition(auth_id).await?;
             tx.link_of_definition(auth_id).await?;
             let mut row = tx.lock_link(link_id).await?.expect("it is there");
-            assert!(!tx.has_another_good_link(&row).await?);
+            assert!(!tx.has_other_active_link(&row).await?);
             row.version += 1;
             tx.update_link(row.clone()).await?;
-            tx.touch_link(link_id, now).await?;
+            tx.record_link_use(link_id, now).await?;
             tx.revoke_sessions_of_definition(auth_id, RevokeReason::LinkDeleted, now).await?;
             tx.delete_link(&row).await
         })

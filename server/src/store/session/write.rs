@@ -50,7 +50,7 @@ impl Tx {
     /// Locks the session until the transaction ends. Includes unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        let _reading = self.activity().reading();
+        let _reading = self.activity().begin_read();
         let row = unique(session::Entity::find_by_id(session).lock_exclusive(), &self.conn).await?;
         let noted = self.activity().of(session);
         Ok(row.map(|row| with_activity(row, noted)))
@@ -59,7 +59,7 @@ impl Tx {
     /// Number of sessions of a user in an app that are neither revoked nor past their absolute limit. Cheaper to
     /// compute than the number of live ones, of which it is an upper bound.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn sessions_not_ended(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
+    pub async fn count_unended_sessions(&self, user: UserId, app: &str, now: Time) -> Result<u64> {
         // `one` would add a limit; see `unique`.
         let count = count_not_ended(user, app, now).build(self.shared.backend);
         let row = self.conn.query_one_raw(count).await?;
@@ -67,15 +67,20 @@ impl Tx {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Locks the user as [`Self::lock_user`] does, and returns their [`Self::sessions_not_ended`] too.
+    /// Locks the user as [`Self::lock_user`] does, and returns their [`Self::count_unended_sessions`] too.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn lock_user_counting(&self, user: UserId, app: &str, now: Time) -> Result<Option<(UserRow, u64)>> {
+    pub async fn lock_user_and_count_sessions(
+        &self,
+        user: UserId,
+        app: &str,
+        now: Time,
+    ) -> Result<Option<(UserRow, u64)>> {
         const COUNT: &str = "sessions_not_ended";
 
         if self.is_postgres() {
             // Counted under the lock, so in a second statement.
             let Some(row) = self.lock_user(user).await? else { return Ok(None) };
-            return Ok(Some((row, self.sessions_not_ended(user, app, now).await?)));
+            return Ok(Some((row, self.count_unended_sessions(user, app, now).await?)));
         }
         let count = count_not_ended(user, app, now).into_query();
         let found = user::Entity::find_by_id(user).expr_as(count, COUNT).build(self.shared.backend);
@@ -88,7 +93,7 @@ impl Tx {
     /// A user's live sessions in an app, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
-        let _reading = self.activity().reading();
+        let _reading = self.activity().begin_read();
         let rows = session::Entity::find()
             .filter(not_ended(user, app, now))
             .order_by(session::Column::SessionId, Order::Asc)

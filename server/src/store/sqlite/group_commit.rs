@@ -26,7 +26,7 @@ const GROUP: usize = 64;
 const QUEUE: usize = 1024;
 /// How long the connection is held between groups. Returning it to the pool costs as much as a small transaction; its
 /// other users (purging, activity) wait no longer than this.
-const HELD: Duration = Duration::from_millis(50);
+const HOLD_TIME: Duration = Duration::from_millis(50);
 
 /// A queued transaction.
 struct Job {
@@ -38,7 +38,7 @@ struct Job {
 /// The queue of the commit thread.
 pub(in crate::store) struct GroupCommit {
     jobs: Sender<Job>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: Mutex<Option<Receiver<Job>>>,
     /// An in-memory database ends with its connection.
     is_in_memory: bool,
@@ -47,8 +47,8 @@ pub(in crate::store) struct GroupCommit {
 impl GroupCommit {
     pub(in crate::store) fn new(is_in_memory: bool) -> Self {
         let (jobs, waiting) = channel();
-        let places = Arc::new(Semaphore::new(QUEUE));
-        Self { jobs, places, waiting: Mutex::new(Some(waiting)), is_in_memory }
+        let permits = Arc::new(Semaphore::new(QUEUE));
+        Self { jobs, permits, waiting: Mutex::new(Some(waiting)), is_in_memory }
     }
 }
 
@@ -62,9 +62,9 @@ impl Store {
             Box::pin(operation(tx).instrument(span.clone()))
         });
         let group = &self.shared.writer.group;
-        let place = Arc::clone(&group.places).acquire_owned().await.map_err(Error::internal)?;
+        let permit = Arc::clone(&group.permits).acquire_owned().await.map_err(Error::internal)?;
         let gone = || Error::ShuttingDown;
-        group.jobs.send(Job { operation, done, _place: place }).map_err(|_| gone())?;
+        group.jobs.send(Job { operation, done, _place: permit }).map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 
@@ -95,16 +95,16 @@ impl Committer {
         let _runtime = runtime.enter();
         while let Ok(job) = self.jobs.recv() {
             let Some(shared) = self.shared.upgrade() else { return };
-            self.commit_for_a_while(&shared, job);
+            self.commit_groups(&shared, job);
         }
     }
 
-    /// Commits groups on one connection for [`HELD`].
-    fn commit_for_a_while(&self, shared: &Arc<Shared>, first: Job) {
+    /// Commits groups on one connection for [`HOLD_TIME`].
+    fn commit_groups(&self, shared: &Arc<Shared>, first: Job) {
         let writer = &shared.writer;
         // An in-memory database has one connection, which reads need too.
-        let held = if writer.group.is_in_memory { Duration::ZERO } else { HELD };
-        let end = Instant::now() + held;
+        let hold_time = if writer.group.is_in_memory { Duration::ZERO } else { HOLD_TIME };
+        let end = Instant::now() + hold_time;
         let (mut next, mut connection) = (Some(first), None);
         while let Some(job) = next {
             let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(GROUP).collect();
@@ -129,19 +129,19 @@ async fn commit_group(
         Ok(outer) => outer,
         Err(error) => {
             for job in group {
-                let _ = job.done.send(Err(again(&error)));
+                let _ = job.done.send(Err(copy_error(&error)));
             }
             return None;
         }
     };
-    let is_whole = match group.pop() {
+    let outcome_known = match group.pop() {
         Some(job) if group.is_empty() => commit_alone(shared, &outer, job).await,
         last => {
             group.extend(last);
             commit_together(shared, &outer, group).await
         }
     };
-    if is_whole {
+    if outcome_known {
         return Some(outer);
     }
     // The outcome is unknown, and so is the end of the audit chain: the next group opens a new chain on a new
@@ -158,20 +158,20 @@ async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job)
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let outcome = attempt(&job, &tx).await;
     let effects = tx.effects();
-    let (outcome, is_whole) = match outcome {
+    let (outcome, outcome_known) = match outcome {
         Ok(()) => {
             let committed = commit(tx.store, effects.events, effects.changes).await;
-            let is_whole = committed.is_ok();
-            (committed, is_whole)
+            let outcome_known = committed.is_ok();
+            (committed, outcome_known)
         }
         Err(error) => (Err(error), tx.store.conn.rollback().await.is_ok()),
     };
     shared.cache.invalidate(&effects.invalidation);
     if outcome.is_ok() {
-        shared.dropped.tell(effects.dropped);
+        shared.logouts.enqueue(effects.logouts);
     }
     let _ = job.done.send(outcome);
-    is_whole
+    outcome_known
 }
 
 /// Runs each job in a savepoint, so that a refused one rolls back alone. Then writes all events and commits once.
@@ -187,10 +187,13 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
                 changes.append(&mut effects.changes);
                 good.push((effects, job.done));
             }
-            Err(Failed::TakenBack(error)) => drop(job.done.send(Err(error))),
-            Err(Failed::Broken(error)) => {
-                let for_others =
-                    if matches!(error, Error::StoreUnavailable { .. }) { again(&error) } else { Error::WriteConflict };
+            Err(JobFailure::RolledBack(error)) => drop(job.done.send(Err(error))),
+            Err(JobFailure::Broken(error)) => {
+                let for_others = if matches!(error, Error::StoreUnavailable { .. }) {
+                    copy_error(&error)
+                } else {
+                    Error::WriteConflict
+                };
                 let _ = job.done.send(Err(error));
                 broken = Some(for_others);
                 break;
@@ -211,21 +214,21 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
     }
     for (effects, done) in good {
         if committed.is_ok() {
-            shared.dropped.tell(effects.dropped);
+            shared.logouts.enqueue(effects.logouts);
         }
-        let _ = done.send(committed.as_ref().copied().map_err(again));
+        let _ = done.send(committed.as_ref().copied().map_err(copy_error));
     }
     // Left only after a broken transaction: they did not run and can be retried.
     for job in jobs {
-        let _ = job.done.send(committed.as_ref().copied().map_err(again));
+        let _ = job.done.send(committed.as_ref().copied().map_err(copy_error));
     }
     committed.is_ok()
 }
 
 /// Why a job is not part of the group's transaction.
-enum Failed {
+enum JobFailure {
     /// The job was rolled back alone.
-    TakenBack(Error),
+    RolledBack(Error),
     /// The whole transaction was rolled back, as SQLite does when the disk is full or fails.
     Broken(Error),
 }
@@ -240,8 +243,8 @@ async fn run_in_savepoint(
     shared: &Arc<Shared>,
     outer: &SqliteTransaction,
     job: &Job,
-) -> std::result::Result<Effects, Failed> {
-    outer.savepoint().await.map_err(|error| Failed::Broken(error.into()))?;
+) -> std::result::Result<Effects, JobFailure> {
+    outer.savepoint().await.map_err(|error| JobFailure::Broken(error.into()))?;
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
     let mut outcome = attempt(job, &tx).await;
     if outcome.is_ok() {
@@ -250,14 +253,14 @@ async fn run_in_savepoint(
     match outcome {
         Ok(()) => Ok(tx.effects()),
         Err(error) => match outer.rollback_to_savepoint().await {
-            Ok(()) => Err(Failed::TakenBack(error)),
-            Err(_) => Err(Failed::Broken(error)),
+            Ok(()) => Err(JobFailure::RolledBack(error)),
+            Err(_) => Err(JobFailure::Broken(error)),
         },
     }
 }
 
 /// The same error for another job of the group.
-fn again(error: &Error) -> Error {
+fn copy_error(error: &Error) -> Error {
     match error {
         Error::WriteConflict => Error::WriteConflict,
         Error::StoreUnavailable { source } => Error::store_unavailable(source),

@@ -102,7 +102,7 @@ impl Histogram {
     }
 
     /// Keeps an observation as the exemplar of its bucket.
-    pub fn keep(&self, exemplar: Exemplar) {
+    pub fn set_exemplar(&self, exemplar: Exemplar) {
         let bucket = Self::bucket(u64::try_from(exemplar.took.as_nanos()).unwrap_or(u64::MAX));
         let mut exemplars = self.exemplars.lock();
         exemplars.retain(|(other, _)| *other != bucket);
@@ -193,7 +193,7 @@ mod tests {
         for (trace_id, micros) in [(1, 40), (2, 50), (3, 100_000)] {
             let took = Duration::from_micros(micros);
             histogram.record(took);
-            histogram.keep(Exemplar { trace_id, span_id: 7, took, at: 1_500_000 });
+            histogram.set_exemplar(Exemplar { trace_id, span_id: 7, took, at: 1_500_000 });
         }
         let mut page = String::new();
         write_histograms(&mut page, "x", "Help", [(String::new(), &histogram)]);

@@ -295,7 +295,12 @@ mod tests {
             histograms[0].record(Duration::from_micros(micros));
         }
         histograms[1].record(Duration::from_micros(40));
-        histograms[0].keep(Exemplar { trace_id: 0xab, span_id: 0xcd, took: Duration::from_micros(50), at: 1_500_000 });
+        histograms[0].set_exemplar(Exemplar {
+            trace_id: 0xab,
+            span_id: 0xcd,
+            took: Duration::from_micros(50),
+            at: 1_500_000,
+        });
         let metrics = Metrics::new();
         metrics.add_histograms(move |page| {
             let labelled = histograms.iter().enumerate().map(|(n, histogram)| (format!("n=\"{n}\""), histogram));

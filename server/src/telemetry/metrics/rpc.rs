@@ -80,7 +80,7 @@ impl RpcMetrics {
         let histogram = &self.durations[method][code];
         histogram.record(took);
         if let Some(exemplar) = exemplar {
-            histogram.keep(exemplar);
+            histogram.set_exemplar(exemplar);
         }
         if let Some(count) = reason.and_then(|reason| self.errors[method].get(reason)) {
             count.fetch_add(1, Ordering::Relaxed);

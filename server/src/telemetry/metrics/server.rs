@@ -17,14 +17,14 @@ use super::hashing::HashingMetrics;
 use super::login::LoginMetrics;
 
 /// Counters and histograms of other modules.
-pub struct Counted {
+pub struct Counters {
     pub logins: LoginMetrics,
     pub hashing: Arc<HashingMetrics>,
     pub writes: Arc<WriteMetrics>,
 }
 
 /// Gauges, read for each scrape.
-pub struct Readings {
+pub struct Gauges {
     pub session_cache: CacheStats,
     pub link_cache: CacheStats,
     /// Age of the last fully applied position of the change feed; `None`: this server is the only writer.
@@ -39,25 +39,25 @@ pub struct Readings {
 }
 
 /// Registers all of them; `read` is called for each scrape.
-pub fn register(metrics: &Metrics, counted: Counted, read: impl Fn() -> Readings + Send + Sync + 'static) {
-    let (hashing, writes) = (counted.hashing.clone(), counted.writes.clone());
+pub fn register(metrics: &Metrics, counters: Counters, read: impl Fn() -> Gauges + Send + Sync + 'static) {
+    let (hashing, writes) = (counters.hashing.clone(), counters.writes.clone());
     metrics.register(|registry| {
-        counted.logins.register(registry);
+        counters.logins.register(registry);
         hashing.register(registry);
         writes.register(registry);
         let collector = ServerCollector { hashing, writes, read: Box::new(read) };
         registry.register_collector(Box::new(collector));
     });
     metrics.add_histograms(move |page| {
-        counted.hashing.write_histograms(page);
-        counted.writes.write_histograms(page);
+        counters.hashing.write_histograms(page);
+        counters.writes.write_histograms(page);
     });
 }
 
 struct ServerCollector {
     hashing: Arc<HashingMetrics>,
     writes: Arc<WriteMetrics>,
-    read: Box<dyn Fn() -> Readings + Send + Sync>,
+    read: Box<dyn Fn() -> Gauges + Send + Sync>,
 }
 
 impl fmt::Debug for ServerCollector {
@@ -68,32 +68,32 @@ impl fmt::Debug for ServerCollector {
 
 impl Collector for ServerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let readings = (self.read)();
+        let gauges = (self.read)();
         let to = &mut encoder;
-        gauge(to, "rpc_in_flight", "Calls under way", readings.calls_in_flight)?;
-        caches(to, &readings)?;
-        self.change_feed(to, &readings)?;
-        self.hashing(to, &readings)?;
-        self.database(to, &readings.pools)
+        gauge(to, "rpc_in_flight", "Calls under way", gauges.calls_in_flight)?;
+        caches(to, &gauges)?;
+        self.change_feed(to, &gauges)?;
+        self.hashing(to, &gauges)?;
+        self.database(to, &gauges.pools)
     }
 }
 
 impl ServerCollector {
-    fn change_feed(&self, to: &mut DescriptorEncoder<'_>, readings: &Readings) -> fmt::Result {
-        if let Some(lag) = readings.revocation_lag {
+    fn change_feed(&self, to: &mut DescriptorEncoder<'_>, gauges: &Gauges) -> fmt::Result {
+        if let Some(lag) = gauges.revocation_lag {
             seconds(to, "revocation_lag_seconds", "How long ago all changes of other servers were known", lag)?;
         }
         let help = "How old what is known may be before nothing is answered from memory";
-        seconds(to, "max_revocation_lag_seconds", help, readings.max_revocation_lag)?;
+        seconds(to, "max_revocation_lag_seconds", help, gauges.max_revocation_lag)?;
         let help = "Sessions whose last activity is not written yet";
-        gauge(to, "activity_pending", help, readings.activity_pending)?;
+        gauge(to, "activity_pending", help, gauges.activity_pending)?;
         let position = u64::try_from(self.writes.feed_position()).unwrap_or(0);
         gauge(to, "change_feed_position", "Number of the last change of the feed that was seen", position)
     }
 
-    fn hashing(&self, to: &mut DescriptorEncoder<'_>, readings: &Readings) -> fmt::Result {
+    fn hashing(&self, to: &mut DescriptorEncoder<'_>, gauges: &Gauges) -> fmt::Result {
         let help = "Password hashes that wait or are being computed";
-        gauge(to, "password_hashing_depth", help, readings.hashing_depth)?;
+        gauge(to, "password_hashing_depth", help, gauges.hashing_depth)?;
         counter(to, "password_hashes", "Password hashes that were computed", self.hashing.computed.count())
     }
 
@@ -115,8 +115,8 @@ impl ServerCollector {
     }
 }
 
-fn caches(to: &mut DescriptorEncoder<'_>, readings: &Readings) -> fmt::Result {
-    let (sessions, links) = (readings.session_cache, readings.link_cache);
+fn caches(to: &mut DescriptorEncoder<'_>, gauges: &Gauges) -> fmt::Result {
+    let (sessions, links) = (gauges.session_cache, gauges.link_cache);
     gauge(to, "session_cache_entries", "Session rows in memory", sessions.entries)?;
     let help = "Session rows that memory may hold; 0: the cache is off";
     gauge(to, "session_cache_capacity", help, sessions.capacity)?;

@@ -47,7 +47,7 @@ use crate::pipeline::dispatch::call;
 use crate::pipeline::{Health, METHODS, RpcServer, rpc_labels};
 use crate::serve::open_store;
 use crate::stop::Stop;
-use crate::store::{CallerRow, NewCaller, Store};
+use crate::store::{CallerRow, NewCallerKey, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::rpc::RpcMetrics;
 
@@ -233,7 +233,7 @@ async fn add_caller(store: &Store, name: &str, grants: Grants, max_in_flight: Op
     };
     let key = KEYS.get(name).map(|(token, _)| {
         let (hash, key_id) = store.keyring().hash_token(token.as_ref());
-        NewCaller { hash, key_id, created_at: now, expires_at: now + Duration::from_hours(1) }
+        NewCallerKey { hash, key_id, created_at: now, expires_at: now + Duration::from_hours(1) }
     });
     let write = store.write(move |tx| {
         let row = row.clone();

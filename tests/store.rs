@@ -381,7 +381,7 @@ async fn one_replica_at_a_time_purges_until_nothing_is_left(mut ground: Ground) 
     let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
     assert_eq!(one.purge(a).await.unwrap().total(), 0, "nothing has ended");
     ground.clock.advance(ABSOLUTE + ground.config.session.retention + Duration::from_secs(1));
-    assert!(store.take_lease("purge", b, ground.config.purge.interval).await.unwrap(), "the first holder's ran out");
+    assert!(store.acquire_lease("purge", b, ground.config.purge.interval).await.unwrap(), "the first holder's ran out");
     assert_eq!(one.purge(a).await.unwrap().total(), 0, "another one holds it");
     assert_eq!(other.purge(b).await.unwrap().sessions, 25, "in as many batches as it takes");
     ground.clock.advance(ground.config.purge.interval * 2);
@@ -392,18 +392,18 @@ async fn a_lease_has_one_holder_at_a_time(ground: Ground) {
     let (one, other) = (ground.store().await, ground.connect().await);
     let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
     let minute = Duration::from_mins(1);
-    let (first, second) = tokio::join!(one.take_lease("purge", a, minute), other.take_lease("purge", b, minute));
+    let (first, second) = tokio::join!(one.acquire_lease("purge", a, minute), other.acquire_lease("purge", b, minute));
     let (first, second) = (first.unwrap(), second.unwrap());
     assert!(first != second, "one of two has it");
     let (holder, waiting) = if first { (a, b) } else { (b, a) };
-    assert!(one.take_lease("purge", holder, minute).await.unwrap(), "its holder extends it");
-    assert!(!other.take_lease("purge", waiting, minute).await.unwrap());
-    assert!(other.take_lease("tidy", waiting, minute).await.unwrap(), "another lease is free");
+    assert!(one.acquire_lease("purge", holder, minute).await.unwrap(), "its holder extends it");
+    assert!(!other.acquire_lease("purge", waiting, minute).await.unwrap());
+    assert!(other.acquire_lease("tidy", waiting, minute).await.unwrap(), "another lease is free");
     ground.clock.advance(minute.saturating_sub(Duration::from_micros(1)));
-    assert!(!other.take_lease("purge", waiting, minute).await.unwrap());
+    assert!(!other.acquire_lease("purge", waiting, minute).await.unwrap());
     ground.clock.advance(Duration::from_micros(1));
-    assert!(other.take_lease("purge", waiting, minute).await.unwrap(), "it ran out");
-    assert!(!one.take_lease("purge", holder, minute).await.unwrap());
+    assert!(other.acquire_lease("purge", waiting, minute).await.unwrap(), "it ran out");
+    assert!(!one.acquire_lease("purge", holder, minute).await.unwrap());
 }
 
 async fn activity_is_written_in_batches_and_only_forwards(ground: Ground) {

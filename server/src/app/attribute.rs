@@ -208,7 +208,7 @@ impl App {
             }
             Owner::User(_) => {}
             // Attributes outlive their session until it is purged.
-            Owner::Session(session) => self.must_be_live(session, now).await?,
+            Owner::Session(session) => self.require_live_session(session, now).await?,
         }
         match owner {
             Owner::User(user) if user != acting.user() => {
@@ -256,7 +256,7 @@ impl App {
             .await
     }
 
-    async fn must_be_live(&self, session: SessionId, now: Time) -> Result<()> {
+    async fn require_live_session(&self, session: SessionId, now: Time) -> Result<()> {
         let row = self.parts.store.session(session).await?;
         let live = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now);
         live.map(drop).ok_or(Error::SessionNotFound)

@@ -101,7 +101,7 @@ impl App {
         let store = &self.parts.store;
         let mut all = Purged::default();
         loop {
-            if !store.take_lease("purge", holder, self.parts.purge.interval * 2).await? {
+            if !store.acquire_lease("purge", holder, self.parts.purge.interval * 2).await? {
                 return Ok(all);
             }
             let now = self.parts.clock.now();

@@ -81,8 +81,8 @@ impl App {
                 Error::invalid("client.remote_addr", "is no IPv4 or IPv6 address: send one, or leave it empty")
             })?),
         };
-        let believed = asserted.filter(|_| context.caller.flags.may_assert_client_address);
-        let remote_addr = believed.unwrap_or_else(|| context.peer.to_canonical());
+        let accepted = asserted.filter(|_| context.caller.flags.may_assert_client_address);
+        let remote_addr = accepted.unwrap_or_else(|| context.peer.to_canonical());
         Ok(Client { context, app, remote_addr, user_agent: input.user_agent })
     }
 

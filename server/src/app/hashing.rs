@@ -52,7 +52,7 @@ impl PasswordHasher {
             let receiver = Arc::clone(&receiver);
             std::thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&receiver))
+                .spawn(move || run_worker(&receiver))
                 .map_err(Error::internal)?;
         }
         let decoy = hash_password(b"", params, &mut HashMemory::new())?;
@@ -81,7 +81,7 @@ impl PasswordHasher {
     }
 
     /// Fails early if the queue is full. Success is no reservation.
-    pub(super) fn has_room(&self) -> Result<()> {
+    pub(super) fn check_capacity(&self) -> Result<()> {
         if self.depth() < self.capacity { Ok(()) } else { Err(self.refuse()) }
     }
 
@@ -113,16 +113,16 @@ impl PasswordHasher {
         let (sender, receiver) = oneshot::channel();
         self.queued.fetch_add(1, Ordering::Relaxed);
         let (queued, metrics) = (Arc::clone(&self.queued), Arc::clone(&self.metrics));
-        let asked = Instant::now();
+        let submitted_at = Instant::now();
         let job: Job = Box::new(move |memory| {
             // A closed sender means a cancelled call.
-            let begun = Instant::now();
-            let answer = (!sender.is_closed()).then(|| job(memory));
+            let started_at = Instant::now();
+            let output = (!sender.is_closed()).then(|| job(memory));
             queued.fetch_sub(1, Ordering::Relaxed);
-            if let Some(answer) = answer {
-                metrics.waited.record(begun.duration_since(asked));
-                metrics.computed.record(begun.elapsed());
-                let _ = sender.send(answer);
+            if let Some(output) = output {
+                metrics.waited.record(started_at.duration_since(submitted_at));
+                metrics.computed.record(started_at.elapsed());
+                let _ = sender.send(output);
             }
         });
         if let Err(refused) = self.queue.try_send(job) {
@@ -136,7 +136,7 @@ impl PasswordHasher {
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Job>>) {
+fn run_worker(receiver: &Mutex<Receiver<Job>>) {
     priority::lowest();
     let mut memory = HashMemory::new();
     loop {
@@ -195,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_is_refused_at_once_and_works_again_when_it_has_room() {
         let hasher = PasswordHasher::start(CHEAP, 1, 1).unwrap();
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
         let (started, running) = oneshot::channel();
         let first = tokio::spawn({
             let hasher = hasher.clone();
@@ -203,21 +203,21 @@ mod tests {
                 hasher
                     .run(move |_| {
                         let _ = started.send(());
-                        let _ = held.recv();
+                        let _ = released.recv();
                     })
                     .await
             }
         });
         running.await.unwrap();
         let mut second = Box::pin(hasher.hash(text("waits")));
-        hasher.has_room().unwrap();
+        hasher.check_capacity().unwrap();
         assert!(futures::poll!(&mut second).is_pending());
-        assert!(matches!(hasher.has_room(), Err(Error::Overloaded { .. })), "one runs and one waits");
+        assert!(matches!(hasher.check_capacity(), Err(Error::Overloaded { .. })), "one runs and one waits");
         assert!(matches!(hasher.hash(text("too many")).await, Err(Error::Overloaded { .. })));
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
         second.await.unwrap();
         assert_eq!(hasher.depth(), 0);
-        hasher.has_room().unwrap();
+        hasher.check_capacity().unwrap();
     }
 }

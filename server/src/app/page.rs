@@ -20,18 +20,18 @@ const MAX_TOKEN: usize = 512;
 /// The query that a page token is bound to.
 pub struct Query {
     name: &'static str,
-    asker: [u8; 16],
+    acting_user: [u8; 16],
     filter: Vec<u8>,
 }
 
 impl Query {
     /// `filter`: a text that identifies the filter of the query.
-    pub fn new(name: &'static str, asker: UserId, filter: &str) -> Self {
-        Self { name, asker: *asker.as_bytes(), filter: filter.as_bytes().to_vec() }
+    pub fn new(name: &'static str, acting_user: UserId, filter: &str) -> Self {
+        Self { name, acting_user: *acting_user.as_bytes(), filter: filter.as_bytes().to_vec() }
     }
 
     fn seal_context(&self) -> [&[u8]; 4] {
-        [b"page", self.name.as_bytes(), &self.asker, &self.filter]
+        [b"page", self.name.as_bytes(), &self.acting_user, &self.filter]
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    fn asker(number: u128) -> UserId {
+    fn acting_user(number: u128) -> UserId {
         UserId::from_uuid(Uuid::from_u128(number))
     }
 
@@ -132,21 +132,26 @@ mod tests {
     fn a_page_token_is_good_for_its_own_query_asker_and_day_only() {
         let ring = Keyring::generate(Time::default());
         let now = Time::from_micros(1_700_000_000_000_000);
-        let query = Query::new("users", asker(1), "search=a");
+        let query = Query::new("users", acting_user(1), "search=a");
         let page = PageRequest::parse(1, "").unwrap().take(vec![b'x', b'y'], |item| vec![*item], &ring, &query, now);
         assert_eq!(page.items, [b'x']);
         let next = PageRequest::parse(1, &page.next_page_token).unwrap();
         assert_eq!(next.cursor(&ring, &query, now).unwrap(), Some(vec![b'x']));
         for (other, when) in [
-            (Query::new("users", asker(1), "search=b"), now),
-            (Query::new("users", asker(2), "search=a"), now),
-            (Query::new("sessions", asker(1), "search=a"), now),
+            (Query::new("users", acting_user(1), "search=b"), now),
+            (Query::new("users", acting_user(2), "search=a"), now),
+            (Query::new("sessions", acting_user(1), "search=a"), now),
             (query, now + MAX_AGE + Duration::from_secs(1)),
         ] {
             assert!(matches!(next.cursor(&ring, &other, when), Err(Error::PageTokenInvalid)));
         }
-        let last =
-            PageRequest::parse(2, "").unwrap().take(vec![1, 2], |_| vec![], &ring, &Query::new("q", asker(1), ""), now);
+        let last = PageRequest::parse(2, "").unwrap().take(
+            vec![1, 2],
+            |_| vec![],
+            &ring,
+            &Query::new("q", acting_user(1), ""),
+            now,
+        );
         assert_eq!(last.next_page_token, "", "the last page has no token");
     }
 
@@ -154,7 +159,7 @@ mod tests {
         #[test]
         fn junk_is_refused_without_a_panic(token in "\\PC{1,600}") {
             let ring = Keyring::generate(Time::default());
-            let query = Query::new("users", asker(1), "");
+            let query = Query::new("users", acting_user(1), "");
             let page = PageRequest::parse(1, &token).unwrap();
             prop_assert!(matches!(page.cursor(&ring, &query, Time::default()), Err(Error::PageTokenInvalid)));
         }

@@ -19,7 +19,7 @@ use crate::model::network::prefix_of;
 /// Maximum entries of each table; a full table drops its older half.
 const CAPACITY: usize = 100_000;
 /// Failures are forgotten after this many times `max_delay` without a new one.
-const FORGET_AFTER: u32 = 4;
+const RESET_AFTER: u32 = 4;
 
 /// A keyed hash of a name.
 pub(in crate::app) type NameKey = [u8; 32];
@@ -42,7 +42,7 @@ struct Tables {
     names: HashMap<NameKey, Failures>,
     networks: HashMap<IpNet, Failures>,
     /// The network of the last login of each name.
-    known: HashMap<NameKey, (IpNet, Time)>,
+    last_networks: HashMap<NameKey, (IpNet, Time)>,
 }
 
 pub(in crate::app) struct Throttle {
@@ -59,44 +59,51 @@ impl Throttle {
     pub(in crate::app) fn check(&self, attempt: Attempt, now: Time) -> Result<()> {
         let network = prefix_of(attempt.address);
         let tables = self.tables.lock();
-        let is_known = tables.known.get(&attempt.name).is_some_and(|(known, _)| *known == network);
+        let is_known = tables.last_networks.get(&attempt.name).is_some_and(|(known, _)| *known == network);
         let by_name = tables.names.get(&attempt.name).filter(|_| !is_known);
-        let by_name = by_name.map(|failures| self.wait(*failures, self.config.free_failures, now));
-        let by_network =
-            tables.networks.get(&network).map(|failures| self.wait(*failures, self.config.address_free_failures, now));
+        let by_name = by_name.map(|failures| self.remaining_delay(*failures, self.config.free_failures, now));
+        let by_network = tables
+            .networks
+            .get(&network)
+            .map(|failures| self.remaining_delay(*failures, self.config.address_free_failures, now));
         match by_name.into_iter().chain(by_network).max() {
             Some(retry_after) if !retry_after.is_zero() => Err(Error::LoginThrottled { retry_after }),
             _ => Ok(()),
         }
     }
 
-    pub(in crate::app) fn failed(&self, attempt: Attempt, now: Time) {
-        let forget = self.config.max_delay * FORGET_AFTER;
+    pub(in crate::app) fn record_failure(&self, attempt: Attempt, now: Time) {
+        let reset_after = self.config.max_delay * RESET_AFTER;
         let mut tables = self.tables.lock();
-        count(&mut tables.names, attempt.name, now, forget);
-        count(&mut tables.networks, prefix_of(attempt.address), now, forget);
+        count_failure(&mut tables.names, attempt.name, now, reset_after);
+        count_failure(&mut tables.networks, prefix_of(attempt.address), now, reset_after);
     }
 
     /// Clears the failures of the name but not of the network: one good login must not buy free guesses at other names.
-    pub(in crate::app) fn succeeded(&self, attempt: Attempt, now: Time) {
+    pub(in crate::app) fn record_success(&self, attempt: Attempt, now: Time) {
         let mut tables = self.tables.lock();
         tables.names.remove(&attempt.name);
-        evict_older_half(&mut tables.known, |(_, last)| *last);
-        tables.known.insert(attempt.name, (prefix_of(attempt.address), now));
+        evict_older_half(&mut tables.last_networks, |(_, last)| *last);
+        tables.last_networks.insert(attempt.name, (prefix_of(attempt.address), now));
     }
 
     /// The remaining delay.
-    fn wait(&self, failures: Failures, free: u32, now: Time) -> Duration {
+    fn remaining_delay(&self, failures: Failures, free: u32, now: Time) -> Duration {
         let Some(beyond) = failures.count.checked_sub(free) else { return Duration::ZERO };
         let delay = self.config.base_delay.saturating_mul(2u32.saturating_pow(beyond)).min(self.config.max_delay);
         (failures.last + delay).since(now)
     }
 }
 
-fn count<K: Copy + Eq + std::hash::Hash>(table: &mut HashMap<K, Failures>, key: K, now: Time, forget: Duration) {
+fn count_failure<K: Copy + Eq + std::hash::Hash>(
+    table: &mut HashMap<K, Failures>,
+    key: K,
+    now: Time,
+    reset_after: Duration,
+) {
     evict_older_half(table, |failures| failures.last);
     let failures = table.entry(key).or_insert(Failures { count: 0, last: now });
-    if now.since(failures.last) > forget {
+    if now.since(failures.last) > reset_after {
         failures.count = 0;
     }
     *failures = Failures { count: failures.count.saturating_add(1), last: now };
@@ -140,7 +147,7 @@ mod tests {
         let mut now = Time::from_micros(1_000_000_000);
         let mut waits = Vec::new();
         for _ in 0..30 {
-            throttle.failed(alice, now);
+            throttle.record_failure(alice, now);
             let wait = wait_of(&throttle, alice, now);
             waits.push(wait.as_secs());
             now = now + wait;
@@ -155,13 +162,13 @@ mod tests {
         let throttle = throttle();
         let alice = Attempt { name: [1; 32], address: HERE };
         let now = Time::from_micros(1_000_000_000);
-        (0..6).for_each(|_| throttle.failed(alice, now));
+        (0..6).for_each(|_| throttle.record_failure(alice, now));
         assert!(throttle.check(alice, now).is_err());
-        throttle.succeeded(alice, now);
+        throttle.record_success(alice, now);
         assert!(throttle.check(alice, now).is_ok());
-        (0..6).for_each(|_| throttle.failed(alice, now));
+        (0..6).for_each(|_| throttle.record_failure(alice, now));
         let later = now + Duration::from_hours(2);
-        throttle.failed(alice, later);
+        throttle.record_failure(alice, later);
         assert!(throttle.check(alice, later).is_ok(), "old failures are forgotten");
     }
 
@@ -170,7 +177,7 @@ mod tests {
         let throttle = throttle();
         let now = Time::from_micros(1_000_000_000);
         for name in 0..60 {
-            throttle.failed(Attempt { name: [name; 32], address: HERE }, now);
+            throttle.record_failure(Attempt { name: [name; 32], address: HERE }, now);
         }
         assert!(throttle.check(Attempt { name: [200; 32], address: HERE }, now).is_err());
         assert!(
@@ -183,8 +190,8 @@ mod tests {
     fn others_failures_do_not_keep_out_who_comes_from_where_they_logged_in_before() {
         let throttle = throttle();
         let now = Time::from_micros(1_000_000_000);
-        throttle.succeeded(Attempt { name: [1; 32], address: HERE }, now);
-        (0..20).for_each(|_| throttle.failed(Attempt { name: [1; 32], address: THERE }, now));
+        throttle.record_success(Attempt { name: [1; 32], address: HERE }, now);
+        (0..20).for_each(|_| throttle.record_failure(Attempt { name: [1; 32], address: THERE }, now));
         assert!(throttle.check(Attempt { name: [1; 32], address: THERE }, now).is_err());
         assert!(throttle.check(Attempt { name: [1; 32], address: HERE }, now).is_ok());
     }
@@ -193,7 +200,7 @@ mod tests {
     fn the_tables_are_bounded() {
         let mut table = HashMap::new();
         for number in 0..CAPACITY + 10 {
-            count(&mut table, number, Time::from_micros(number.try_into().unwrap()), Duration::MAX);
+            count_failure(&mut table, number, Time::from_micros(number.try_into().unwrap()), Duration::MAX);
         }
         assert!(table.len() <= CAPACITY && table.contains_key(&(CAPACITY + 9)));
     }

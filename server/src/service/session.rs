@@ -28,7 +28,7 @@ impl SessionService for Handler {
     async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Reply<v1::CreateSessionResponse> {
         if let Some(Credential::Password(_)) = &request.get_ref().credential {
             // A flood is refused before it spawns tasks.
-            self.app().has_room_for_password()?;
+            self.app().check_hashing_capacity()?;
         }
         self.run(request, |app, context, message| async move {
             let client = convert::client(message.client.as_ref());

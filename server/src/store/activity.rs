@@ -27,7 +27,7 @@ pub struct Activity {
 #[derive(Default)]
 struct Recorded {
     pending: HashMap<SessionId, Time>,
-    written: [HashMap<SessionId, Time>; 2],
+    flushed: [HashMap<SessionId, Time>; 2],
     readers: [usize; 2],
     epoch: usize,
 }
@@ -37,11 +37,11 @@ impl Recorded {
     fn advance_epoch(&mut self) {
         let other = 1 - self.epoch;
         if self.readers[other] == 0 {
-            self.written[other] = HashMap::new();
+            self.flushed[other] = HashMap::new();
             self.epoch = other;
         }
         if self.readers == [0; 2] {
-            self.written = Default::default();
+            self.flushed = Default::default();
         }
     }
 }
@@ -78,7 +78,7 @@ impl Activity {
     /// The latest activity that a row read under a [`ReadGuard`] may lack.
     pub(super) fn of(&self, session: SessionId) -> Option<Time> {
         let recorded = self.recorded.lock();
-        let [one, other] = &recorded.written;
+        let [one, other] = &recorded.flushed;
         [&recorded.pending, one, other].iter().filter_map(|times| times.get(&session).copied()).max()
     }
 
@@ -108,7 +108,7 @@ impl Activity {
                 recorded.pending.remove(session);
             }
             if is_read {
-                recorded.written[recorded.epoch].insert(*session, *time);
+                recorded.flushed[recorded.epoch].insert(*session, *time);
             }
         }
         if recorded.pending.is_empty() {
@@ -137,13 +137,13 @@ impl Store {
 
 /// Skips sessions that were revoked meanwhile or have later activity.
 fn update(backend: DbBackend, batch: &[(SessionId, Time)]) -> Statement {
-    let place = |number: usize| match backend {
+    let placeholder = |number: usize| match backend {
         // SQLite looks up numbered parameters by name, one after the other: thousands take longer than the rest.
         DbBackend::Sqlite => "?".to_owned(),
         _ => format!("${number}"),
     };
     let rows: Vec<String> =
-        (0..batch.len()).map(|row| format!("({}, {})", place(row * 2 + 1), place(row * 2 + 2))).collect();
+        (0..batch.len()).map(|row| format!("({}, {})", placeholder(row * 2 + 1), placeholder(row * 2 + 2))).collect();
     let sql = format!(
         "UPDATE session SET last_active_at = v.column2, expires_at = CASE \
          WHEN v.column2 + idle_micros < absolute_expires_at THEN v.column2 + idle_micros ELSE absolute_expires_at END \
@@ -185,7 +185,7 @@ mod tests {
     fn a_row_read_before_the_flush_knows_of_the_activity_after_it() {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
         activity.record(session, at(5));
-        let begin_read = activity.begin_read();
+        let guard = activity.begin_read();
         // The row is read here, so it lacks what is flushed now.
         flush(&activity, || {});
         assert_eq!((activity.of(session), activity.len()), (Some(at(5)), 0));
@@ -197,7 +197,7 @@ mod tests {
             drop(other);
             assert_eq!(activity.of(session), Some(at(5)));
         }
-        drop(begin_read);
+        drop(guard);
         assert_eq!(activity.of(session), None, "nobody can ask for it any more");
     }
 
@@ -205,17 +205,17 @@ mod tests {
     fn reads_that_always_overlap_do_not_keep_everything_for_ever() {
         let (activity, session) = (Activity::default(), SessionId::new(at(0)));
         activity.record(session, at(5));
-        let mut begin_read = activity.begin_read();
+        let mut guard = activity.begin_read();
         flush(&activity, || {});
         for _ in 0..3 {
             assert_eq!(activity.recorded.lock().readers.iter().sum::<usize>(), 1);
-            begin_read = {
+            guard = {
                 let next = activity.begin_read();
-                drop(begin_read);
+                drop(guard);
                 next
             };
         }
-        drop(begin_read);
+        drop(guard);
         assert_eq!(activity.of(session), None);
         let first = activity.begin_read();
         activity.record(session, at(6));

@@ -49,7 +49,7 @@ struct Head {
 
 /// The idle chains of this server.
 pub(super) struct Chains {
-    free: Arc<Mutex<Vec<Head>>>,
+    idle: Arc<Mutex<Vec<Head>>>,
     /// One permit per chain that may be written concurrently.
     slots: Arc<Semaphore>,
     /// Held while a chain is opened: two at once would take the same number.
@@ -59,7 +59,7 @@ pub(super) struct Chains {
 /// A chain held by one transaction.
 pub(super) struct ChainLease {
     head: Option<Head>,
-    free: Arc<Mutex<Vec<Head>>>,
+    idle: Arc<Mutex<Vec<Head>>>,
     slot: Option<OwnedSemaphorePermit>,
     opening: Option<OwnedMutexGuard<()>>,
 }
@@ -67,21 +67,21 @@ pub(super) struct ChainLease {
 impl ChainLease {
     /// Returns the chain for reuse. Unless the transaction certainly committed, the chain is abandoned: its end is
     /// unknown.
-    pub(super) fn end(self, committed: bool) {
+    pub(super) fn release(self, committed: bool) {
         if let Some(head) = self.head.filter(|_| committed) {
-            self.free.lock().push(head);
+            self.idle.lock().push(head);
         }
     }
 }
 
 impl Chains {
     pub(super) fn new(count: usize) -> Self {
-        Self { free: Arc::default(), slots: Arc::new(Semaphore::new(count)), opening: Arc::default() }
+        Self { idle: Arc::default(), slots: Arc::new(Semaphore::new(count)), opening: Arc::default() }
     }
 
     /// Abandons the idle chains, because their ends are unknown. Only for the single writer of SQLite.
     pub(super) fn abandon(&self) {
-        self.free.lock().clear();
+        self.idle.lock().clear();
     }
 }
 
@@ -93,7 +93,7 @@ impl Tx {
 }
 
 impl Store<Transaction> {
-    /// Writes events to a chain and changes to the feed. [`ChainLease::end`] returns the chain.
+    /// Writes events to a chain and changes to the feed. [`ChainLease::release`] returns the chain.
     ///
     /// Changes are written last: the follower relies on the transaction having its ID by then.
     pub(super) async fn write_events(
@@ -103,14 +103,14 @@ impl Store<Transaction> {
     ) -> Result<ChainLease> {
         let backend = self.shared.backend;
         let chains = &self.shared.writer.chains;
-        let mut lease = ChainLease { head: None, free: Arc::clone(&chains.free), slot: None, opening: None };
+        let mut lease = ChainLease { head: None, idle: Arc::clone(&chains.idle), slot: None, opening: None };
         if events.is_empty() {
             self.conn.execute_all(change::insert(backend, changes)).await?;
             return Ok(lease);
         }
         lease.slot = Some(Arc::clone(&chains.slots).acquire_owned().await.map_err(Error::internal)?);
-        let free = chains.free.lock().pop();
-        let mut head = if let Some(head) = free {
+        let idle = chains.idle.lock().pop();
+        let mut head = if let Some(head) = idle {
             head
         } else {
             lease.opening = Some(Arc::clone(&chains.opening).lock_owned().await);
@@ -118,14 +118,14 @@ impl Store<Transaction> {
         };
         let rows = chain_events(self.keyring(), &mut head, events)?;
         self.conn.execute_all(insert(backend, rows)).await?;
-        self.conn.execute_raw(self.move_head(&head)?).await?;
+        self.conn.execute_raw(self.update_head(&head)?).await?;
         self.conn.execute_all(change::insert(backend, changes)).await?;
         lease.head = Some(head);
         Ok(lease)
     }
 
     /// The statement that stores the new head of a chain.
-    fn move_head(&self, head: &Head) -> Result<Statement> {
+    fn update_head(&self, head: &Head) -> Result<Statement> {
         let update = audit_chain::Entity::update_many()
             .col_expr(audit_chain::Column::Length, Expr::value(head.length))
             .col_expr(audit_chain::Column::LastMac, Expr::value(head.last_mac.clone()))
@@ -240,8 +240,8 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
 
     let columns: Vec<_> = audit_event::Column::iter().map(|column| column.as_str().to_owned()).collect();
     let mut sql = format!("INSERT INTO audit_event ({}) VALUES ", columns.join(", "));
-    for place in 0..rows * columns.len() {
-        sql.push_str(match (place % columns.len(), place) {
+    for index in 0..rows * columns.len() {
+        sql.push_str(match (index % columns.len(), index) {
             (0, 0) => "((SELECT number FROM audit_chain WHERE number = ",
             (0, _) => "), (",
             _ => ", ",
@@ -249,9 +249,9 @@ fn insert_statement(backend: DbBackend, rows: usize) -> String {
         match backend {
             // SQLite looks up numbered parameters by name, one after the other.
             DbBackend::Sqlite => sql.push('?'),
-            _ => drop(write!(sql, "${}", place + 1)),
+            _ => drop(write!(sql, "${}", index + 1)),
         }
-        if place == 0 {
+        if index == 0 {
             sql.push(')');
         }
     }

@@ -78,7 +78,7 @@ pub(super) enum InvalidKeys<K> {
 
 impl<K> InvalidKeys<K> {
     /// Above this number of keys the whole cache is invalidated.
-    const NAMED: usize = 10_000;
+    const MAX_NAMED: usize = 10_000;
 
     pub(super) fn add(&mut self, more: impl IntoIterator<Item = K>) {
         let mut named = match std::mem::take(self) {
@@ -87,7 +87,7 @@ impl<K> InvalidKeys<K> {
             Self::Named(named) => named,
         };
         named.extend(more);
-        *self = if named.len() > Self::NAMED { Self::Everything } else { Self::Named(named) };
+        *self = if named.len() > Self::MAX_NAMED { Self::Everything } else { Self::Named(named) };
     }
 
     pub(super) fn add_everything(&mut self) {
@@ -99,7 +99,7 @@ impl<K> InvalidKeys<K> {
 struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
-    untrusted: AtomicU64,
+    misses_without_lease: AtomicU64,
 }
 
 pub(super) struct RowCache<K, V> {
@@ -118,7 +118,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
     fn leased(&self) -> Option<&Cache<K, Arc<V>>> {
         let rows = self.rows.as_ref()?;
         if !self.trust.holds() {
-            self.counters.untrusted.fetch_add(1, Ordering::Relaxed);
+            self.counters.misses_without_lease.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         Some(rows)
@@ -198,7 +198,7 @@ impl<K: Copy + Eq + Hash, V> RowCache<K, V> {
         CacheStats {
             hits: self.counters.hits.load(Ordering::Relaxed),
             misses: self.counters.misses.load(Ordering::Relaxed),
-            untrusted: self.counters.untrusted.load(Ordering::Relaxed),
+            misses_without_lease: self.counters.misses_without_lease.load(Ordering::Relaxed),
             entries: self.rows.as_ref().map_or(0, |rows| rows.len() as u64),
             capacity: self.rows.as_ref().map_or(0, Cache::capacity),
         }

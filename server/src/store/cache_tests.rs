@@ -53,10 +53,10 @@ impl World {
 
     fn check_cache(&self) {
         for token in [A, B] {
-            let held = self.cache.rows.as_ref().and_then(|rows| rows.peek(&token));
-            if let Some(held) = held {
+            let cached = self.cache.rows.as_ref().and_then(|rows| rows.peek(&token));
+            if let Some(cached) = cached {
                 let acknowledged = self.acknowledged.get();
-                assert!(held.generations_behind >= acknowledged, "the cache holds what change {acknowledged} ended");
+                assert!(cached.generations_behind >= acknowledged, "the cache holds what change {acknowledged} ended");
             }
         }
     }
@@ -142,9 +142,9 @@ fn fail(world: &Rc<World>, token: TokenHash) -> Actor {
 }
 
 #[derive(Default)]
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -153,12 +153,12 @@ impl Wake for Woken {
 /// An actor, until it is done or cancelled, and whether it is ready to run.
 struct Running {
     actor: RefCell<Option<Actor>>,
-    woken: Arc<Woken>,
+    woken: Arc<WakeFlag>,
 }
 
 impl Running {
     fn new(actor: Actor) -> Self {
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
         Self { actor: RefCell::new(Some(actor)), woken }
     }
 
@@ -166,11 +166,11 @@ impl Running {
         self.actor.borrow().is_none()
     }
 
-    fn can_go_on(&self) -> bool {
+    fn can_resume(&self) -> bool {
         !self.is_done() && self.woken.0.load(Ordering::SeqCst)
     }
 
-    fn go_on(&self) {
+    fn resume(&self) {
         self.woken.0.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&self.woken));
         let mut actor = self.actor.borrow_mut();
@@ -181,21 +181,21 @@ impl Running {
     }
 }
 
-/// Runs the actors that `make` returns in every order, and returns the number of orders. The actor `given_up` is also
+/// Runs the actors that `make` returns in every order, and returns the number of orders. The actor `cancelled` is also
 /// cancelled at every point, as if its caller had disconnected.
-fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Actor>) -> usize {
+fn in_every_order(cancelled: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Actor>) -> usize {
     // The choice made at each step, and the number of options.
     let mut choices: Vec<(usize, usize)> = Vec::new();
     let mut orders = 0;
     loop {
         let world = Rc::new(World::new());
         let actors: Vec<Running> = make(&world).into_iter().map(Running::new).collect();
-        let mut may_give_up = given_up.is_some();
+        let mut may_cancel = cancelled.is_some();
         let mut depth = 0;
         loop {
             let mut options: Vec<Option<usize>> =
-                (0..actors.len()).filter(|number| actors[*number].can_go_on()).map(Some).collect();
-            if may_give_up && given_up.is_some_and(|number| !actors[number].is_done()) {
+                (0..actors.len()).filter(|number| actors[*number].can_resume()).map(Some).collect();
+            if may_cancel && cancelled.is_some_and(|number| !actors[number].is_done()) {
                 options.push(None);
             }
             if options.is_empty() {
@@ -205,10 +205,10 @@ fn in_every_order(given_up: Option<usize>, make: impl Fn(&Rc<World>) -> Vec<Acto
                 choices.push((0, options.len()));
             }
             assert_eq!(choices[depth].1, options.len(), "a run repeats what it did before");
-            match (options[choices[depth].0], given_up) {
-                (Some(number), _) => actors[number].go_on(),
+            match (options[choices[depth].0], cancelled) {
+                (Some(number), _) => actors[number].resume(),
                 (None, Some(number)) => {
-                    may_give_up = false;
+                    may_cancel = false;
                     actors[number].actor.take();
                 }
                 (None, None) => unreachable!("nobody gives up"),
@@ -286,7 +286,7 @@ fn a_filler_whose_database_fails_leaves_the_fill_to_the_next_in_every_order() {
 #[test]
 fn the_scheduler_finds_what_it_is_there_to_find() {
     // Invalidating before the commit lets a fill cache the old row in between.
-    let taken_out_too_early = |world: &Rc<World>| -> Actor {
+    let invalidated_too_early = |world: &Rc<World>| -> Actor {
         let world = Rc::clone(world);
         Box::pin(async move {
             world.cache.invalidate(&tokens(&[A]));
@@ -297,7 +297,7 @@ fn the_scheduler_finds_what_it_is_there_to_find() {
         })
     };
     let found = std::panic::catch_unwind(|| {
-        in_every_order(None, |world| vec![verify(world, A), taken_out_too_early(world), verify(world, A)])
+        in_every_order(None, |world| vec![verify(world, A), invalidated_too_early(world), verify(world, A)])
     });
     assert!(found.is_err());
 }

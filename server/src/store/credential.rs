@@ -21,7 +21,7 @@ pub struct CredentialSession {
     pub link: Option<LinkedAuthRow>,
 }
 
-fn among(hashes: &[CredentialHash]) -> sea_orm::Condition {
+fn hash_in(hashes: &[CredentialHash]) -> sea_orm::Condition {
     let hashes = hashes.iter().map(|hash| hash.to_vec());
     session_credential::Column::CredentialHash.is_in(hashes).into()
 }
@@ -31,19 +31,19 @@ impl<C: ConnectionTrait> Store<C> {
     /// unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn sessions_of_credential(&self, hashes: &[CredentialHash]) -> Result<Vec<CredentialSession>> {
-        let _reading = self.activity().begin_read();
+        let _guard = self.activity().begin_read();
         let rows = session_credential::Entity::find()
-            .filter(among(hashes))
+            .filter(hash_in(hashes))
             .find_also_related(session::Entity)
             .and_also_related(linked_auth::Entity)
             .all(&self.conn)
             .await?;
-        let whole = |(credential, session, link): (_, Option<SessionRow>, _)| {
+        let with_session = |(credential, session, link): (_, Option<SessionRow>, _)| {
             let session = session?;
-            let noted = self.activity().of(session.session_id);
-            Some(CredentialSession { credential, session: with_activity(session, noted), link })
+            let unflushed = self.activity().of(session.session_id);
+            Some(CredentialSession { credential, session: with_activity(session, unflushed), link })
         };
-        Ok(rows.into_iter().filter_map(whole).collect())
+        Ok(rows.into_iter().filter_map(with_session).collect())
     }
 }
 
@@ -54,7 +54,7 @@ impl Tx {
         let sessions: Vec<SessionId> = session_credential::Entity::find()
             .select_only()
             .column(session_credential::Column::SessionId)
-            .filter(among(hashes))
+            .filter(hash_in(hashes))
             .order_by(session_credential::Column::SessionId, Order::Asc)
             .into_tuple()
             .all(&self.conn)
@@ -72,7 +72,7 @@ impl Tx {
     /// Maps a credential to its session, and removes the mappings of the hashes in `before`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn map_credential(&self, before: &[CredentialHash], row: SessionCredentialRow) -> Result<()> {
-        session_credential::Entity::delete_many().filter(among(before)).exec(&self.conn).await?;
+        session_credential::Entity::delete_many().filter(hash_in(before)).exec(&self.conn).await?;
         let row: session_credential::ActiveModel = row.into();
         match session_credential::Entity::insert(row).exec_without_returning(&self.conn).await {
             Ok(_) => Ok(()),

@@ -39,7 +39,7 @@ impl Store {
             DbBackend::Sqlite => ("SQLite", "SELECT sqlite_version()"),
             _ => ("PostgreSQL", "SELECT current_setting('server_version')"),
         };
-        Ok(format!("{name} {}", self.first::<String>(query).await?))
+        Ok(format!("{name} {}", self.scalar::<String>(query).await?))
     }
 
     /// Time of the database server. `None` for SQLite, which has no clock of its own.
@@ -49,7 +49,7 @@ impl Store {
             return Ok(None);
         }
         let micros = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)";
-        self.first(micros).await.map(Some)
+        self.scalar(micros).await.map(Some)
     }
 
     /// Privileges that the server needs and its account lacks, such as `INSERT on session`.
@@ -65,11 +65,11 @@ impl Store {
             let needed =
                 APPEND_ONLY.iter().find(|(name, _)| *name == table).map_or(&ALL_PRIVILEGES[..], |(_, some)| some);
             for privilege in needed {
-                let held = format!(
+                let has_privilege = format!(
                     "SELECT has_table_privilege(quote_ident(current_schema()) || '.' || quote_ident('{table}'), \
                      '{privilege}')"
                 );
-                if !self.first::<bool>(&held).await? {
+                if !self.scalar::<bool>(&has_privilege).await? {
                     missing.push(format!("{privilege} on {table}"));
                 }
             }
@@ -89,15 +89,15 @@ impl Store {
         }
         let token = "SELECT DISTINCT key_id FROM session_token UNION SELECT DISTINCT key_id FROM caller_key";
         let audit = "SELECT DISTINCT key_id FROM audit_chain";
-        Ok(KeysInUse { token: self.numbers(token).await?, seal: ordered(seal), audit: self.numbers(audit).await? })
+        Ok(KeysInUse { token: self.numbers(token).await?, seal: sorted(seal), audit: self.numbers(audit).await? })
     }
 
     async fn numbers(&self, query: &str) -> Result<Vec<u16>> {
         let numbers = self.column::<i32>(query).await?;
-        Ok(ordered(numbers.into_iter().filter_map(|number| u16::try_from(number).ok()).collect()))
+        Ok(sorted(numbers.into_iter().filter_map(|number| u16::try_from(number).ok()).collect()))
     }
 
-    async fn first<T: sea_orm::TryGetable>(&self, query: &str) -> Result<T> {
+    async fn scalar<T: sea_orm::TryGetable>(&self, query: &str) -> Result<T> {
         self.column(query).await?.into_iter().next().ok_or_else(|| Error::internal("a query without an answer"))
     }
 
@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-fn ordered(mut numbers: Vec<u16>) -> Vec<u16> {
+fn sorted(mut numbers: Vec<u16>) -> Vec<u16> {
     numbers.sort_unstable();
     numbers.dedup();
     numbers

@@ -42,7 +42,7 @@ impl<C: ConnectionTrait> Store<C> {
 
     /// Those of these names, at most a few hundred, that definitions have.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn taken_definition_names(&self, names: &[String]) -> Result<Vec<String>> {
+    pub async fn existing_definition_names(&self, names: &[String]) -> Result<Vec<String>> {
         use definition::Column;
 
         let found = definition::Entity::find().select_only().column(Column::Name).filter(Column::Name.is_in(names));
@@ -67,7 +67,7 @@ impl<C: ConnectionTrait> Store<C> {
 impl Tx {
     /// Inserts a definition with the ID in `row`, and makes IDs assigned later higher.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn insert_numbered_definition(&self, row: DefinitionRow) -> Result<()> {
+    pub async fn insert_definition_with_id(&self, row: DefinitionRow) -> Result<()> {
         if self.shared.backend == DbBackend::Postgres {
             // Blocks concurrent inserts, which take IDs, while the sequence is read and moved.
             let lock = "LOCK TABLE definition IN SHARE ROW EXCLUSIVE MODE";

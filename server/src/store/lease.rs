@@ -13,7 +13,7 @@ use crate::error::Result;
 impl Store {
     /// Acquires or renews a lease; false if another server holds it.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn take_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
+    pub async fn acquire_lease(&self, name: &'static str, holder: Uuid, duration: Duration) -> Result<bool> {
         use lease::Column;
 
         let now = self.clock().now();
@@ -25,11 +25,11 @@ impl Store {
         if matches!(inserted, TryInsertResult::Inserted(1..)) {
             return Ok(true);
         }
-        let taken = lease::Entity::update_many()
+        let updated = lease::Entity::update_many()
             .set(lease::ActiveModel { holder: Set(holder), expires_at: Set(until), ..Default::default() })
             .filter(Column::Name.eq(name).and(Column::Holder.eq(holder).or(Column::ExpiresAt.lte(now))))
             .exec(conn)
             .await?;
-        Ok(taken.rows_affected == 1)
+        Ok(updated.rows_affected == 1)
     }
 }

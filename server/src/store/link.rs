@@ -120,8 +120,8 @@ impl<C: ConnectionTrait> Store<C> {
     /// The links of at most a few hundred definitions, in any order.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn links_of_definitions(&self, definitions: &[i64]) -> Result<Vec<LinkEntry>> {
-        let (places, values) = parameters(definitions, 1);
-        self.entries(&format!("linked_auth.auth_id IN ({places})"), values).await
+        let (placeholders, values) = parameters(definitions, 1);
+        self.entries(&format!("linked_auth.auth_id IN ({placeholders})"), values).await
     }
 
     async fn entries(&self, condition: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<LinkEntry>> {
@@ -142,12 +142,12 @@ impl<C: ConnectionTrait> Store<C> {
         for auth_type in types {
             let of_type: Vec<&str> =
                 names.iter().filter(|(other, _)| *other == auth_type).map(|(_, name)| *name).collect();
-            let place = values.len() + 1;
-            let (places, more) = parameters(&of_type, place + 1);
+            let position = values.len() + 1;
+            let (placeholders, more) = parameters(&of_type, position + 1);
             values.push(Value::from(auth_type));
             values.extend(more);
             parts.push(format!(
-                "{NAMED} WHERE auth_type = ${place} AND username IN ({places}) GROUP BY auth_type, username"
+                "{NAMED} WHERE auth_type = ${position} AND username IN ({placeholders}) GROUP BY auth_type, username"
             ));
         }
         if parts.is_empty() {
@@ -165,8 +165,8 @@ fn parameters<T: Copy + Into<Value>>(items: &[T], first: usize) -> (String, Vec<
     let count = items.len().next_power_of_two();
     let last = items.last().into_iter().cycle();
     let values: Vec<Value> = items.iter().chain(last).take(count).map(|item| (*item).into()).collect();
-    let places: Vec<String> = (first..first + values.len()).map(|place| format!("${place}")).collect();
-    (places.join(", "), values)
+    let placeholders: Vec<String> = (first..first + values.len()).map(|position| format!("${position}")).collect();
+    (placeholders.join(", "), values)
 }
 
 impl Store {
@@ -241,12 +241,12 @@ impl Tx {
     /// Records a successful login through the link. Its version stays, because the link does not change.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn record_link_use(&self, link: LinkId, now: Time) -> Result<()> {
-        let invalidated = linked_auth::Entity::update_many()
+        let updated = linked_auth::Entity::update_many()
             .set(linked_auth::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() })
             .filter(linked_auth::Column::LinkId.eq(link))
             .exec_with_returning(&self.conn)
             .await?;
-        for row in invalidated {
+        for row in updated {
             self.links_changed(row.user_id);
         }
         Ok(())

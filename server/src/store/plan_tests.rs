@@ -46,11 +46,11 @@ const LARGE: [&str; 10] = [
 ];
 
 /// A store whose statements are recorded.
-struct Ground {
+struct Fixture {
     store: Store,
     /// Not recorded.
-    own: DatabaseConnection,
-    heard: Arc<Mutex<Vec<Statement>>>,
+    unrecorded: DatabaseConnection,
+    recorded: Arc<Mutex<Vec<Statement>>>,
     users: Vec<UserRow>,
     sessions: Vec<SessionRow>,
     hashes: Vec<TokenHash>,
@@ -58,7 +58,7 @@ struct Ground {
     _postgres: Option<postgres::Database>,
 }
 
-impl Ground {
+impl Fixture {
     async fn new(postgres: Option<postgres::Database>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::dev(folder.path());
@@ -70,9 +70,9 @@ impl Ground {
         let clock = Clock::manual(START);
         let first = Store::connect(config.clone(), Arc::clone(&keyring), clock.clone()).await.unwrap();
         first.migrate(&|_, _| {}).await.unwrap();
-        let own = first.shared.writer.conn().clone();
+        let unrecorded = first.shared.writer.conn().clone();
 
-        let heard = Arc::<Mutex<Vec<Statement>>>::default();
+        let recorded = Arc::<Mutex<Vec<Statement>>>::default();
         let mut conn = Database::connect(if postgres.is_some() {
             config.connect_options()
         } else {
@@ -80,10 +80,10 @@ impl Ground {
         })
         .await
         .unwrap();
-        let hook = Arc::clone(&heard);
+        let hook = Arc::clone(&recorded);
         conn.set_metric_callback(move |info| hook.lock().push(info.statement.clone()));
         let mut writer = write::Writer::new(conn.clone(), &config);
-        let hook = Arc::clone(&heard);
+        let hook = Arc::clone(&recorded);
         writer.hook = Some(Arc::new(move |statement: &Statement| {
             // Statements without values only begin and end transactions.
             if statement.values.is_some() {
@@ -108,18 +108,18 @@ impl Ground {
         if postgres.is_none() {
             store.start_group_commit().unwrap();
         }
-        let mut ground = Self {
+        let mut fixture = Self {
             store,
-            own,
-            heard,
+            unrecorded,
+            recorded,
             users: Vec::new(),
             sessions: Vec::new(),
             hashes: Vec::new(),
             _folder: folder,
             _postgres: postgres,
         };
-        ground.fill(&first).await;
-        ground
+        fixture.fill(&first).await;
+        fixture
     }
 
     async fn fill(&mut self, store: &Store) {
@@ -149,12 +149,12 @@ impl Ground {
             filled.await.unwrap();
         }
         links::fill(store, &self.users).await;
-        credentials::fill(store, &self.own, &self.sessions).await;
+        credentials::fill(store, &self.unrecorded, &self.sessions).await;
         platforms::fill(store, &self.sessions).await;
         // Most tokens were replaced long ago; few still have a successor.
         let replaced = format!("UPDATE session_token SET grace_until = {}", START.micros());
-        self.own.execute_unprepared(&replaced).await.unwrap();
-        self.own.execute_unprepared("ANALYZE").await.unwrap();
+        self.unrecorded.execute_unprepared(&replaced).await.unwrap();
+        self.unrecorded.execute_unprepared("ANALYZE").await.unwrap();
     }
 
     fn is_postgres(&self) -> bool {
@@ -162,13 +162,13 @@ impl Ground {
     }
 
     /// Explains the statements recorded since the last call; fails if one scans a large table.
-    async fn explain(&self, what: &str, way: Way) {
-        let heard = std::mem::take(&mut *self.heard.lock());
-        let looking = |statement: &&Statement| !statement.sql.starts_with("INSERT");
-        assert!(heard.iter().any(|statement| looking(&statement)), "{what}: nothing was asked");
-        for statement in heard.iter().filter(looking) {
+    async fn explain(&self, what: &str, access: Access) {
+        let recorded = std::mem::take(&mut *self.recorded.lock());
+        let is_query = |statement: &&Statement| !statement.sql.starts_with("INSERT");
+        assert!(recorded.iter().any(|statement| is_query(&statement)), "{what}: nothing was asked");
+        for statement in recorded.iter().filter(is_query) {
             let plan = self.plan(statement).await;
-            let problem = if self.is_postgres() { postgres_problem(&plan) } else { sqlite_problem(&plan, way) };
+            let problem = if self.is_postgres() { postgres_problem(&plan) } else { sqlite_problem(&plan, access) };
             let plan = plan.join("\n");
             assert_eq!(problem, None, "{what}\n{}\n{plan}", statement.sql);
         }
@@ -179,34 +179,34 @@ impl Ground {
         let mut statement = statement.clone();
         statement.sql = format!("{explain} {}", statement.sql);
         let column = if self.is_postgres() { "QUERY PLAN" } else { "detail" };
-        let rows = self.own.query_all_raw(statement).await.unwrap();
+        let rows = self.unrecorded.query_all_raw(statement).await.unwrap();
         rows.iter().map(|row| row.try_get::<String>("", column).unwrap()).collect()
     }
 }
 
 /// How a statement may find its rows.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum Access {
     /// Index search by a key.
-    Found,
+    Search,
     /// Index scan in order, until the page is full.
-    Walked,
+    Scan,
 }
 
-fn sqlite_problem(plan: &[String], way: Way) -> Option<String> {
+fn sqlite_problem(plan: &[String], access: Access) -> Option<String> {
     let is_large = |line: &&String| LARGE.iter().any(|table| line.starts_with(&format!("SCAN {table}")));
-    let is_fine = |line: &&String| way == Way::Walked && line.contains("USING") && line.contains("INDEX");
-    plan.iter().filter(is_large).find(|line| !is_fine(line)).cloned()
+    let is_allowed = |line: &&String| access == Access::Scan && line.contains("USING") && line.contains("INDEX");
+    plan.iter().filter(is_large).find(|line| !is_allowed(line)).cloned()
 }
 
 fn postgres_problem(plan: &[String]) -> Option<String> {
-    let is_whole = |line: &&String| {
+    let is_full_scan = |line: &&String| {
         line.split_once("Seq Scan on ").is_some_and(|(_, rest)| {
             let table = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
             LARGE.contains(&table)
         })
     };
-    plan.iter().find(is_whole).cloned()
+    plan.iter().find(is_full_scan).cloned()
 }
 
 fn user_row() -> UserRow {
@@ -294,48 +294,48 @@ fn event(number: usize) -> AuditEvent {
     }
 }
 
-async fn reads(ground: &Ground) {
-    use Way::{Found, Walked};
+async fn reads(fixture: &Fixture) {
+    use Access::{Scan, Search};
 
-    let (store, user) = (&ground.store, ground.users[700].user_id);
-    store.session_by_token(&ground.hashes[5]).await.unwrap().unwrap();
-    ground.explain("a token", Found).await;
-    assert_eq!(store.sessions_by_token(&ground.hashes[..10]).await.unwrap().len(), 10);
-    ground.explain("ten tokens", Found).await;
-    store.session(ground.sessions[3].session_id).await.unwrap().unwrap();
-    ground.explain("a session", Found).await;
+    let (store, user) = (&fixture.store, fixture.users[700].user_id);
+    store.session_by_token(&fixture.hashes[5]).await.unwrap().unwrap();
+    fixture.explain("a token", Search).await;
+    assert_eq!(store.sessions_by_token(&fixture.hashes[..10]).await.unwrap().len(), 10);
+    fixture.explain("ten tokens", Search).await;
+    store.session(fixture.sessions[3].session_id).await.unwrap().unwrap();
+    fixture.explain("a session", Search).await;
 
     let of_user = SessionFilter { user: Some(user), ..SessionFilter::default() };
     assert_eq!(store.sessions(&of_user, None, 51).await.unwrap().len(), 4);
-    ground.explain("a user's sessions", Found).await;
+    fixture.explain("a user's sessions", Search).await;
     let live = SessionFilter { revoked: Some(false), expired: Some((false, START)), ..of_user.clone() };
-    let after = Some(ground.sessions[0].session_id);
+    let after = Some(fixture.sessions[0].session_id);
     store.sessions(&live, after, 51).await.unwrap();
-    ground.explain("a user's live sessions, a page further", Found).await;
+    fixture.explain("a user's live sessions, a page further", Search).await;
     let of_app = SessionFilter { app: Some("default".to_owned()), ..SessionFilter::default() };
     store.sessions(&of_app, after, 51).await.unwrap();
-    ground.explain("an app's sessions", Walked).await;
+    fixture.explain("an app's sessions", Scan).await;
     store.sessions(&SessionFilter::default(), None, 51).await.unwrap();
-    ground.explain("all sessions", Walked).await;
+    fixture.explain("all sessions", Scan).await;
 
     store.user(user).await.unwrap().unwrap();
     store.user_by_name("user700").await.unwrap().unwrap();
-    ground.explain("a user", Found).await;
-    let some = ground.users[..5].iter().map(|user| user.user_id);
+    fixture.explain("a user", Search).await;
+    let some = fixture.users[..5].iter().map(|user| user.user_id);
     assert!(store.super_users_among(some).await.unwrap().is_empty());
-    ground.explain("super-users among some", Found).await;
+    fixture.explain("super-users among some", Search).await;
     store.users(&UserFilter::default(), Some(user), 51).await.unwrap();
-    ground.explain("users, a page further", Walked).await;
+    fixture.explain("users, a page further", Scan).await;
     store.users(&UserFilter { is_locked: Some(false), ..UserFilter::default() }, None, 51).await.unwrap();
-    ground.explain("users that are not locked", Walked).await;
+    fixture.explain("users that are not locked", Scan).await;
     store.attributes(user.uuid(), &[], Some("a"), START, 51).await.unwrap();
-    ground.explain("attributes", Found).await;
+    fixture.explain("attributes", Search).await;
 }
 
-async fn audit_filters(ground: &Ground) {
-    let store = &ground.store;
+async fn audit_filters(fixture: &Fixture) {
+    let store = &fixture.store;
     let some = store.audit_events(&AuditFilter::default(), None, 51).await.unwrap();
-    ground.explain("all events", Way::Walked).await;
+    fixture.explain("all events", Access::Scan).await;
     let event = &some[50];
     let all = AuditFilter::default;
     for (what, filter) in [
@@ -347,31 +347,31 @@ async fn audit_filters(ground: &Ground) {
         ("time", AuditFilter { start: Some(START), end: Some(START + Duration::from_secs(2)), ..all() }),
     ] {
         assert!(!store.audit_events(&filter, None, 51).await.unwrap().is_empty(), "{what}");
-        ground.explain(what, Way::Found).await;
+        fixture.explain(what, Access::Search).await;
         let after = AuditPosition { time: START + Duration::from_secs(1), chain_number: 1, sequence: 100 };
         store.audit_events(&filter, Some(after), 51).await.unwrap();
-        ground.explain(&format!("{what}, a page further"), Way::Found).await;
+        fixture.explain(&format!("{what}, a page further"), Access::Search).await;
     }
     for (what, filter) in [
         ("outcome", AuditFilter { outcome: Some(Outcome::Ok), ..all() }),
         ("caller", AuditFilter { caller: Some("shop".to_owned()), ..all() }),
     ] {
         store.audit_events(&filter, None, 51).await.unwrap();
-        ground.explain(what, Way::Walked).await;
+        fixture.explain(what, Access::Scan).await;
     }
 }
 
-async fn changes(ground: &Ground) {
-    let (store, row) = (&ground.store, ground.users[900].clone());
+async fn changes(fixture: &Fixture) {
+    let (store, row) = (&fixture.store, fixture.users[900].clone());
     let user: UserId = row.user_id;
-    let session = ground.sessions.iter().find(|session| session.user_id == row.user_id).unwrap().clone();
-    let hash = ground.hashes[17];
+    let session = fixture.sessions.iter().find(|session| session.user_id == row.user_id).unwrap().clone();
+    let hash = fixture.hashes[17];
     let opening = store.write(|tx| {
         tx.record_event(event(1));
         Box::pin(async { Ok(()) })
     });
     opening.await.unwrap();
-    ground.explain("the first event of a chain", Way::Walked).await;
+    fixture.explain("the first event of a chain", Access::Scan).await;
     let work = store.write(move |tx| {
         let (row, session) = (row.clone(), session.clone());
         Box::pin(async move {
@@ -395,19 +395,19 @@ async fn changes(ground: &Ground) {
         })
     });
     work.await.unwrap();
-    ground.explain("what verbs do", Way::Found).await;
-    store.activity().record(ground.sessions[1].session_id, START + Duration::from_secs(9));
-    store.activity().record(ground.sessions[2].session_id, START + Duration::from_secs(9));
+    fixture.explain("what verbs do", Access::Search).await;
+    store.activity().record(fixture.sessions[1].session_id, START + Duration::from_secs(9));
+    store.activity().record(fixture.sessions[2].session_id, START + Duration::from_secs(9));
     store.flush_activity().await.unwrap();
-    ground.explain("activity", Way::Found).await;
+    fixture.explain("activity", Access::Search).await;
 }
 
-async fn following(ground: &Ground) {
-    let store = &ground.store;
+async fn following(fixture: &Fixture) {
+    let store = &fixture.store;
     let mut follower = store.follower(Duration::from_mins(1));
     follower.own = Some(store.conn.clone());
     follower.look().await.unwrap();
-    let (session, user) = (ground.sessions[40].clone(), ground.users[41].clone());
+    let (session, user) = (fixture.sessions[40].clone(), fixture.users[41].clone());
     let work = store.write(move |tx| {
         let (session, user) = (session.clone(), user.clone());
         Box::pin(async move {
@@ -416,52 +416,52 @@ async fn following(ground: &Ground) {
         })
     });
     work.await.unwrap();
-    ground.heard.lock().clear();
+    fixture.recorded.lock().clear();
     follower.look().await.unwrap();
-    assert!(ground.heard.lock().len() >= 3, "the feed, a session's tokens and a user's");
-    ground.explain("the change feed", Way::Found).await;
+    assert!(fixture.recorded.lock().len() >= 3, "the feed, a session's tokens and a user's");
+    fixture.explain("the change feed", Access::Search).await;
 }
 
-async fn purging(ground: &Ground) {
+async fn purging(fixture: &Fixture) {
     let old = START + Duration::from_secs(3);
-    ground.store.clock().advance(Duration::from_secs(1));
-    let purged = ground.store.purge_batch(old, old, 20).await.unwrap();
+    fixture.store.clock().advance(Duration::from_secs(1));
+    let purged = fixture.store.purge_batch(old, old, 20).await.unwrap();
     assert!(purged.changes > 0 && purged.successors > 0, "{purged:?}");
-    ground.explain("purging", Way::Found).await;
+    fixture.explain("purging", Access::Search).await;
 }
 
-async fn none_reads_a_whole_table(ground: Ground) {
-    reads(&ground).await;
-    credentials::all(&ground).await;
-    platforms::all(&ground).await;
-    links::all(&ground).await;
-    import::all(&ground).await;
-    definitions::all(&ground).await;
-    audit_filters(&ground).await;
-    changes(&ground).await;
-    following(&ground).await;
-    purging(&ground).await;
+async fn none_reads_a_whole_table(fixture: Fixture) {
+    reads(&fixture).await;
+    credentials::all(&fixture).await;
+    platforms::all(&fixture).await;
+    links::all(&fixture).await;
+    import::all(&fixture).await;
+    definitions::all(&fixture).await;
+    audit_filters(&fixture).await;
+    changes(&fixture).await;
+    following(&fixture).await;
+    purging(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_statement_reads_a_whole_table_of_sqlite() {
-    none_reads_a_whole_table(Ground::new(None).await).await;
+    none_reads_a_whole_table(Fixture::new(None).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_statement_reads_a_whole_table_of_postgresql() {
-    none_reads_a_whole_table(Ground::new(Some(postgres::shared().database())).await).await;
+    none_reads_a_whole_table(Fixture::new(Some(postgres::shared().database())).await).await;
 }
 
 #[tokio::test]
 async fn a_whole_table_is_noticed() {
     for postgres in [None, Some(postgres::shared().database())] {
-        let ground = Ground::new(postgres).await;
-        let backend = ground.own.get_database_backend();
+        let fixture = Fixture::new(postgres).await;
+        let backend = fixture.unrecorded.get_database_backend();
         let whole = Statement::from_string(backend, "SELECT * FROM session WHERE user_agent = 'none'");
-        let plan = ground.plan(&whole).await;
+        let plan = fixture.plan(&whole).await;
         let problem =
-            if backend == DbBackend::Postgres { postgres_problem(&plan) } else { sqlite_problem(&plan, Way::Walked) };
+            if backend == DbBackend::Postgres { postgres_problem(&plan) } else { sqlite_problem(&plan, Access::Scan) };
         assert!(problem.is_some(), "{plan:?}");
     }
 }

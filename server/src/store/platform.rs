@@ -19,7 +19,7 @@ use crate::model::id::SessionId;
 /// Capacity of the logout queue, and credentials that one transaction can queue. Overflow is dropped.
 const MAX_QUEUED: usize = 1024;
 /// A session that expired this long ago has no unflushed activity left at another replica.
-const UNWRITTEN_ACTIVITY: Duration = Duration::from_mins(15);
+const MAX_FLUSH_DELAY: Duration = Duration::from_mins(15);
 
 /// A credential and its platform.
 #[derive(Clone)]
@@ -31,13 +31,13 @@ pub struct StoredCredential {
 /// The logout queue: credentials deleted from the database, to be logged out of their platform.
 pub(super) struct LogoutQueue {
     sender: mpsc::Sender<StoredCredential>,
-    waiting: Mutex<Option<mpsc::Receiver<StoredCredential>>>,
+    receiver: Mutex<Option<mpsc::Receiver<StoredCredential>>>,
 }
 
 impl Default for LogoutQueue {
     fn default() -> Self {
-        let (sender, waiting) = mpsc::channel(MAX_QUEUED);
-        Self { sender, waiting: Mutex::new(Some(waiting)) }
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED);
+        Self { sender, receiver: Mutex::new(Some(receiver)) }
     }
 }
 
@@ -52,7 +52,7 @@ impl LogoutQueue {
     }
 }
 
-fn of(session: SessionId) -> Condition {
+fn of_session(session: SessionId) -> Condition {
     Condition::all().add(platform_credential::Column::SessionId.eq(session))
 }
 
@@ -76,7 +76,7 @@ impl<C: ConnectionTrait> Store<C> {
     /// The credential of a session that is logged in to a platform and has not ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn platform_credential(&self, session: SessionId) -> Result<Option<StoredCredential>> {
-        Ok(self.stored_credentials(of(session), 1).await?.pop())
+        Ok(self.stored_credentials(of_session(session), 1).await?.pop())
     }
 
     /// Credentials that are sealed under an older key than `key_id`.
@@ -107,37 +107,38 @@ impl<C: ConnectionTrait> Store<C> {
             .limit(limit)
             .all(&self.conn)
             .await?;
-        let stored_credentials =
+        let stored =
             |(credential, platform): (_, Option<_>)| Some(StoredCredential { credential, platform: platform? });
-        Ok(found.into_iter().filter_map(stored_credentials).collect())
+        Ok(found.into_iter().filter_map(stored).collect())
     }
 }
 
 impl Store {
     /// Receives the credentials deleted from now on. `None`: there is a receiver already.
     pub fn logouts(&self) -> Option<mpsc::Receiver<StoredCredential>> {
-        self.shared.logouts.waiting.lock().take()
+        self.shared.logouts.receiver.lock().take()
     }
 
     /// Deletes credentials of sessions that expired.
     pub(super) async fn purge_platform_credentials(&self, now: Time, batch: u64) -> Result<u64> {
-        let over = platform_credential::Entity::find()
+        let expired = platform_credential::Entity::find()
             .select_only()
             .column(platform_credential::Column::SessionId)
             .join(JoinType::InnerJoin, platform_credential::Relation::Session.def())
-            .filter(session::Column::ExpiresAt.lt(now - UNWRITTEN_ACTIVITY))
+            .filter(session::Column::ExpiresAt.lt(now - MAX_FLUSH_DELAY))
             .limit(batch);
-        let over: Vec<SessionId> = over.into_tuple().all(self.shared.writer.conn()).await?;
-        if over.is_empty() {
+        let expired: Vec<SessionId> = expired.into_tuple().all(self.shared.writer.conn()).await?;
+        if expired.is_empty() {
             return Ok(0);
         }
-        let gone =
-            self.stored_credentials(platform_credential::Column::SessionId.is_in(over.clone()).into(), batch).await?;
+        let deleted = self
+            .stored_credentials(platform_credential::Column::SessionId.is_in(expired.clone()).into(), batch)
+            .await?;
         let delete = platform_credential::Entity::delete_many()
-            .filter(platform_credential::Column::SessionId.is_in(over))
+            .filter(platform_credential::Column::SessionId.is_in(expired))
             .exec(self.shared.writer.conn());
         let done = delete.await?.rows_affected;
-        self.shared.logouts.enqueue(gone);
+        self.shared.logouts.enqueue(deleted);
         Ok(done)
     }
 }
@@ -178,28 +179,28 @@ impl Tx {
     }
 
     /// Deletes the credential of a session that this transaction revoked.
-    pub(super) async fn drop_platform_credential(&self, session: SessionId) -> Result<()> {
-        self.drop_platform_credentials(of(session)).await
+    pub(super) async fn delete_platform_credential(&self, session: SessionId) -> Result<()> {
+        self.delete_platform_credentials(of_session(session)).await
     }
 
     /// The same for all sessions that this transaction revoked, found by `revoked_at`.
-    pub(super) async fn drop_platform_credentials_of_revoked(&self, revoked_at: Time) -> Result<()> {
+    pub(super) async fn delete_platform_credentials_of_revoked(&self, revoked_at: Time) -> Result<()> {
         let revoked = Query::select()
             .column(session::Column::SessionId)
             .from(session::Entity)
             .and_where(session::Column::RevokedAt.eq(revoked_at))
             .to_owned();
         let condition = platform_credential::Column::SessionId.in_subquery(revoked);
-        self.drop_platform_credentials(condition.into_condition()).await
+        self.delete_platform_credentials(condition.into_condition()).await
     }
 
-    async fn drop_platform_credentials(&self, condition: Condition) -> Result<()> {
-        let gone = self.stored_credentials(condition.clone(), MAX_QUEUED as u64).await?;
-        if gone.is_empty() {
+    async fn delete_platform_credentials(&self, condition: Condition) -> Result<()> {
+        let deleted = self.stored_credentials(condition.clone(), MAX_QUEUED as u64).await?;
+        if deleted.is_empty() {
             return Ok(());
         }
         platform_credential::Entity::delete_many().filter(condition).exec(&self.conn).await?;
-        self.logouts.lock().extend(gone);
+        self.logouts.lock().extend(deleted);
         Ok(())
     }
 }

@@ -30,13 +30,13 @@ impl Purged {
 }
 
 impl std::ops::AddAssign for Purged {
-    fn add_assign(&mut self, more: Self) {
-        self.sessions += more.sessions;
-        self.attributes += more.attributes;
-        self.changes += more.changes;
-        self.successors += more.successors;
-        self.caller_keys += more.caller_keys;
-        self.platform_credentials += more.platform_credentials;
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.attributes += other.attributes;
+        self.changes += other.changes;
+        self.successors += other.successors;
+        self.caller_keys += other.caller_keys;
+        self.platform_credentials += other.platform_credentials;
     }
 }
 
@@ -106,12 +106,12 @@ impl Store {
     async fn clear_successors(&self, now: Time, batch: u64) -> Result<u64> {
         use session_token::Column;
 
-        let mut over = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
-        over.and_where(Expr::col(Column::Successor).is_not_null());
+        let mut expired = old_rows("session_token", &["token_hash"], "grace_until", now, batch);
+        expired.and_where(Expr::col(Column::Successor).is_not_null());
         let clear = Query::update()
             .table(session_token::Entity)
             .value(Column::Successor, Option::<Vec<u8>>::None)
-            .and_where(Expr::col(Column::TokenHash).in_subquery(over))
+            .and_where(Expr::col(Column::TokenHash).in_subquery(expired))
             .to_owned();
         let done = self.shared.writer.conn().execute(&clear).await?;
         Ok(done.rows_affected())

@@ -21,7 +21,7 @@ const BATCH: usize = 4_096;
 /// How long the first event of a batch waits for others to share its commit.
 const LINGER: Duration = Duration::from_millis(10);
 /// Delay before a failed batch is retried.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 enum Entry {
     Event(AuditEvent),
@@ -31,13 +31,13 @@ enum Entry {
 
 pub(super) struct ReadLog {
     queue: mpsc::Sender<Entry>,
-    waiting: Mutex<Option<mpsc::Receiver<Entry>>>,
+    receiver: Mutex<Option<mpsc::Receiver<Entry>>>,
 }
 
 impl Default for ReadLog {
     fn default() -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        Self { queue, waiting: Mutex::new(Some(waiting)) }
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        Self { queue, receiver: Mutex::new(Some(receiver)) }
     }
 }
 
@@ -67,16 +67,16 @@ impl Store {
 
     /// Starts the task that writes events, which ends with the last clone of the store.
     pub(super) fn start_read_log(&self) {
-        let Some(mut waiting) = self.shared.read_log.waiting.lock().take() else { return };
+        let Some(mut receiver) = self.shared.read_log.receiver.lock().take() else { return };
         let (conn, shared): (_, Weak<Shared>) = (self.conn.clone(), Arc::downgrade(&self.shared));
         tokio::spawn(async move {
             let mut entries = Vec::with_capacity(BATCH);
-            while waiting.recv_many(&mut entries, BATCH).await > 0 {
+            while receiver.recv_many(&mut entries, BATCH).await > 0 {
                 let Some(shared) = shared.upgrade() else { return };
                 let store = Store { conn: conn.clone(), shared };
                 if entries.len() < BATCH && entries.iter().all(|entry| matches!(entry, Entry::Event(_))) {
                     tokio::time::sleep(LINGER).await;
-                    entries.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH - entries.len()));
+                    entries.extend(std::iter::from_fn(|| receiver.try_recv().ok()).take(BATCH - entries.len()));
                 }
                 let (mut events, mut flushes) = (Vec::with_capacity(entries.len()), Vec::new());
                 for entry in entries.drain(..) {
@@ -110,7 +110,7 @@ impl Store {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, waiting = events.len(), "reads are not in the audit trail yet"),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }

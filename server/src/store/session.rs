@@ -120,7 +120,7 @@ struct EntryRow {
 }
 
 impl EntryRow {
-    fn into_entry(self, noted: Option<Time>) -> Result<SessionEntry> {
+    fn into_entry(self, unflushed: Option<Time>) -> Result<SessionEntry> {
         Ok(SessionEntry {
             session_id: self.session_id,
             user_id: self.user_id,
@@ -133,7 +133,7 @@ impl EntryRow {
             absolute_expires_at: self.absolute_expires_at,
             idle_micros: self.idle_micros,
             last_active: LatestTime::new(
-                noted.map_or(self.last_active_at, |noted| std::cmp::max(noted, self.last_active_at)),
+                unflushed.map_or(self.last_active_at, |unflushed| std::cmp::max(unflushed, self.last_active_at)),
             ),
             revoked_at: self.revoked_at,
             grace_until: self.grace_until,
@@ -161,18 +161,18 @@ impl<C: ConnectionTrait> Store<C> {
     /// Sessions by token hash, at most a few hundred, in any order; unknown hashes are left out.
     async fn read_entries(&self, hashes: &[TokenHash]) -> Result<Vec<(TokenHash, SessionEntry)>> {
         // Padded to a power of two, so that prepared statements are reused.
-        let places = hashes.len().next_power_of_two();
+        let count = hashes.len().next_power_of_two();
         let last = hashes.last().into_iter().cycle();
-        let values = hashes.iter().chain(last).take(places).map(|hash| Value::from(*hash));
-        let parameters: Vec<String> = (1..=places).map(|place| format!("${place}")).collect();
+        let values = hashes.iter().chain(last).take(count).map(|hash| Value::from(*hash));
+        let parameters: Vec<String> = (1..=count).map(|position| format!("${position}")).collect();
         let sql = format!("{ENTRY_BY_TOKEN}({})", parameters.join(", "));
         let statement = Statement::from_sql_and_values(self.shared.backend, sql, values);
-        let _reading = self.activity().begin_read();
+        let _guard = self.activity().begin_read();
         let rows = EntryRow::find_by_statement(statement).all(&self.conn).await?;
         rows.into_iter()
             .map(|row| {
-                let noted = self.activity().of(row.session_id);
-                Ok((row.token_hash, row.into_entry(noted)?))
+                let unflushed = self.activity().of(row.session_id);
+                Ok((row.token_hash, row.into_entry(unflushed)?))
             })
             .collect()
     }
@@ -180,10 +180,10 @@ impl<C: ConnectionTrait> Store<C> {
     /// A session, including unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        let _reading = self.activity().begin_read();
+        let _guard = self.activity().begin_read();
         let row = unique(session::Entity::find_by_id(session), &self.conn).await?;
-        let noted = self.activity().of(session);
-        Ok(row.map(|row| with_activity(row, noted)))
+        let unflushed = self.activity().of(session);
+        Ok(row.map(|row| with_activity(row, unflushed)))
     }
 
     /// Sessions that match, newest first, older than `after`.
@@ -234,10 +234,10 @@ impl Store {
 }
 
 /// The row with unflushed activity applied.
-pub(super) fn with_activity(mut row: SessionRow, noted: Option<Time>) -> SessionRow {
-    if let Some(noted) = noted.filter(|noted| *noted > row.last_active_at) {
-        row.last_active_at = noted;
-        row.expires_at = std::cmp::min(noted + row.idle_micros, row.absolute_expires_at);
+pub(super) fn with_activity(mut row: SessionRow, unflushed: Option<Time>) -> SessionRow {
+    if let Some(unflushed) = unflushed.filter(|unflushed| *unflushed > row.last_active_at) {
+        row.last_active_at = unflushed;
+        row.expires_at = std::cmp::min(unflushed + row.idle_micros, row.absolute_expires_at);
     }
     row
 }

@@ -111,7 +111,7 @@ impl Tx {
         user::Entity::insert(row.into_active_model())
             .exec_without_returning(&self.conn)
             .await
-            .map_err(map_insert_error)?;
+            .map_err(map_unique_violation)?;
         self.feed(ChangeKind::UserChanged, Some(user), None);
         Ok(())
     }
@@ -121,7 +121,10 @@ impl Tx {
     pub async fn update_user(&self, row: UserRow) -> Result<()> {
         let user = row.user_id;
         self.invalidate_user(user).await?;
-        user::Entity::update(row.into_active_model().reset_all()).exec(&self.conn).await.map_err(map_insert_error)?;
+        user::Entity::update(row.into_active_model().reset_all())
+            .exec(&self.conn)
+            .await
+            .map_err(map_unique_violation)?;
         self.feed(ChangeKind::UserChanged, Some(user), None);
         Ok(())
     }
@@ -139,6 +142,6 @@ impl Tx {
     }
 }
 
-fn map_insert_error(error: DbErr) -> Error {
+fn map_unique_violation(error: DbErr) -> Error {
     if is_unique_violation(&error) { Error::UsernameTaken } else { error.into() }
 }

@@ -18,7 +18,7 @@ use super::{Shared, Store, StoreConfig, StoredCredential, Tx};
 use crate::crypto::random_bytes;
 use crate::error::{Error, Result};
 use crate::model::audit::AuditEvent;
-use crate::telemetry::metrics::database::Waiting;
+use crate::telemetry::metrics::database::WaitGuard;
 
 /// Attempts before a conflict is reported.
 const ATTEMPTS: u32 = 5;
@@ -106,7 +106,7 @@ impl Store {
     }
 
     async fn write_with_retries(&self, operation: ErasedOperation) -> Result<()> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let run = || {
             let (store, operation) = (self, Arc::clone(&operation));
             async move {
@@ -117,12 +117,12 @@ impl Store {
             }
         };
         let outcome = retry_counting(run, || self.shared.metrics.count_retry()).await;
-        self.shared.metrics.count(&outcome, begun.elapsed());
+        self.shared.metrics.count(&outcome, started_at.elapsed());
         outcome
     }
 
     async fn write_alone(&self, operation: &ErasedOperation) -> Result<()> {
-        let waiting = Waiting::new(&self.shared.metrics);
+        let waiting = WaitGuard::new(&self.shared.metrics);
         let tx = Tx::new(self.shared.writer.begin().await?, &self.shared);
         drop(waiting);
         if let Err(error) = operation(&tx).await {
@@ -152,7 +152,7 @@ pub(super) async fn commit(
         }
     };
     let committed = tx.conn.commit().await.map_err(Error::from);
-    chain.end(committed.is_ok());
+    chain.release(committed.is_ok());
     committed
 }
 
@@ -210,8 +210,8 @@ async fn retry_counting<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F, c
 
 /// Exponential backoff with jitter, which shortens it by up to half.
 fn backoff(attempt: u32) -> Duration {
-    let [dice] = random_bytes::<1>();
-    BACKOFF * 2u32.pow(attempt - 1) * (255 + u32::from(dice)) / 510
+    let [random] = random_bytes::<1>();
+    BACKOFF * 2u32.pow(attempt - 1) * (255 + u32::from(random)) / 510
 }
 
 #[cfg(test)]

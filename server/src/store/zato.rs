@@ -106,15 +106,15 @@ pub async fn read_zato(
 /// A table, and how its rows are converted. `id` is needed too, because rows are read in its order.
 struct Table<R> {
     name: &'static str,
-    needed: &'static [&'static str],
-    wanted: &'static [&'static str],
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
     row: fn(&Row<'_>) -> R,
 }
 
 const USERS: Table<ZatoUser> = Table {
     name: "zato_sso_user",
-    needed: &["user_id", "username"],
-    wanted: &[
+    required: &["user_id", "username"],
+    optional: &[
         "is_super_user",
         "is_locked",
         "approval_status",
@@ -147,8 +147,8 @@ const USERS: Table<ZatoUser> = Table {
 
 const DEFINITIONS: Table<ZatoDefinition> = Table {
     name: "sec_base",
-    needed: &["name", "username", "sec_type"],
-    wanted: &["is_active"],
+    required: &["name", "username", "sec_type"],
+    optional: &["is_active"],
     row: |row| ZatoDefinition {
         id: row.id,
         name: row.get("name").unwrap_or_default(),
@@ -160,8 +160,8 @@ const DEFINITIONS: Table<ZatoDefinition> = Table {
 
 const LINKS: Table<ZatoLink> = Table {
     name: "zato_sso_linked_auth",
-    needed: &["user_id", "auth_type", "auth_id"],
-    wanted: &["is_active", "is_internal", "creation_time", "has_ext_principal"],
+    required: &["user_id", "auth_type", "auth_id"],
+    optional: &["is_active", "is_internal", "creation_time", "has_ext_principal"],
     row: |row| ZatoLink {
         id: row.id,
         user_id: row.get("user_id").unwrap_or_default(),
@@ -221,15 +221,15 @@ impl Source {
 
     /// The rows of a table ordered by ID; `None` if there is no such table.
     async fn table<R>(&self, table: &Table<R>) -> std::result::Result<Option<Vec<R>>, ZatoError> {
-        let there = self.columns(table.name).await.map_err(|error| self.unreadable(error))?;
-        if there.is_empty() {
+        let existing = self.columns(table.name).await.map_err(|error| self.unreadable(error))?;
+        if existing.is_empty() {
             return Ok(None);
         }
-        if let Some(missing) = table.needed.iter().chain(&["id"]).find(|column| !there.contains(**column)) {
+        if let Some(missing) = table.required.iter().chain(&["id"]).find(|column| !existing.contains(**column)) {
             return Err(self.missing_error(format!("column {missing} in its table {}", table.name)));
         }
         let columns: Vec<_> =
-            table.needed.iter().chain(table.wanted).copied().filter(|column| there.contains(*column)).collect();
+            table.required.iter().chain(table.optional).copied().filter(|column| existing.contains(*column)).collect();
         let mut rows = Vec::new();
         let mut after = None;
         loop {

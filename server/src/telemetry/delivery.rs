@@ -32,7 +32,7 @@ pub(super) struct Delivery {
     capacity: i64,
     export_timeout: Duration,
     /// Cancelled at the end of the flush timeout.
-    give_up: CancellationToken,
+    abort: CancellationToken,
     is_closed: AtomicBool,
     is_failing: AtomicBool,
     pub(super) metrics: SignalMetrics,
@@ -41,12 +41,12 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(kind: SignalKind, signal: &Signal, metrics: SignalMetrics, give_up: CancellationToken) -> Self {
+    pub(super) fn new(kind: SignalKind, signal: &Signal, metrics: SignalMetrics, abort: CancellationToken) -> Self {
         Self {
             kind,
             capacity: signal.queue.map_or(1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
             export_timeout: signal.export_timeout,
-            give_up,
+            abort,
             is_closed: AtomicBool::default(),
             is_failing: AtomicBool::default(),
             metrics,
@@ -88,7 +88,7 @@ impl Delivery {
     pub(super) async fn deliver<P: Display>(&self, items: u64, export: impl Future<Output = Result<(), P>>) {
         let outcome = tokio::select! {
             biased;
-            () = self.give_up.cancelled() => None,
+            () = self.abort.cancelled() => None,
             outcome = timeout(self.export_timeout, export) => Some(match outcome {
                 Ok(outcome) => outcome.map_err(|problem| problem.to_string()),
                 Err(_) => Err("it was tried for too long".to_owned()),
@@ -253,7 +253,7 @@ mod tests {
         delivery.deliver(5, ready(Err("refused"))).await;
         delivery.deliver(5, pending::<Result<(), String>>()).await;
         assert_eq!(counts(&delivery), (5, 3, vec![0, 10, 2, 0]));
-        delivery.give_up.cancel();
+        delivery.abort.cancel();
         delivery.deliver(5, ready(Ok::<_, String>(()))).await;
         assert_eq!(counts(&delivery), (0, 3, vec![0, 10, 2, 5]));
     }

@@ -53,17 +53,17 @@ const SERVICE: &str = "lanyard";
 const QUIET: &str = "sea_orm=warn,sqlx=warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off";
 
 /// Extra time for the SDK to end its threads after the last export.
-const ENDING: Duration = Duration::from_secs(1);
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
 /// Telemetry of the process, until [`Self::stop`].
 pub struct Telemetry {
     origin: Origin,
-    sending: Option<Sending>,
+    exporters: Option<Exporters>,
     ignored: Vec<String>,
 }
 
 /// The exporters.
-struct Sending {
+struct Exporters {
     /// Drives the connections to receivers.
     runtime: Handle,
     deliveries: Deliveries,
@@ -73,9 +73,9 @@ struct Sending {
     metrics: Option<(Duration, Receiver, Arc<Delivery>)>,
     metrics_task: Option<JoinHandle<()>>,
     /// Ends the task that sends metrics.
-    stopping: CancellationToken,
+    stop_metrics: CancellationToken,
     /// Aborts all exports.
-    give_up: CancellationToken,
+    abort: CancellationToken,
     flush_timeout: Duration,
 }
 
@@ -99,20 +99,20 @@ impl Telemetry {
             opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         }
         let mut layers = vec![console(&config.log, stderr)];
-        let is_sending = SignalKind::ALL.into_iter().any(|kind| telemetry.sends(kind));
-        let sending = is_sending.then(|| Sending::start(config, &origin)).transpose()?;
-        if let Some(sending) = &sending {
-            layers.push(delivery::rejections(sending.deliveries.clone()).boxed());
-            if let Some(provider) = &sending.traces {
+        let is_exporting = SignalKind::ALL.into_iter().any(|kind| telemetry.sends(kind));
+        let exporters = is_exporting.then(|| Exporters::start(config, &origin)).transpose()?;
+        if let Some(exporters) = &exporters {
+            layers.push(delivery::rejections(exporters.deliveries.clone()).boxed());
+            if let Some(provider) = &exporters.traces {
                 layers.push(traces::layer(provider).boxed());
                 opentelemetry::global::set_tracer_provider(provider.clone());
             }
-            if let Some(provider) = &sending.logs {
+            if let Some(provider) = &exporters.logs {
                 layers.push(logs::layer(&config.log.level, provider).boxed());
             }
         }
         install(layers);
-        Ok(Self { origin, sending, ignored: telemetry.ignored.clone() })
+        Ok(Self { origin, exporters, ignored: telemetry.ignored.clone() })
     }
 
     /// Starts exporting metrics.
@@ -120,25 +120,25 @@ impl Telemetry {
         for ignored in std::mem::take(&mut self.ignored) {
             tracing::warn!("{ignored}; the variable is ignored");
         }
-        let Some(sending) = &mut self.sending else { return };
-        metrics.register(|registry| sending.delivery_metrics.register(registry));
-        if let Some((delay, receiver, delivery)) = sending.metrics.take() {
+        let Some(exporters) = &mut self.exporters else { return };
+        metrics.register(|registry| exporters.delivery_metrics.register(registry));
+        if let Some((delay, receiver, delivery)) = exporters.metrics.take() {
             let (metrics, origin, clock) = (metrics.clone(), self.origin.clone(), clock.clone());
-            let stop = sending.stopping.clone();
-            let task = metrics::otlp::send_regularly(metrics, delay, receiver, delivery, origin, clock, stop);
-            sending.metrics_task = Some(sending.runtime.spawn(task));
+            let stop = exporters.stop_metrics.clone();
+            let task = metrics::otlp::export_periodically(metrics, delay, receiver, delivery, origin, clock, stop);
+            exporters.metrics_task = Some(exporters.runtime.spawn(task));
         }
     }
 
     /// Flushes for at most `telemetry.flush_timeout`. Nothing is exported afterwards.
     pub async fn stop(self) {
-        if let Some(sending) = self.sending {
-            sending.stop().await;
+        if let Some(exporters) = self.exporters {
+            exporters.stop().await;
         }
     }
 }
 
-impl Sending {
+impl Exporters {
     fn start(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
         let runtime = runtime()
             .map_err(|problem| ConfigError::Invalid { key: "telemetry".to_owned(), problem: problem.to_string() })?;
@@ -150,7 +150,7 @@ impl Sending {
 
     fn new(config: &Config, resource: &Resource, runtime: Handle) -> Result<Self, ConfigError> {
         let telemetry = &config.telemetry;
-        let mut sending = Self {
+        let mut exporters = Self {
             runtime,
             deliveries: Vec::new(),
             delivery_metrics: DeliveryMetrics::default(),
@@ -158,43 +158,43 @@ impl Sending {
             logs: None,
             metrics: None,
             metrics_task: None,
-            stopping: CancellationToken::new(),
-            give_up: CancellationToken::new(),
+            stop_metrics: CancellationToken::new(),
+            abort: CancellationToken::new(),
             flush_timeout: telemetry.flush_timeout,
         };
         for kind in SignalKind::ALL.into_iter().filter(|kind| telemetry.sends(*kind)) {
             let invalid = |problem| ConfigError::Invalid { key: format!("telemetry.{}", kind.name()), problem };
             let signal = telemetry.signal(kind);
             let delivery =
-                Arc::new(Delivery::new(kind, signal, sending.delivery_metrics.of(kind), sending.give_up.clone()));
-            sending.deliveries.push(delivery.clone());
+                Arc::new(Delivery::new(kind, signal, exporters.delivery_metrics.of(kind), exporters.abort.clone()));
+            exporters.deliveries.push(delivery.clone());
             let destination = telemetry.destination(kind).map_err(|problem| invalid(problem.to_owned()))?;
             let receiver = Receiver::new(destination, delivery.clone()).map_err(invalid)?;
-            let (resource, runtime) = (resource.clone(), sending.runtime.clone());
+            let (resource, runtime) = (resource.clone(), exporters.runtime.clone());
             match kind {
                 SignalKind::Traces => {
                     let exporter = receiver.span_exporter().map_err(|problem| invalid(problem.to_string()))?;
                     let provider = traces::provider(config, resource, CountedExporter { exporter, delivery, runtime });
-                    sending.traces = Some(provider);
+                    exporters.traces = Some(provider);
                 }
                 SignalKind::Logs => {
                     let exporter = receiver.log_exporter().map_err(|problem| invalid(problem.to_string()))?;
-                    sending.logs =
+                    exporters.logs =
                         Some(logs::provider(signal, resource, CountedExporter { exporter, delivery, runtime }));
                 }
-                SignalKind::Metrics => sending.metrics = Some((signal.delay, receiver, delivery)),
+                SignalKind::Metrics => exporters.metrics = Some((signal.delay, receiver, delivery)),
             }
         }
-        Ok(sending)
+        Ok(exporters)
     }
 
     async fn stop(self) {
         let deadline = Instant::now() + self.flush_timeout;
         self.runtime.spawn(async move {
             sleep_until(deadline).await;
-            self.give_up.cancel();
+            self.abort.cancel();
         });
-        let limit = self.flush_timeout + ENDING;
+        let limit = self.flush_timeout + SHUTDOWN_MARGIN;
         // Concurrently, because the receiver of one may hang.
         let traces = spawn_blocking(move || self.traces.map(|provider| provider.shutdown_with_timeout(limit)));
         let logs = spawn_blocking(move || self.logs.map(|provider| provider.shutdown_with_timeout(limit)));
@@ -202,7 +202,7 @@ impl Sending {
         let left: u64 =
             self.deliveries.iter().map(|delivery| delivery.metrics.dropped(DropReason::Stopped).get()).sum();
         // Last, so that the metrics count the spans and records above.
-        self.stopping.cancel();
+        self.stop_metrics.cancel();
         if let Some(task) = self.metrics_task {
             let _ = task.await;
         }
@@ -215,9 +215,9 @@ impl Sending {
 /// A runtime with one thread of lower priority, which lives as long as the process.
 fn runtime() -> std::io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (handle, give_way) = (runtime.handle().clone(), priority::behind_this_thread());
+    let (handle, lower_priority) = (runtime.handle().clone(), priority::behind_this_thread());
     std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
-        give_way();
+        lower_priority();
         runtime.block_on(pending::<()>());
     })?;
     Ok(handle)

@@ -137,8 +137,8 @@ impl SpanProcessor for Processor {
 impl Processor {
     /// Derives attributes from the target of a span.
     fn describe(&self, span: &mut SpanData) {
-        let Some(place) = span.attributes.iter().position(|pair| pair.key.as_str() == TARGET) else { return };
-        let Value::String(target) = span.attributes.swap_remove(place).value else { return };
+        let Some(position) = span.attributes.iter().position(|pair| pair.key.as_str() == TARGET) else { return };
+        let Value::String(target) = span.attributes.swap_remove(position).value else { return };
         if target.as_str().starts_with(UPSTREAM) && span.span_kind == SpanKind::Client {
             // Upstream requests set their own attributes.
             return;

@@ -67,7 +67,7 @@ impl Event {
     }
 
     /// The same event for an accompanying operation.
-    pub(in crate::app) fn named(mut self, operation: Operation) -> Self {
+    pub(in crate::app) fn operation(mut self, operation: Operation) -> Self {
         self.event.operation = operation;
         self
     }

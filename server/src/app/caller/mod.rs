@@ -49,7 +49,7 @@ impl AsRef<Arc<Caller>> for CachedCaller {
 }
 
 pub(in crate::app) struct Callers {
-    known: ArcSwap<CallerCache>,
+    cache: ArcSwap<CallerCache>,
     generations: AtomicU64,
     /// Calls in progress per caller; kept across reloads.
     in_flight: Mutex<HashMap<CallerId, Arc<AtomicU32>>>,
@@ -58,7 +58,7 @@ pub(in crate::app) struct Callers {
 
 impl Callers {
     pub(in crate::app) fn new(default_limit: u32) -> Self {
-        Self { known: ArcSwap::default(), generations: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
+        Self { cache: ArcSwap::default(), generations: AtomicU64::new(0), in_flight: Mutex::default(), default_limit }
     }
 
     fn caller(&self, row: &CallerRow) -> Result<Arc<Caller>> {
@@ -108,26 +108,26 @@ pub struct CallerInfo {
 impl App {
     /// The caller of a credential, from the cache.
     pub fn authenticate_cached(&self, credential: CallerCredential<'_>, now: Time) -> Option<CachedCaller> {
-        let known = self.parts.callers.known.load();
+        let cache = self.parts.callers.cache.load();
         let (caller, expires_at) = match credential {
-            CallerCredential::Certificate { spiffe_id } => (known.by_certificate.get(spiffe_id)?, Time::MAX),
+            CallerCredential::Certificate { spiffe_id } => (cache.by_certificate.get(spiffe_id)?, Time::MAX),
             CallerCredential::Key(key) => {
                 let token = TokenRef::parse(TokenKind::CallerKey, key)?;
                 let mut hashes = self.parts.keyring.token_hashes(token);
-                let (caller, expires_at) = hashes.find_map(|hash| known.by_key.get(&hash))?;
+                let (caller, expires_at) = hashes.find_map(|hash| cache.by_key.get(&hash))?;
                 (caller, *expires_at)
             }
         };
         (now < expires_at).then(|| CachedCaller {
             caller: Arc::clone(caller),
             expires_at,
-            generation: known.generation,
+            generation: cache.generation,
         })
     }
 
     /// Whether [`Self::authenticate_cached`] would still return the same caller.
     pub fn is_current(&self, caller: &CachedCaller, now: Time) -> bool {
-        now < caller.expires_at && self.parts.callers.known.load().generation == caller.generation
+        now < caller.expires_at && self.parts.callers.cache.load().generation == caller.generation
     }
 
     /// The caller of a credential, from the database.
@@ -157,17 +157,17 @@ impl App {
     pub async fn reload_callers(&self) -> Result<()> {
         let rows = self.parts.store.live_callers().await?;
         let generation = self.parts.callers.generations.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut known = CallerCache { generation, ..CallerCache::default() };
+        let mut cache = CallerCache { generation, ..CallerCache::default() };
         for (row, keys) in rows {
             let caller = self.parts.callers.caller(&row)?;
             if let Some(spiffe_id) = row.spiffe_id {
-                known.by_certificate.insert(spiffe_id, Arc::clone(&caller));
+                cache.by_certificate.insert(spiffe_id, Arc::clone(&caller));
             }
             for (hash, expires_at) in keys {
-                known.by_key.insert(hash, (Arc::clone(&caller), expires_at));
+                cache.by_key.insert(hash, (Arc::clone(&caller), expires_at));
             }
         }
-        self.parts.callers.known.store(Arc::new(known));
+        self.parts.callers.cache.store(Arc::new(cache));
         Ok(())
     }
 

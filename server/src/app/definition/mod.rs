@@ -151,17 +151,18 @@ impl Definition {
         let kind = if row.auth_type == AuthType::Jwt {
             let algorithms = algorithms_of(&row)?.into_iter().map(jwt::algorithm_name).collect();
             // Only public material may be shown.
-            let shown =
+            let public_text =
                 |source: MaterialSource| (row.source == source).then(|| String::from_utf8(row.material.clone()));
-            let shown = |source| shown(source).transpose().map(Option::unwrap_or_default).map_err(Error::internal);
+            let public_text =
+                |source| public_text(source).transpose().map(Option::unwrap_or_default).map_err(Error::internal);
             DefinitionKind::Jwt(JwtDefinition {
                 issuer: row.issuer.clone(),
                 username: row.username.clone(),
                 audience: row.audience.clone(),
                 algorithms,
                 clock_skew: clock_skew_of(&row),
-                public_keys: shown(MaterialSource::KeySet)?,
-                jwks_url: shown(MaterialSource::KeySetUrl)?,
+                public_keys: public_text(MaterialSource::KeySet)?,
+                jwks_url: public_text(MaterialSource::KeySetUrl)?,
             })
         } else {
             DefinitionKind::BasicAuth { username: row.username.clone() }

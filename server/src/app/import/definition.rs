@@ -31,7 +31,7 @@ pub(super) struct Definitions {
     pub(super) steps: Vec<Step<DefinitionRow>>,
     /// By their ID in Zato; `Err`: why it is not imported.
     credentials: HashMap<i64, std::result::Result<Credential, String>>,
-    are_known: bool,
+    has_definitions: bool,
 }
 
 impl Definitions {
@@ -41,7 +41,7 @@ impl Definitions {
             None => None,
         };
         let mut planned =
-            Self { steps: Vec::new(), credentials: HashMap::new(), are_known: zato.definitions.is_some() };
+            Self { steps: Vec::new(), credentials: HashMap::new(), has_definitions: zato.definitions.is_some() };
         let linked: HashSet<_> = zato.links.iter().filter_map(|link| link.auth_id).collect();
         let mut wanted = Vec::new();
         for definition in zato.definitions.iter().flatten() {
@@ -65,7 +65,7 @@ impl Definitions {
             let rows = || translated.iter().filter_map(|(_, step)| step.row.as_ref());
             let existing = existing(app, rows()).await?;
             let wanted_names: Vec<_> = rows().map(|row| row.name.clone()).collect();
-            names.extend(app.parts.store.taken_definition_names(&wanted_names).await?);
+            names.extend(app.parts.store.existing_definition_names(&wanted_names).await?);
             for (definition, step) in translated {
                 planned.add(definition, step, &existing, (&mut principals, &mut names), &mut ids);
             }
@@ -98,7 +98,7 @@ impl Definitions {
             return self.steps.push(Step::skip(line.already_exists(Some(auth_id.to_string()))));
         }
         if !names.insert(row.name.clone()) {
-            row.name = free_name(&row.name, auth_id, names);
+            row.name = disambiguated_name(&row.name, auth_id, names);
             line.changed(format!("its name is taken: it is called {}", row.name));
         }
         (row.auth_id, line.id) = (auth_id, Some(auth_id.to_string()));
@@ -116,7 +116,7 @@ impl Definitions {
         match self.credentials.get(&id) {
             Some(Ok(credential)) => Ok(credential),
             Some(Err(reason)) => Err(reason.clone()),
-            None if self.are_known => Err(format!("there is no definition {id}")),
+            None if self.has_definitions => Err(format!("there is no definition {id}")),
             None => Err("the definitions are in another database: see --definitions-from".to_owned()),
         }
     }
@@ -166,7 +166,7 @@ impl IdAllocator {
     }
 }
 
-fn free_name(name: &str, auth_id: i64, taken: &mut HashSet<String>) -> String {
+fn disambiguated_name(name: &str, auth_id: i64, used_names: &mut HashSet<String>) -> String {
     // Truncates the name at a character boundary, to fit the suffix.
     let suffix = format!(" ({auth_id})");
     let mut end = name.len().min(MAX_NAME - suffix.len());
@@ -174,7 +174,7 @@ fn free_name(name: &str, auth_id: i64, taken: &mut HashSet<String>) -> String {
         end -= 1;
     }
     let name = format!("{}{suffix}", &name[..end]);
-    taken.insert(name.clone());
+    used_names.insert(name.clone());
     name
 }
 
@@ -188,11 +188,11 @@ fn translate(
     let username = definition.username.clone().unwrap_or_default();
     let name = format!("{} {}", definition.sec_type, definition.name);
     let mut line = Line::new(RowKind::Definition, &definition.id, name);
-    let nothing;
+    let no_secret;
     let (kind, material) = if definition.sec_type == "basic_auth" {
         line.changed("its secret does not come along: nobody can log in with it until it is rotated");
-        nothing = Material::Hash(PasswordHash::of_nothing(app.parts.hasher.params())?);
-        (KindToCreate::BasicAuth { username }, &nothing)
+        no_secret = Material::Hash(PasswordHash::of_nothing(app.parts.hasher.params())?);
+        (KindToCreate::BasicAuth { username }, &no_secret)
     } else {
         let Some((jwt, material)) = jwt else {
             let reason = "its tokens are issued by Zato itself: say who issues them now (--jwt-issuer and the others)";

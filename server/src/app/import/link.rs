@@ -15,7 +15,7 @@ use crate::store::{LinkedAuthRow, ZatoLink};
 /// The user of a definition.
 struct Owner {
     user_id: UserId,
-    shown: String,
+    display_name: String,
     /// The existing link; `None` if it is only planned.
     link: Option<LinkId>,
 }
@@ -32,7 +32,7 @@ pub(super) async fn plan(
     // Links without a time come last, so that they never win over one that has a time.
     dated.sort_by_key(|(time, link)| (time.is_none(), *time, link.id));
     let mut owners = owners(app, &dated, users, definitions).await?;
-    Ok(dated.iter().map(|(time, link)| import_link(link, *time, users, definitions, &mut owners, now)).collect())
+    Ok(dated.iter().map(|(time, link)| plan_link(link, *time, users, definitions, &mut owners, now)).collect())
 }
 
 /// The owners of definitions that existed before the import.
@@ -52,14 +52,15 @@ async fn owners(
     for auth_ids in existing.chunks(CHUNK) {
         let found = app.parts.store.links_of_definitions(auth_ids).await?;
         owners.extend(found.into_iter().map(|link: LinkEntry| {
-            let shown = names.get(&link.user_id).map_or_else(|| link.user_id.to_string(), |name| (*name).to_owned());
-            (link.auth_id, Owner { user_id: link.user_id, shown, link: Some(link.link_id) })
+            let display_name =
+                names.get(&link.user_id).map_or_else(|| link.user_id.to_string(), |name| (*name).to_owned());
+            (link.auth_id, Owner { user_id: link.user_id, display_name, link: Some(link.link_id) })
         }));
     }
     Ok(owners)
 }
 
-fn import_link(
+fn plan_link(
     row: &ZatoLink,
     time: Option<Time>,
     users: &Users,
@@ -70,7 +71,7 @@ fn import_link(
     let auth_id = row.auth_id.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
     let mut line = Line::new(RowKind::Link, &row.id, format!("{} - {} {auth_id}", row.user_id, auth_type(row)));
     let (user, credential) = match user_and_definition(row, users, definitions) {
-        Ok(user_and_definition) => user_and_definition,
+        Ok(found) => found,
         Err(reason) => return Step::skip(line.refused(reason)),
     };
     line.name = format!("{} - {} {}", user.username, credential.auth_type.name(), credential.username);
@@ -78,7 +79,10 @@ fn import_link(
         return Step::skip(if owner.user_id == user.user_id {
             line.already_exists(owner.link.map(|link| link.to_string()))
         } else {
-            line.refused(format!("the definition is linked to {} already, and belongs to one user only", owner.shown))
+            line.refused(format!(
+                "the definition is linked to {} already, and belongs to one user only",
+                owner.display_name
+            ))
         });
     }
     if user.is_foreign_super_user {
@@ -88,11 +92,11 @@ fn import_link(
         line.changed("when it was made is unknown or in the future: it is now");
         now
     });
-    owners.insert(credential.auth_id, Owner { user_id: user.user_id, shown: user.username.clone(), link: None });
+    owners.insert(credential.auth_id, Owner { user_id: user.user_id, display_name: user.username.clone(), link: None });
     // The ID contains the time, and links are listed by ID.
     let link_id = LinkId::new(created_at);
     line.id = Some(link_id.to_string());
-    let ours = LinkedAuthRow {
+    let imported = LinkedAuthRow {
         link_id,
         user_id: user.user_id,
         auth_id: credential.auth_id,
@@ -103,7 +107,7 @@ fn import_link(
         last_used_at: None,
         version: 1,
     };
-    Step { line, row: Some(ours) }
+    Step { line, row: Some(imported) }
 }
 
 /// User and definition of a link, or why it lacks one.

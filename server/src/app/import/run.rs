@@ -22,17 +22,17 @@ impl App {
         let event = Event::new(&self.client(context, ClientInput::default())?, Operation::ImportUser);
         let users = stream::iter(plan.users).map(|step| {
             let event = event.clone();
-            carry_out(step, async |row, source| self.import_user(event, row, source).await)
+            execute_step(step, async |row, source| self.import_user(event, row, source).await)
         });
         report_each(users, &mut report).await?;
         let definitions = stream::iter(plan.definitions).map(|step| {
-            let event = event.clone().named(Operation::ImportDefinition);
-            carry_out(step, async |row, source| self.import_definition(event, row, source).await)
+            let event = event.clone().operation(Operation::ImportDefinition);
+            execute_step(step, async |row, source| self.import_definition(event, row, source).await)
         });
         report_each(definitions, &mut report).await?;
         let links = stream::iter(plan.links).map(|step| {
-            let event = event.clone().named(Operation::ImportLink);
-            carry_out(step, async |row, source| self.import_link(event, row, source).await)
+            let event = event.clone().operation(Operation::ImportLink);
+            execute_step(step, async |row, source| self.import_link(event, row, source).await)
         });
         report_each(links, &mut report).await
     }
@@ -56,7 +56,7 @@ impl App {
         let write = self.parts.store.write(move |tx| {
             let (row, event) = (row.clone(), event.clone());
             Box::pin(async move {
-                tx.insert_numbered_definition(row).await?;
+                tx.insert_definition_with_id(row).await?;
                 tx.audit(event);
                 Ok(())
             })
@@ -83,7 +83,7 @@ impl App {
 }
 
 /// Carries out a step. A row that no longer passes validation is a refusal, not a fault.
-async fn carry_out<R>(step: Step<R>, write: impl AsyncFnOnce(R, &str) -> Result<()>) -> Result<Line> {
+async fn execute_step<R>(step: Step<R>, write: impl AsyncFnOnce(R, &str) -> Result<()>) -> Result<Line> {
     let Step { line, row } = step;
     let Some(row) = row else { return Ok(line) };
     match write(row, &line.source).await {

@@ -49,8 +49,8 @@ impl App {
     pub async fn create_link(&self, acting: &Acting<'_>, new: LinkToCreate) -> Result<LinkEntry> {
         self.require_super_user(acting, Operation::LinkCreate, Some(new.user), None).await?;
         let event = Event::by(acting, Operation::LinkCreate).target(new.user);
-        let number = self.auth_id_of(&new.definition).await;
-        let auth_id = self.audit_if_refused(event.clone(), number).await?;
+        let found = self.auth_id_of(&new.definition).await;
+        let auth_id = self.audit_if_refused(event.clone(), found).await?;
         self.add_link(event, NewLink { auth_id, user: new.user, is_active: new.is_active, own: None }).await
     }
 
@@ -86,15 +86,15 @@ impl App {
     }
 
     async fn add_link(&self, event: Event, new: NewLink) -> Result<LinkEntry> {
-        let about = serde_json::json!({ "auth_id": new.auth_id, "self_service": new.own.is_some() });
-        let refused = event.clone().detail(about.clone());
+        let audit_detail = serde_json::json!({ "auth_id": new.auth_id, "self_service": new.own.is_some() });
+        let refused = event.clone().detail(audit_detail.clone());
         let added = self.parts.store.write(move |tx| {
-            let (event, new, mut about) = (event.clone(), new.clone(), about.clone());
+            let (event, new, mut audit_detail) = (event.clone(), new.clone(), audit_detail.clone());
             Box::pin(async move {
                 let link = add(tx, &new).await?;
-                about["link_id"] = link.link_id.to_string().into();
-                about["is_active"] = link.is_active.into();
-                tx.audit(event.detail(about));
+                audit_detail["link_id"] = link.link_id.to_string().into();
+                audit_detail["is_active"] = link.is_active.into();
+                tx.audit(event.detail(audit_detail));
                 Ok(link)
             })
         });
@@ -112,8 +112,11 @@ impl App {
     ) -> Result<(LinkEntry, u64)> {
         self.change_link(acting, Operation::LinkUpdate, link, etag, move |tx, locked, now| {
             Box::pin(async move {
-                let ended =
-                    if is_active { 0 } else { end_logins(tx, &locked, RevokeReason::LinkInactive, now).await? };
+                let ended = if is_active {
+                    0
+                } else {
+                    revoke_link_sessions(tx, &locked, RevokeReason::LinkInactive, now).await?
+                };
                 let mut link = locked.link;
                 if link.is_active != is_active {
                     link.is_active = is_active;
@@ -132,7 +135,7 @@ impl App {
     pub async fn delete_link(&self, acting: &Acting<'_>, link: LinkId, etag: String) -> Result<u64> {
         let deleted = self.change_link(acting, Operation::LinkDelete, link, etag, move |tx, locked, now| {
             Box::pin(async move {
-                let ended = end_logins(tx, &locked, RevokeReason::LinkDeleted, now).await?;
+                let ended = revoke_link_sessions(tx, &locked, RevokeReason::LinkDeleted, now).await?;
                 tx.delete_link(&locked.link).await?;
                 Ok((locked.link.entry(locked.definition), ended))
             })
@@ -165,10 +168,10 @@ impl App {
                 let locked = lock(tx, &row).await?;
                 etag_matches(&etag, locked.link.version)?;
                 let (link, ended) = change(tx, locked, tx.clock().now()).await?;
-                let mut about = detail(link.link_id, link.auth_id);
-                about["is_active"] = link.is_active.into();
-                about["revoked"] = ended.into();
-                tx.audit(event.detail(about));
+                let mut audit_detail = detail(link.link_id, link.auth_id);
+                audit_detail["is_active"] = link.is_active.into();
+                audit_detail["revoked"] = ended.into();
+                tx.audit(event.detail(audit_detail));
                 Ok((link, ended))
             })
         });
@@ -199,7 +202,7 @@ async fn lock(tx: &Tx, row: &LinkedAuthRow) -> Result<Locked> {
 }
 
 /// Revokes the sessions started with this link. Fails if it is the user's last way to log in.
-async fn end_logins(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -> Result<u64> {
+async fn revoke_link_sessions(tx: &Tx, locked: &Locked, reason: RevokeReason, now: Time) -> Result<u64> {
     let logs_in = locked.link.is_active && locked.definition.is_active;
     if logs_in && locked.user.password_hash.is_none() && !tx.has_other_active_link(&locked.link).await? {
         return Err(Error::LastLoginMethod);

@@ -110,10 +110,10 @@ impl App {
         }
         let fits = |links: &Arc<UserLinks>| links.len() as u64 <= page.limit();
         let links = self.parts.store.cached_links(owner).filter(fits)?;
-        let is_noted = self
+        let is_recorded = self
             .own_read_event(acting, Operation::LinkList)
             .is_none_or(|event| self.parts.store.try_record_read(event));
-        is_noted.then_some(links)
+        is_recorded.then_some(links)
     }
 
     /// One page of a user's links, oldest first; `None` means the acting user.
@@ -169,13 +169,13 @@ impl App {
         if definitions.is_empty() || definitions.len() > MAX_PER_CALL {
             return Err(Error::invalid("definitions", "must have 1 to 500 entries"));
         }
-        let numbers = self.auth_ids_of(definitions, |position| format!("definitions[{position}].auth_name")).await?;
-        let known: Vec<i64> = numbers.iter().flatten().copied().collect();
+        let auth_ids = self.auth_ids_of(definitions, |position| format!("definitions[{position}].auth_name")).await?;
+        let known: Vec<i64> = auth_ids.iter().flatten().copied().collect();
         let links = self.parts.store.links_of_definitions(&known).await?;
         let links: HashMap<i64, LinkEntry> = links.into_iter().map(|link| (link.auth_id, link)).collect();
         let detail = serde_json::json!({ "definitions": definitions.len(), "links": links.len() });
         self.audit_read_event(Event::new(&client, Operation::LinkLookup).detail(detail)).await?;
-        Ok(numbers.into_iter().map(|number| number.and_then(|number| links.get(&number).cloned())).collect())
+        Ok(auth_ids.into_iter().map(|auth_id| auth_id.and_then(|auth_id| links.get(&auth_id).cloned())).collect())
     }
 
     /// The IDs of definitions, in order; `None` for unknown names. `field`: the request field of a position.
@@ -188,21 +188,22 @@ impl App {
         let found = if wanted.is_empty() { Vec::new() } else { self.parts.store.definitions_named(&wanted).await? };
         let found: HashMap<(AuthType, &str), &NamedDefinition> =
             found.iter().map(|definition| ((definition.auth_type, definition.username.as_str()), definition)).collect();
-        let number =
+        let auth_id =
             |(position, key): (usize, &DefinitionKey)| match (key, key.name().and_then(|name| found.get(&name))) {
-                (DefinitionKey::Id(number), _) => Ok(Some(*number)),
+                (DefinitionKey::Id(auth_id), _) => Ok(Some(*auth_id)),
                 (DefinitionKey::Name(..), Some(definition)) if definition.definitions > 1 => {
                     Err(Error::invalid(field(position), "two issuers have this subject: send `auth_id`"))
                 }
                 (DefinitionKey::Name(..), definition) => Ok(definition.map(|definition| definition.auth_id)),
             };
-        definitions.iter().enumerate().map(number).collect()
+        definitions.iter().enumerate().map(auth_id).collect()
     }
 
     /// The ID of the definition of a new link.
     async fn auth_id_of(&self, definition: &DefinitionKey) -> Result<i64> {
-        let numbers = self.auth_ids_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
-        numbers.into_iter().flatten().next().ok_or(Error::DefinitionNotFound)
+        let auth_ids =
+            self.auth_ids_of(std::slice::from_ref(definition), |_| "definition.auth_name".to_owned()).await?;
+        auth_ids.into_iter().flatten().next().ok_or(Error::DefinitionNotFound)
     }
 }
 

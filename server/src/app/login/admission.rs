@@ -63,16 +63,16 @@ impl Admission {
     /// Makes room for one more session, by the app's quota policy. Returns the limit if there is none.
     pub(in crate::app) async fn enforce_quota(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<u32>> {
         let not_ended = tx.count_unended_sessions(user, &self.app, now).await?;
-        self.make_room_beside(tx, user, not_ended, now).await
+        self.enforce_quota_with_count(tx, user, not_ended, now).await
     }
 
-    /// Locks the user and counts their sessions in the app for [`Self::make_room_beside`].
+    /// Locks the user and counts their sessions in the app for [`Self::enforce_quota_with_count`].
     pub(in crate::app) async fn lock_user(&self, tx: &Tx, user: UserId, now: Time) -> Result<Option<(UserRow, u64)>> {
         tx.lock_user_and_count_sessions(user, &self.app, now).await
     }
 
     /// As [`Self::enforce_quota`], with the session count already known. It may include idle-expired sessions.
-    pub(in crate::app) async fn make_room_beside(
+    pub(in crate::app) async fn enforce_quota_with_count(
         &self,
         tx: &Tx,
         user: UserId,
@@ -97,7 +97,7 @@ impl Admission {
                     .clone()
                     .target(user)
                     .session(oldest.session_id)
-                    .named(Operation::SessionRevoke)
+                    .operation(Operation::SessionRevoke)
                     .detail(serde_json::json!({ "cause": Reason::Quota.name() })),
             );
         }
@@ -105,7 +105,7 @@ impl Admission {
     }
 
     /// Creates the session and its token.
-    pub(in crate::app) async fn begin(
+    pub(in crate::app) async fn create_session(
         &self,
         tx: &Tx,
         user: &UserRow,
@@ -144,22 +144,22 @@ impl Admission {
 /// The outcome of the second factor.
 #[derive(Clone, Copy)]
 pub(in crate::app) enum SecondFactor {
-    NotAsked,
+    NotRequired,
     /// The code is valid for this time step.
-    Right(i64),
+    Valid(i64),
     /// No code was sent.
     Missing,
-    Wrong,
+    Invalid,
 }
 
 pub(in crate::app) fn second_factor(keyring: &Keyring, user: &UserRow, code: &str, now: Time) -> Result<SecondFactor> {
     if !user.is_totp_enabled {
-        return Ok(SecondFactor::NotAsked);
+        return Ok(SecondFactor::NotRequired);
     }
     if code.is_empty() {
         return Ok(SecondFactor::Missing);
     }
-    Ok(matching_totp_step(keyring, user, code, now)?.map_or(SecondFactor::Wrong, SecondFactor::Right))
+    Ok(matching_totp_step(keyring, user, code, now)?.map_or(SecondFactor::Invalid, SecondFactor::Valid))
 }
 
 /// Whether the user may log in to an app with this policy from this address; if not, the audit reason.

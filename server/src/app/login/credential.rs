@@ -72,8 +72,8 @@ impl App {
     fn count<T>(&self, attempt: Attempt, checked: &Result<T, CheckError>) {
         let now = self.parts.clock.now();
         match checked {
-            Ok(_) => self.parts.throttle.succeeded(attempt, now),
-            Err(CheckError::Refused(_)) => self.parts.throttle.failed(attempt, now),
+            Ok(_) => self.parts.throttle.record_success(attempt, now),
+            Err(CheckError::Refused(_)) => self.parts.throttle.record_failure(attempt, now),
             Err(CheckError::Other(_)) => {}
         }
     }
@@ -83,13 +83,13 @@ impl App {
             return Err(Reason::SecretTooLong.into());
         }
         let found = self.parts.store.definition_of_principal(AuthType::BasicAuth, username, "").await?;
-        let good = match &found {
+        let accepted = match &found {
             Some(row) => Material::accepted(&self.parts.keyring, row, self.parts.clock.now())?,
             None => Vec::new(),
         };
-        let is_right = self.matches_one(secret, hashes(good)).await?;
+        let matched = self.matches_one(secret, hashes(accepted)).await?;
         let row = found.ok_or(Reason::UnknownDefinition)?;
-        let rehashed = match is_right {
+        let rehashed = match matched {
             PasswordMatch::Wrong => return Err(Reason::WrongSecret.into()),
             PasswordMatch::Right => None,
             PasswordMatch::RightRehashed(hash) => Some(hash),
@@ -213,8 +213,8 @@ impl App {
 }
 
 /// The hashes of the current and the previous secret. An empty stored hash matches nothing.
-fn hashes(good: Vec<Material>) -> [Option<PasswordHash>; 2] {
-    let mut hashes = good.into_iter().map(|material| match material {
+fn hashes(accepted: Vec<Material>) -> [Option<PasswordHash>; 2] {
+    let mut hashes = accepted.into_iter().map(|material| match material {
         Material::Hash(hash) if !hash.0.is_empty() => Some(hash),
         _ => None,
     });

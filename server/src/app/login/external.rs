@@ -36,7 +36,7 @@ use crate::store::{
 /// Maximum attempts of a login while others change its definition or session.
 const ATTEMPTS: u32 = 5;
 /// Minimum interval between updates of a link's last use: frequent logins must not cause a write each.
-const USED_EVERY: Duration = Duration::from_mins(1);
+const LINK_USE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A login with an external credential.
 pub struct ExternalLogin {
@@ -79,7 +79,7 @@ impl App {
                 return Ok(done);
             }
             match self.begin_session(&transaction).await? {
-                LoginOutcome::Begun(token, row, user) => {
+                LoginOutcome::Created(token, row, user) => {
                     let session = Session::from_row(*row, user.is_super_user, self.parts.clock.now());
                     return Ok(NewLogin { ust: token, session, password_expires_soon: None });
                 }
@@ -107,10 +107,10 @@ impl App {
             return Ok(None);
         }
         for found in self.parts.store.sessions_of_credential(&transaction.hashes).await? {
-            let Some(link) = found.link.as_ref().filter(|link| may_use(link, &found.session)) else { continue };
+            let Some(link) = found.link.as_ref().filter(|link| is_link_valid(link, &found.session)) else { continue };
             let token = open_token(&self.parts.keyring, &found.credential)?;
             let Some(active) = self.live_session_of(client, token.expose()).await? else { continue };
-            self.note_reuse(transaction, &found.session, link).await?;
+            self.record_reuse(transaction, &found.session, link).await?;
             let mut row = found.session;
             extend(&mut row, active.session.last_active_at());
             let session = Session::from_row(row, active.session.is_super_user, self.parts.clock.now());
@@ -119,7 +119,7 @@ impl App {
         Ok(None)
     }
 
-    async fn note_reuse(
+    async fn record_reuse(
         &self,
         transaction: &LoginTransaction,
         session: &SessionRow,
@@ -129,7 +129,7 @@ impl App {
         let (user, session) = (session.user_id, session.session_id);
         let event = transaction.admission.event.clone().target(user).subject(user).session(session);
         let event = event.detail(transaction.detail(true));
-        let is_due = link.last_used_at.is_none_or(|used| now.since(used) >= USED_EVERY);
+        let is_due = link.last_used_at.is_none_or(|used| now.since(used) >= LINK_USE_INTERVAL);
         let link: Option<LinkId> = is_due.then_some(link.link_id);
         self.parts
             .store
@@ -159,9 +159,9 @@ impl App {
         });
         let (outcome, factor) = done.await?;
         match factor {
-            SecondFactor::Right(_) => self.parts.throttle.succeeded(attempt, self.parts.clock.now()),
-            SecondFactor::Wrong => self.parts.throttle.failed(attempt, self.parts.clock.now()),
-            SecondFactor::NotAsked | SecondFactor::Missing => {}
+            SecondFactor::Valid(_) => self.parts.throttle.record_success(attempt, self.parts.clock.now()),
+            SecondFactor::Invalid => self.parts.throttle.record_failure(attempt, self.parts.clock.now()),
+            SecondFactor::NotRequired | SecondFactor::Missing => {}
         }
         Ok(outcome)
     }
@@ -173,13 +173,13 @@ impl App {
 }
 
 /// Whether the link is active and still belongs to the user of the session.
-fn may_use(link: &LinkedAuthRow, session: &SessionRow) -> bool {
+fn is_link_valid(link: &LinkedAuthRow, session: &SessionRow) -> bool {
     link.is_active && link.user_id == session.user_id
 }
 
 /// The outcome of the login transaction.
 enum LoginOutcome {
-    Begun(Token, Box<SessionRow>, Box<UserRow>),
+    Created(Token, Box<SessionRow>, Box<UserRow>),
     /// A concurrent login created the session first.
     Live,
     /// The definition changed after the credential was verified.
@@ -230,7 +230,7 @@ impl LoginTransaction {
             tx.audit(event.refused(reason));
             LoginOutcome::Refused(error)
         };
-        let (event, unproved) = (self.event(), SecondFactor::NotAsked);
+        let (event, unproved) = (self.event(), SecondFactor::NotRequired);
         let Some(definition) = tx.lock_definition(self.proved.definition.auth_id).await? else {
             return Ok((refuse(event, Reason::DefinitionDeletedMeanwhile, Error::LoginFailed), unproved));
         };
@@ -252,20 +252,20 @@ impl LoginTransaction {
         }
         let factor = self.second_factor(tx, &user, now)?;
         let step = match factor {
-            SecondFactor::NotAsked => None,
-            SecondFactor::Right(step) => Some(step),
+            SecondFactor::NotRequired => None,
+            SecondFactor::Valid(step) => Some(step),
             SecondFactor::Missing => return Ok((refuse(event, Reason::TotpRequired, Error::TotpRequired), factor)),
-            SecondFactor::Wrong => return Ok((refuse(event, Reason::WrongTotpCode, Error::LoginFailed), factor)),
+            SecondFactor::Invalid => return Ok((refuse(event, Reason::WrongTotpCode, Error::LoginFailed), factor)),
         };
         if let Some(limit) = self.admission.enforce_quota(tx, user.user_id, now).await? {
             return Ok((refuse(event, Reason::Quota, Error::SessionQuotaReached { limit }), factor));
         }
-        let (token, row) = self.begin(tx, definition, &link, &user, now).await?;
+        let (token, row) = self.create_session(tx, definition, &link, &user, now).await?;
         tx.audit(event.subject(user.user_id).session(row.session_id));
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
-        Ok((LoginOutcome::Begun(token, Box::new(row), Box::new(user)), factor))
+        Ok((LoginOutcome::Created(token, Box::new(row), Box::new(user)), factor))
     }
 
     /// The active link of the definition and its user, who stays locked until the transaction ends.
@@ -294,7 +294,7 @@ impl LoginTransaction {
     }
 
     async fn is_live(&self, tx: &Tx, found: &CredentialSession, link: &LinkedAuthRow, now: Time) -> Result<bool> {
-        if !may_use(link, &found.session) {
+        if !is_link_valid(link, &found.session) {
             return Ok(false);
         }
         let token = open_token(tx.keyring(), &found.credential)?;
@@ -308,12 +308,12 @@ impl LoginTransaction {
 
     fn second_factor(&self, tx: &Tx, user: &UserRow, now: Time) -> Result<SecondFactor> {
         if self.auth_type() != AuthType::Jwt {
-            return Ok(SecondFactor::NotAsked);
+            return Ok(SecondFactor::NotRequired);
         }
         second_factor(tx.keyring(), user, &self.totp_code, now)
     }
 
-    async fn begin(
+    async fn create_session(
         &self,
         tx: &Tx,
         definition: DefinitionRow,
@@ -323,7 +323,7 @@ impl LoginTransaction {
     ) -> Result<(Token, SessionRow)> {
         let definition = Some((definition.auth_id, definition.username));
         let method = LoginMethod { auth_type: self.auth_type(), definition };
-        let (token, row) = self.admission.begin(tx, user, method, now).await?;
+        let (token, row) = self.admission.create_session(tx, user, method, now).await?;
         let hash = self.hashes.first().ok_or_else(|| Error::internal("a key ring without a seal key"))?;
         let credential = SessionCredentialRow {
             credential_hash: hash.to_vec(),

@@ -55,7 +55,7 @@ struct Proved {
 
 /// The outcome of the login transaction.
 enum LoginOutcome {
-    Begun(Token, Box<SessionRow>, Box<UserRow>),
+    Created(Token, Box<SessionRow>, Box<UserRow>),
     /// Refused and audited.
     Refused(Error),
 }
@@ -88,12 +88,12 @@ impl App {
     }
 
     /// Fails at once if the hashing queue is full. Counts as a refused login.
-    pub fn has_room_for_password(&self) -> Result<()> {
-        let room = self.parts.hasher.has_room();
-        if room.is_err() {
-            self.parts.login_metrics.count_login(AuthType::Password, &room);
+    pub fn check_hashing_capacity(&self) -> Result<()> {
+        let checked = self.parts.hasher.check_capacity();
+        if checked.is_err() {
+            self.parts.login_metrics.count_login(AuthType::Password, &checked);
         }
-        room
+        checked
     }
 
     async fn log_in_with_password(
@@ -104,7 +104,7 @@ impl App {
     ) -> Result<NewLogin> {
         let client = self.client(context, client)?;
         // A flood must not cost queries.
-        self.parts.hasher.has_room()?;
+        self.parts.hasher.check_capacity()?;
         let key = username_key(&login.username);
         let attempt = self.attempt(&key, client.remote_addr);
         let user = self.parts.store.user_by_name(&key).await?;
@@ -121,16 +121,16 @@ impl App {
         };
         let Some(user) = user else { return Err(Error::internal("the password of nobody was right")) };
         if let Err(reason) = may_log_in(&user, client.app.policy, client.remote_addr) {
-            self.parts.throttle.failed(attempt, self.parts.clock.now());
+            self.parts.throttle.record_failure(attempt, self.parts.clock.now());
             return self.login_failed(event, reason).await;
         }
         let now = self.parts.clock.now();
         let totp_step = match second_factor(&self.parts.keyring, &user, &login.totp_code, now)? {
-            SecondFactor::NotAsked => None,
-            SecondFactor::Right(step) => Some(step),
+            SecondFactor::NotRequired => None,
+            SecondFactor::Valid(step) => Some(step),
             SecondFactor::Missing => return self.audit_refusal(event, Error::TotpRequired).await,
-            SecondFactor::Wrong => {
-                self.parts.throttle.failed(attempt, now);
+            SecondFactor::Invalid => {
+                self.parts.throttle.record_failure(attempt, now);
                 return self.login_failed(event, Reason::WrongTotpCode).await;
             }
         };
@@ -140,7 +140,7 @@ impl App {
         };
         let proved = Proved { user, rehashed, new_password, totp_step };
         let done = self.log_in(&client, proved, event).await?;
-        self.parts.throttle.succeeded(attempt, self.parts.clock.now());
+        self.parts.throttle.record_success(attempt, self.parts.clock.now());
         Ok(done)
     }
 
@@ -182,7 +182,7 @@ impl App {
             Box::pin(async move { transaction.run(tx).await })
         });
         match done.await? {
-            LoginOutcome::Begun(ust, row, user) => {
+            LoginOutcome::Created(ust, row, user) => {
                 let now = self.parts.clock.now();
                 Ok(NewLogin {
                     ust,
@@ -210,19 +210,19 @@ impl LoginTransaction {
         let user_id: UserId = self.proved.user.user_id;
         let now = tx.clock().now();
         let found = self.admission.lock_user(tx, user_id, now).await?;
-        let holds = |(user, sessions)| self.recheck(user).map(|user| (user, sessions));
-        let (mut user, sessions) = match found.ok_or(Reason::DeletedMeanwhile).and_then(holds) {
+        let recheck = |(user, sessions)| self.recheck(user).map(|user| (user, sessions));
+        let (mut user, sessions) = match found.ok_or(Reason::DeletedMeanwhile).and_then(recheck) {
             Ok(found) => found,
             Err(reason) => return refuse(reason, Error::LoginFailed),
         };
-        if let Some(limit) = self.admission.make_room_beside(tx, user_id, sessions, now).await? {
+        if let Some(limit) = self.admission.enforce_quota_with_count(tx, user_id, sessions, now).await? {
             return refuse(Reason::Quota, Error::SessionQuotaReached { limit });
         }
         self.update_user(tx, &mut user, now).await?;
-        let (token, row) = self.admission.begin(tx, &user, LoginMethod::password(), now).await?;
+        let (token, row) = self.admission.create_session(tx, &user, LoginMethod::password(), now).await?;
         let event = self.admission.event.clone().subject(user_id).session(row.session_id);
         tx.audit(event.detail(serde_json::json!({ "auth_type": "password" })));
-        Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user)))
+        Ok(LoginOutcome::Created(token, Box::new(row), Box::new(user)))
     }
 
     /// Checks the proof against the locked row, which nobody else can change now.
@@ -248,7 +248,7 @@ impl LoginTransaction {
             set_password(user, hash, false, &self.rules, now);
             let user_id = user.user_id;
             let ended = tx.revoke_sessions_of_user(user_id, None, RevokeReason::PasswordChanged, now).await?;
-            let event = self.admission.event.clone().named(Operation::UserChangePassword).subject(user_id);
+            let event = self.admission.event.clone().operation(Operation::UserChangePassword).subject(user_id);
             tx.audit(event.detail(serde_json::json!({ "revoked": ended })));
         } else if let Some(hash) = &self.proved.rehashed {
             user.password_hash = Some(hash.0.clone());

@@ -57,7 +57,7 @@ impl PlatformLogin {
 
 /// The outcome of the login transaction.
 enum LoginOutcome {
-    Begun(Token, Box<SessionRow>, Box<UserRow>, SessionPlatformRow),
+    Created(Token, Box<SessionRow>, Box<UserRow>, SessionPlatformRow),
     /// Refused and audited.
     Refused(Error),
 }
@@ -92,24 +92,24 @@ impl App {
             return self.audit_refusal(event, error).await;
         }
         let login = Arc::new(login);
-        let found = match authenticate_upstream(&platform, &login).await {
-            Ok(found) => found,
+        let upstream_login = match authenticate_upstream(&platform, &login).await {
+            Ok(upstream_login) => upstream_login,
             Err(Problem::Refused { code }) => {
-                self.parts.throttle.failed(attempt, self.parts.clock.now());
+                self.parts.throttle.record_failure(attempt, self.parts.clock.now());
                 let mut detail = detail;
                 detail["upstream_code"] = code.into();
                 return self.login_failed(event.detail(detail), Reason::PlatformRefused).await;
             }
             Err(Problem::Fault(error)) => return self.audit_refusal(event, error).await,
         };
-        let Some(groups) = platform.groups(&found.roles) else {
+        let Some(groups) = platform.groups(&upstream_login.roles) else {
             return self.audit_refusal(event, Error::PlatformRoleMissing).await;
         };
-        let admission = Admission::new(&client, event).with_policy(platform.shortened(client.app.policy));
-        self.begin(attempt, LoginTransaction { platform, login, found, groups, admission }).await
+        let admission = Admission::new(&client, event).with_policy(platform.capped_policy(client.app.policy));
+        self.run_transaction(attempt, LoginTransaction { platform, login, upstream_login, groups, admission }).await
     }
 
-    async fn begin(&self, attempt: Attempt, transaction: LoginTransaction) -> Result<NewLogin> {
+    async fn run_transaction(&self, attempt: Attempt, transaction: LoginTransaction) -> Result<NewLogin> {
         let transaction = Arc::new(transaction);
         let running = Arc::clone(&transaction);
         let done = self.parts.store.write(move |tx| {
@@ -118,16 +118,16 @@ impl App {
         });
         let (outcome, now) = (done.await?, self.parts.clock.now());
         match outcome {
-            LoginOutcome::Begun(token, row, user, platform) => {
-                transaction.found.credential.keep();
-                self.parts.throttle.succeeded(attempt, now);
+            LoginOutcome::Created(token, row, user, platform) => {
+                transaction.upstream_login.credential.keep();
+                self.parts.throttle.record_success(attempt, now);
                 let session = Session::from_row(*row, user.is_super_user, now);
                 let session = Session { platform: Some(SessionOnPlatform::from(platform)), ..session };
                 Ok(NewLogin { ust: token, session, password_expires_soon: None })
             }
             LoginOutcome::Refused(refusal) => {
                 if matches!(refusal, Error::LoginFailed) {
-                    self.parts.throttle.failed(attempt, now);
+                    self.parts.throttle.record_failure(attempt, now);
                 }
                 Err(refusal)
             }
@@ -150,9 +150,9 @@ async fn authenticate_upstream(platform: &Arc<Platform>, login: &Arc<PlatformLog
         return Err(Problem::Refused { code: None });
     }
     let (platform, login) = (Arc::clone(platform), Arc::clone(login));
-    let asking = async move { platform.micetro.log_in(&login.username, &login.password).await };
-    let asked = tokio::spawn(asking.in_current_span().with_current_context());
-    asked.await.unwrap_or_else(|error| Err(Problem::Fault(Error::internal(error))))
+    let request = async move { platform.micetro.log_in(&login.username, &login.password).await };
+    let task = tokio::spawn(request.in_current_span().with_current_context());
+    task.await.unwrap_or_else(|error| Err(Problem::Fault(Error::internal(error))))
 }
 
 fn check_unique_name(name: &str) -> Result<()> {
@@ -168,7 +168,7 @@ fn check_unique_name(name: &str) -> Result<()> {
 struct LoginTransaction {
     platform: Arc<Platform>,
     login: Arc<PlatformLogin>,
-    found: LoggedIn,
+    upstream_login: LoggedIn,
     groups: Vec<String>,
     admission: Admission,
 }
@@ -194,27 +194,27 @@ impl LoginTransaction {
             return refuse(event, reason, Error::LoginFailed);
         }
         let step = match second_factor(tx.keyring(), &user, &self.login.totp_code, now)? {
-            SecondFactor::NotAsked => None,
-            SecondFactor::Right(step) => Some(step),
+            SecondFactor::NotRequired => None,
+            SecondFactor::Valid(step) => Some(step),
             SecondFactor::Missing => return refuse(event, Reason::TotpRequired, Error::TotpRequired),
-            SecondFactor::Wrong => return refuse(event, Reason::WrongTotpCode, Error::LoginFailed),
+            SecondFactor::Invalid => return refuse(event, Reason::WrongTotpCode, Error::LoginFailed),
         };
         if let Some(limit) = self.admission.enforce_quota(tx, user_id, now).await? {
             return refuse(event, Reason::Quota, Error::SessionQuotaReached { limit });
         }
         let method = LoginMethod { auth_type: AuthType::Platform, definition: None };
-        let (token, row) = self.admission.begin(tx, &user, method, now).await?;
+        let (token, row) = self.admission.create_session(tx, &user, method, now).await?;
         let platform = self.store_platform(tx, &row).await?;
         if let Some(step) = step {
             tx.update_user(UserRow { totp_last_step: step, ..user.clone() }).await?;
         }
         tx.audit(event.subject(user_id).session(row.session_id));
-        Ok(LoginOutcome::Begun(token, Box::new(row), Box::new(user), platform))
+        Ok(LoginOutcome::Created(token, Box::new(row), Box::new(user), platform))
     }
 
     /// The user of the name that the platform returned, locked; created if the configuration says so.
     async fn user(&self, tx: &Tx, now: Time) -> Result<UserRow, CheckError> {
-        let name = &self.found.username;
+        let name = &self.upstream_login.username;
         if let Some(found) = tx.user_by_name(&username_key(name)).await? {
             return Ok(tx.lock_user(found.user_id).await?.ok_or(Reason::UserDeletedMeanwhile)?);
         }
@@ -230,7 +230,7 @@ impl LoginTransaction {
             Err(Error::UsernameTaken) => return Err(Error::WriteConflict.into()),
             Err(error) => return Err(error.into()),
         }
-        let event = self.admission.event.clone().named(Operation::UserCreate).target(row.user_id);
+        let event = self.admission.event.clone().operation(Operation::UserCreate).target(row.user_id);
         tx.audit(event.detail(json!({ "is_super_user": false, "platform": self.platform.name })));
         Ok(row)
     }
@@ -240,7 +240,7 @@ impl LoginTransaction {
             session_id: session.session_id,
             platform: self.platform.name.clone(),
             url: self.platform.url.clone(),
-            version: self.found.version.clone(),
+            version: self.upstream_login.version.clone(),
             unique_name: self.login.unique_name.clone(),
             groups: serde_json::to_string(&self.groups).map_err(Error::internal)?,
         };
@@ -248,7 +248,7 @@ impl LoginTransaction {
             username: self.login.username.clone(),
             password: self.login.password.clone(),
         });
-        let authorization = self.found.credential.expose().to_owned().into();
+        let authorization = self.upstream_login.credential.expose().to_owned().into();
         let credential = SealedCredential { authorization, relogin }.seal(tx.keyring(), &platform, 0)?;
         tx.insert_platform(platform.clone(), credential).await?;
         Ok(platform)

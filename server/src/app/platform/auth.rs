@@ -81,24 +81,24 @@ impl App {
             return Err(Error::PlatformSessionRequired);
         }
         let session = acting.session.session_id;
-        let held = self.parts.store.platform_credential(session).await?.ok_or(Error::SessionInvalid)?;
-        let platform = self.parts.platforms.of(&held.platform).ok_or_else(|| Error::PlatformUnavailable {
+        let stored = self.parts.store.platform_credential(session).await?.ok_or(Error::SessionInvalid)?;
+        let platform = self.parts.platforms.of(&stored.platform).ok_or_else(|| Error::PlatformUnavailable {
             problem: "is not configured on this server, or not at that URL",
             code: None,
-            source: Fault(format!("platform {} at {}", held.platform.platform, held.platform.url)),
+            source: Fault(format!("platform {} at {}", stored.platform.platform, stored.platform.url)),
         })?;
         let outcome =
-            if refused { self.recover_credential(acting, platform, &held).await? } else { RecoveryOutcome::Valid };
+            if refused { self.recover_credential(acting, platform, &stored).await? } else { RecoveryOutcome::Valid };
         if matches!(outcome, RecoveryOutcome::Ended) {
             return Err(Error::SessionInvalid);
         }
         let event = event.detail(json!({
             "platform": platform.name,
-            "scheme": Scheme::of(&SealedCredential::open(&self.parts.keyring, &held)?.authorization).name(),
+            "scheme": Scheme::of(&SealedCredential::open(&self.parts.keyring, &stored)?.authorization).name(),
             "logged_in_anew": matches!(outcome, RecoveryOutcome::LoggedInAgain),
         }));
-        let held = self.release_credential(acting, event).await?;
-        let authorization = SealedCredential::open(&self.parts.keyring, &held)?.authorization;
+        let stored = self.release_credential(acting, event).await?;
+        let authorization = SealedCredential::open(&self.parts.keyring, &stored)?.authorization;
         let authorities = platform.micetro.authorities().map_err(|problem| Error::PlatformUnavailable {
             problem: "cannot be called: its `ca_file` cannot be read",
             code: None,
@@ -123,15 +123,15 @@ impl App {
     /// Reads the credential with the session locked against revocation, and audits its release with it.
     async fn release_credential(&self, acting: &Acting<'_>, event: Event) -> Result<StoredCredential> {
         let session = acting.session.session_id;
-        let taken = self.parts.store.write(move |tx| {
+        let released = self.parts.store.write(move |tx| {
             let event = event.clone();
             Box::pin(async move {
                 let live = tx.lock_session(session).await?.is_some_and(|row| row.revoked_at.is_none());
-                let held = tx.platform_credential(session).await?;
-                Ok(held.filter(|_| live).inspect(|_| tx.audit(event)))
+                let stored = tx.platform_credential(session).await?;
+                Ok(stored.filter(|_| live).inspect(|_| tx.audit(event)))
             })
         });
-        taken.await?.ok_or(Error::SessionInvalid)
+        released.await?.ok_or(Error::SessionInvalid)
     }
 
     /// Checks the credential with the platform. If it is refused, logs in again or ends the session.
@@ -139,20 +139,20 @@ impl App {
         &self,
         acting: &Acting<'_>,
         platform: &Platform,
-        held: &StoredCredential,
+        stored: &StoredCredential,
     ) -> Result<RecoveryOutcome> {
-        let opened = SealedCredential::open(&self.parts.keyring, held)?;
+        let opened = SealedCredential::open(&self.parts.keyring, stored)?;
         let code = match platform.micetro.probe(&opened.authorization).await {
             Ok(()) => return Ok(RecoveryOutcome::Valid),
             Err(Problem::Fault(error)) => return Err(error),
             Err(Problem::Refused { code }) => code,
         };
         let Some(relogin) = opened.relogin.filter(|_| platform.keeps_password()) else {
-            return self.end_refused(acting, held, code).await;
+            return self.revoke_refused_session(acting, stored, code).await;
         };
         match platform.micetro.log_in_again(&relogin.username, &relogin.password).await {
-            Ok(credential) => self.store_replacement(held, relogin, credential).await,
-            Err(Problem::Refused { code }) => self.end_refused(acting, held, code).await,
+            Ok(credential) => self.store_replacement(stored, relogin, credential).await,
+            Err(Problem::Refused { code }) => self.revoke_refused_session(acting, stored, code).await,
             Err(Problem::Fault(error)) => Err(error),
         }
     }
@@ -160,20 +160,20 @@ impl App {
     /// Stores a new credential. If the session ended or another request was faster, the new one is logged out.
     async fn store_replacement(
         &self,
-        held: &StoredCredential,
+        stored: &StoredCredential,
         relogin: ReloginCredential,
         credential: Credential,
     ) -> Result<RecoveryOutcome> {
         let authorization = credential.expose().to_owned().into();
         let replacement = SealedCredential { authorization, relogin: Some(relogin) };
-        let replacement = replacement.seal(&self.parts.keyring, &held.platform, held.credential.generation + 1)?;
-        let (before, replacement) = (Arc::new(held.credential.clone()), Arc::new(replacement));
-        let put = self.parts.store.write(move |tx| {
+        let replacement = replacement.seal(&self.parts.keyring, &stored.platform, stored.credential.generation + 1)?;
+        let (before, replacement) = (Arc::new(stored.credential.clone()), Arc::new(replacement));
+        let replaced = self.parts.store.write(move |tx| {
             let (before, replacement) = (Arc::clone(&before), Arc::clone(&replacement));
             // The row is deleted in the transaction that ends the session, so this cannot revive an ended one.
             Box::pin(async move { tx.replace_platform_credential(&before, (*replacement).clone()).await })
         });
-        if !put.await? {
+        if !replaced.await? {
             return Ok(RecoveryOutcome::Valid);
         }
         credential.keep();
@@ -181,24 +181,24 @@ impl App {
     }
 
     /// Ends the session of a refused credential, unless the credential was replaced meanwhile.
-    async fn end_refused(
+    async fn revoke_refused_session(
         &self,
         acting: &Acting<'_>,
-        held: &StoredCredential,
+        stored: &StoredCredential,
         code: Option<i64>,
     ) -> Result<RecoveryOutcome> {
         let event = Event::by(acting, Operation::SessionRevoke).target(acting.user()).detail(json!({
             "cause": Reason::PlatformRefused.name(),
-            "platform": held.platform.platform,
+            "platform": stored.platform.platform,
             "upstream_code": code,
         }));
-        let (session, refused) = (acting.session.session_id, held.credential.generation);
+        let (session, refused) = (acting.session.session_id, stored.credential.generation);
         let ended = self.parts.store.write(move |tx| {
             let event = event.clone();
             Box::pin(async move {
                 let Some(row) = tx.lock_session(session).await? else { return Ok(RecoveryOutcome::Ended) };
                 match tx.platform_credential(session).await? {
-                    Some(held) if held.credential.generation != refused => return Ok(RecoveryOutcome::Valid),
+                    Some(stored) if stored.credential.generation != refused => return Ok(RecoveryOutcome::Valid),
                     Some(_) => {}
                     None => return Ok(RecoveryOutcome::Ended),
                 }

@@ -29,7 +29,7 @@ const LOGOUT_CONCURRENCY: usize = 8;
 
 /// All configured platforms, by name and alias.
 pub struct Platforms {
-    known: HashMap<String, Arc<Platform>>,
+    by_name: HashMap<String, Arc<Platform>>,
 }
 
 /// A configured platform.
@@ -44,7 +44,7 @@ pub(in crate::app) struct Platform {
 impl Platforms {
     /// Takes a validated configuration. Opens no connection and reads no file.
     pub fn new(configured: &BTreeMap<String, config::Platform>) -> Result<Self> {
-        let mut known = HashMap::new();
+        let mut by_name = HashMap::new();
         for (name, config) in configured {
             let origin = config.url.origin().map_err(Error::internal)?;
             let platform = Arc::new(Platform {
@@ -53,15 +53,15 @@ impl Platforms {
                 config: config.clone(),
                 micetro: Micetro::new(name, config, &origin),
             });
-            known.extend(config.aliases.iter().map(|alias| (alias.clone(), Arc::clone(&platform))));
-            known.insert(name.clone(), platform);
+            by_name.extend(config.aliases.iter().map(|alias| (alias.clone(), Arc::clone(&platform))));
+            by_name.insert(name.clone(), platform);
         }
-        Ok(Self { known })
+        Ok(Self { by_name })
     }
 
     /// Finds a platform by name or alias.
     pub(in crate::app) fn find(&self, name: &str) -> Option<&Arc<Platform>> {
-        self.known.get(name)
+        self.by_name.get(name)
     }
 
     /// The platform of a session, if it is still configured under the same name and URL.
@@ -75,7 +75,7 @@ impl Platforms {
 
     /// Each platform once, without its aliases.
     fn all(&self) -> impl Iterator<Item = &Arc<Platform>> {
-        let names: BTreeSet<&str> = self.known.values().map(|platform| platform.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.by_name.values().map(|platform| platform.name.as_str()).collect();
         names.into_iter().filter_map(|name| self.find(name))
     }
 
@@ -118,7 +118,7 @@ impl Platform {
     }
 
     /// The session limits of an app, capped by those of the platform.
-    pub(in crate::app) fn shortened(&self, policy: Policy) -> Policy {
+    pub(in crate::app) fn capped_policy(&self, policy: Policy) -> Policy {
         let Some(after) = self.config.expires_after else { return policy };
         match self.config.expiry {
             PlatformExpiry::None => policy,
@@ -199,8 +199,8 @@ impl SealedCredential {
         })
     }
 
-    pub(in crate::app) fn open(keyring: &Keyring, held: &StoredCredential) -> Result<Self> {
-        let text = keyring.open(&seal_context(&held.platform), &held.credential.sealed).map(Zeroizing::new);
+    pub(in crate::app) fn open(keyring: &Keyring, stored: &StoredCredential) -> Result<Self> {
+        let text = keyring.open(&seal_context(&stored.platform), &stored.credential.sealed).map(Zeroizing::new);
         // The parser's error could quote the secret.
         serde_json::from_slice(&text.map_err(Error::internal)?)
             .map_err(|_| Error::internal("a sealed credential of a platform is unreadable"))
@@ -261,15 +261,15 @@ impl App {
 
         let Some(logouts) = self.parts.store.logouts() else { return };
         let logouts = tokio_stream::wrappers::ReceiverStream::new(logouts).take_until(stop.cancelled());
-        logouts.for_each_concurrent(LOGOUT_CONCURRENCY, async |held| self.log_out_of_platform(&held).await).await;
+        logouts.for_each_concurrent(LOGOUT_CONCURRENCY, async |stored| self.log_out_of_platform(&stored).await).await;
     }
 
-    async fn log_out_of_platform(&self, held: &StoredCredential) {
-        let Some(platform) = self.parts.platforms.of(&held.platform) else { return };
-        match SealedCredential::open(&self.parts.keyring, held) {
+    async fn log_out_of_platform(&self, stored: &StoredCredential) {
+        let Some(platform) = self.parts.platforms.of(&stored.platform) else { return };
+        match SealedCredential::open(&self.parts.keyring, stored) {
             Ok(opened) => platform.micetro.log_out(&opened.authorization).await,
             Err(error) => {
-                let session_id = held.platform.session_id;
+                let session_id = stored.platform.session_id;
                 let source = std::error::Error::source(&error);
                 tracing::error!(%session_id, source, "the credential of a platform cannot be opened");
             }
@@ -284,8 +284,8 @@ impl App {
             let current = self.parts.keyring.current_seal_key();
             let old = self.parts.store.platform_credentials_before_key(current, RESEAL_BATCH).await?;
             let mut done = 0;
-            for held in old {
-                done += u64::from(self.reseal(held).await?);
+            for stored in old {
+                done += u64::from(self.reseal(stored).await?);
             }
             all += done;
             // What cannot be opened stays as it is.
@@ -295,18 +295,18 @@ impl App {
         }
     }
 
-    async fn reseal(&self, held: StoredCredential) -> Result<bool> {
-        let opened = match SealedCredential::open(&self.parts.keyring, &held) {
+    async fn reseal(&self, stored: StoredCredential) -> Result<bool> {
+        let opened = match SealedCredential::open(&self.parts.keyring, &stored) {
             Ok(opened) => opened,
             Err(Error::Internal { source }) => {
-                let session_id = held.platform.session_id;
+                let session_id = stored.platform.session_id;
                 tracing::error!(%session_id, %source, "the credential of a platform cannot be sealed anew");
                 return Ok(false);
             }
             Err(error) => return Err(error),
         };
-        let resealed = opened.seal(&self.parts.keyring, &held.platform, held.credential.generation)?;
-        let (before, resealed) = (Arc::new(held.credential), Arc::new(resealed));
+        let resealed = opened.seal(&self.parts.keyring, &stored.platform, stored.credential.generation)?;
+        let (before, resealed) = (Arc::new(stored.credential), Arc::new(resealed));
         let replace = self.parts.store.write(move |tx| {
             let (before, resealed) = (Arc::clone(&before), Arc::clone(&resealed));
             Box::pin(async move { tx.replace_platform_credential(&before, (*resealed).clone()).await })
@@ -352,7 +352,7 @@ mod tests {
         let app = config::Config::default().policy("default").unwrap();
         let of = |expiry, after| {
             let platform = platform(|config| (config.expiry, config.expires_after) = (expiry, Some(minutes(after))));
-            let Policy { idle, absolute, .. } = platform.shortened(app);
+            let Policy { idle, absolute, .. } = platform.capped_policy(app);
             (idle, absolute)
         };
         let (idle, absolute) = (app.idle, app.absolute);

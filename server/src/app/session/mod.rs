@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use self::credential::follow_rotation;
+use self::credential::update_sealed_token;
 use super::App;
 use super::audit::Event;
 use super::client::{Acting, may_relay};
@@ -303,7 +303,7 @@ async fn rotate_token(
     let new = Token::generate(TokenKind::Ust);
     let (hash, key_id) = tx.keyring().hash_token(new.as_ref());
     row.generation += 1;
-    let sealed = tx.keyring().seal(&successor_place(old), new.expose().as_bytes());
+    let sealed = tx.keyring().seal(&successor_seal_context(old), new.expose().as_bytes());
     tx.replace_token(old, grace_until, sealed).await?;
     tx.insert_token(SessionTokenRow {
         token_hash: hash,
@@ -314,16 +314,17 @@ async fn rotate_token(
         successor: None,
     })
     .await?;
-    follow_rotation(tx, row, &new).await?;
+    update_sealed_token(tx, row, &new).await?;
     Ok((new, grace_until))
 }
 
 fn open_successor(tx: &Tx, old: &SessionTokenRow, sealed: &[u8]) -> Result<Token> {
-    let text = zeroize::Zeroizing::new(tx.keyring().open(&successor_place(old), sealed).map_err(Error::internal)?);
+    let text =
+        zeroize::Zeroizing::new(tx.keyring().open(&successor_seal_context(old), sealed).map_err(Error::internal)?);
     let text = std::str::from_utf8(&text).map_err(Error::internal)?;
     Token::from_text(TokenKind::Ust, text).ok_or_else(|| Error::internal("a sealed successor is no token"))
 }
 
-fn successor_place(old: &SessionTokenRow) -> [&[u8]; 4] {
+fn successor_seal_context(old: &SessionTokenRow) -> [&[u8]; 4] {
     [b"session_token", old.session_id.as_bytes(), &old.token_hash.0, b"successor"]
 }

@@ -111,7 +111,7 @@ impl App {
     }
 
     /// Revokes a session because a token from before its last rotation was presented.
-    pub(in crate::app) async fn end_for_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
+    pub(in crate::app) async fn revoke_for_token_reuse(&self, client: &Client<'_>, session: SessionId) -> Result<()> {
         let event = Event::new(client, Operation::SessionVerify).session(session);
         let ended = self
             .parts

@@ -168,7 +168,7 @@ impl App {
         let id = session.session_id;
         match self.evaluate_session(self.parts.clock.now(), client, session, peek) {
             Verdict::Inactive(Inactive::Rotated { generations_behind: 2.. }) => {
-                self.end_for_reuse(client, id).await?;
+                self.revoke_for_token_reuse(client, id).await?;
                 Ok(Verdict::Inactive(Inactive::Revoked(RevokeReason::TokenReused)))
             }
             verdict => Ok(verdict),

@@ -21,7 +21,7 @@ impl App {
     /// Changes the acting user's password; returns how many other sessions ended.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(&self, acting: &Acting<'_>, old: Password, new: Password) -> Result<u64> {
-        let row = self.prove_password(acting, Operation::UserChangePassword, old.clone()).await?;
+        let row = self.reauthenticate(acting, Operation::UserChangePassword, old.clone()).await?;
         check_new(&self.parts.password, "new_password", &new, &row.username)?;
         if old == new {
             return Err(Error::PasswordRefused {
@@ -55,10 +55,10 @@ impl App {
         acting: &Acting<'_>,
         password: Password,
     ) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
-        let row = self.prove_password(acting, Operation::UserEnrollTotp, password).await?;
+        let row = self.reauthenticate(acting, Operation::UserEnrollTotp, password).await?;
         let secret = totp::new_secret();
-        let shown = totp::show(&secret, &row.username)?;
-        let sealed = self.parts.keyring.seal(&totp_place(&row), &secret);
+        let encoded = totp::encode(&secret, &row.username)?;
+        let sealed = self.parts.keyring.seal(&totp_seal_context(&row), &secret);
         let event = Event::by(acting, Operation::UserEnrollTotp).target(acting.user());
         self.change_user(acting.user(), event, move |row, _| {
             if row.is_totp_enabled {
@@ -68,7 +68,7 @@ impl App {
             Ok(())
         })
         .await?;
-        Ok(shown)
+        Ok(encoded)
     }
 
     /// Enables TOTP; returns how many other sessions ended.
@@ -87,7 +87,7 @@ impl App {
         let event = Event::by(acting, Operation::UserConfirmTotp).target(acting.user());
         let step = matching_totp_step(&self.parts.keyring, &row, &code, now)?;
         let Some(step) = step else {
-            self.parts.throttle.failed(attempt, now);
+            self.parts.throttle.record_failure(attempt, now);
             return self.login_failed(event, Reason::WrongTotpCode).await;
         };
         let secret = row.totp_secret;
@@ -110,7 +110,7 @@ impl App {
     pub async fn disable_totp(&self, acting: &Acting<'_>, user: Option<UserId>, password: Password) -> Result<u64> {
         let target = user.unwrap_or(acting.user());
         if target == acting.user() {
-            self.prove_password(acting, Operation::UserDisableTotp, password).await?;
+            self.reauthenticate(acting, Operation::UserDisableTotp, password).await?;
         } else {
             self.require_super_user(acting, Operation::UserDisableTotp, Some(target), None).await?;
         }
@@ -127,7 +127,7 @@ impl App {
     }
 
     /// Re-authenticates the acting user by password.
-    async fn prove_password(&self, acting: &Acting<'_>, operation: Operation, password: Password) -> Result<UserRow> {
+    async fn reauthenticate(&self, acting: &Acting<'_>, operation: Operation, password: Password) -> Result<UserRow> {
         let row = self.parts.store.user(acting.user()).await?.ok_or(Error::SessionInvalid)?;
         let attempt = self.attempt(&row.username_key, acting.client.remote_addr);
         match self.check_password(attempt, password, Some(&row)).await {
@@ -191,10 +191,10 @@ pub(in crate::app) fn matching_totp_step(
     now: Time,
 ) -> Result<Option<i64>> {
     let sealed = row.totp_secret.as_ref().ok_or_else(|| Error::internal("TOTP is on without a secret"))?;
-    let secret = keyring.open(&totp_place(row), sealed).map(Zeroizing::new).map_err(Error::internal)?;
+    let secret = keyring.open(&totp_seal_context(row), sealed).map(Zeroizing::new).map_err(Error::internal)?;
     totp::matching_step(&secret, code, row.totp_last_step, now)
 }
 
-fn totp_place(row: &UserRow) -> [&[u8]; 3] {
+fn totp_seal_context(row: &UserRow) -> [&[u8]; 3] {
     [b"user", row.user_id.as_bytes(), b"totp_secret"]
 }

@@ -67,7 +67,7 @@ impl App {
     ) -> Result<Rehashed, CheckError> {
         self.parts.throttle.check(attempt, self.parts.clock.now())?;
         if password.len() > self.parts.password.max_length {
-            self.parts.throttle.failed(attempt, self.parts.clock.now());
+            self.parts.throttle.record_failure(attempt, self.parts.clock.now());
             return Err(Reason::PasswordTooLong.into());
         }
         let stored = user.and_then(|user| user.password_hash.clone()).map(PasswordHash);
@@ -76,7 +76,7 @@ impl App {
             PasswordMatch::Right => Ok(None),
             PasswordMatch::RightRehashed(hash) => Ok(Some(hash)),
             PasswordMatch::Wrong => {
-                self.parts.throttle.failed(attempt, self.parts.clock.now());
+                self.parts.throttle.record_failure(attempt, self.parts.clock.now());
                 Err(CheckError::Refused(match (user, has_password) {
                     (None, _) => Reason::UnknownUser,
                     (Some(_), false) => Reason::NoPassword,

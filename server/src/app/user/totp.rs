@@ -15,7 +15,7 @@ pub(in crate::app) fn new_secret() -> Zeroizing<Vec<u8>> {
 }
 
 /// The secret in base32 and as an `otpauth://` URI.
-pub(in crate::app) fn show(secret: &[u8], username: &str) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
+pub(in crate::app) fn encode(secret: &[u8], username: &str) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
     let totp = totp(secret, username)?;
     Ok((
         Zeroizing::new(totp.secret().to_base32()),

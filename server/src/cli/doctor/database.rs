@@ -168,7 +168,7 @@ async fn keys_in_use(store: &Store, report: &mut Report) -> Result<(), Error> {
 }
 
 async fn audit(store: &Store, report: &mut Report) -> Result<(), Error> {
-    let (events, problems) = store.verify_end_of_audit().await?;
+    let (events, problems) = store.verify_audit_tail().await?;
     if problems.is_empty() {
         report.ok(AUDIT, format!("its last {events} events are as they were written"));
     }

@@ -39,8 +39,8 @@ impl<C: ConnectionTrait> Store<C> {
         let mut page = Vec::new();
         for segments in self.audit_segments().await?.chunks(SEGMENTS_AT_ONCE) {
             let in_segments = Expr::cust(SEGMENT).is_in(segments.iter().copied());
-            for condition_of_index in &index_conditions {
-                let found = condition.clone().add(in_segments.clone()).add(condition_of_index.clone());
+            for index_condition in &index_conditions {
+                let found = condition.clone().add(in_segments.clone()).add(index_condition.clone());
                 page.extend(self.audit_page(found, limit).await?);
             }
             page.sort_by_key(|event| std::cmp::Reverse(event.position));

@@ -16,7 +16,7 @@ use crate::store::entity::{audit_chain, audit_event};
 /// Events per query.
 const VERIFY_BATCH: u64 = 2_000;
 
-/// Chains, and events of each, that [`Store::verify_end_of_audit`] checks.
+/// Chains, and events of each, that [`Store::verify_audit_tail`] checks.
 const LAST_CHAINS: u64 = 8;
 const LAST_EVENTS: u64 = 100;
 
@@ -85,13 +85,13 @@ impl Store {
     /// Verifies only the ends of the last chains, in constant time, and so detects truncation and changes there.
     /// Returns the number of events checked and the problems.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn verify_end_of_audit(&self) -> Result<(u64, Vec<AuditProblem>)> {
+    pub async fn verify_audit_tail(&self) -> Result<(u64, Vec<AuditProblem>)> {
         let snapshot = self.snapshot().await?;
         let chains = audit_chain::Entity::find().order_by(audit_chain::Column::Number, Order::Desc).limit(LAST_CHAINS);
         let chains = chains.all(&snapshot.conn).await?;
         let (mut events, mut problems) = (0, Vec::new());
         for chain in &chains {
-            events += snapshot.verify_end(chain, &mut problems).await?;
+            events += snapshot.verify_tail(chain, &mut problems).await?;
         }
         Ok((events, problems))
     }
@@ -152,40 +152,40 @@ impl Store<DatabaseTransaction> {
         }
         let head = Head { number, key_id, length: chain.length, last_mac: chain.last_mac.clone() };
         // If it is wrong, number and length cannot be trusted.
-        let head_is_good = head_mac(self.keyring(), &head)? == chain.head_mac;
-        if head_is_good {
+        let is_head_valid = head_mac(self.keyring(), &head)? == chain.head_mac;
+        if is_head_valid {
             for missing in expected.number..number {
                 problems.push(AuditProblem::ChainMissing { chain: missing });
                 expected.previous = None;
             }
         }
         let created = chain.created_at;
-        let follows = match expected.previous.take_if(|_| head_is_good || number == expected.number) {
+        let is_chained = match expected.previous.take_if(|_| is_head_valid || number == expected.number) {
             None => true,
             Some(previous) => {
                 let first = first_mac(self.keyring(), key_id, number, chain.chain_id, created, &previous)?;
                 first == chain.first_mac
             }
         };
-        if head_is_good || number == expected.number {
+        if is_head_valid || number == expected.number {
             *expected = Expected { number: number + 1, previous: Some(chain.first_mac.clone()) };
         }
-        let end = self.verify_events(chain, key_id, head_is_good.then_some(chain.length), problems, progress).await?;
-        let mut is_whole = follows && head_is_good;
-        if head_is_good {
+        let end = self.verify_events(chain, key_id, is_head_valid.then_some(chain.length), problems, progress).await?;
+        let mut is_intact = is_chained && is_head_valid;
+        if is_head_valid {
             for sequence in end.next_sequence..=chain.length {
                 problems.push(AuditProblem::EventMissing { chain: number, sequence });
             }
-            is_whole &= end.next_sequence <= chain.length || !end.intact || end.last_mac == chain.last_mac;
+            is_intact &= end.next_sequence <= chain.length || !end.intact || end.last_mac == chain.last_mac;
         }
-        if !is_whole {
+        if !is_intact {
             problems.push(AuditProblem::ChainChanged { chain: number });
         }
         Ok(())
     }
 
     /// Verifies the head of a chain and its last events; returns the number of these events.
-    async fn verify_end(&self, chain: &audit_chain::Model, problems: &mut Vec<AuditProblem>) -> Result<u64> {
+    async fn verify_tail(&self, chain: &audit_chain::Model, problems: &mut Vec<AuditProblem>) -> Result<u64> {
         use audit_event::Column;
 
         let number = chain.number;

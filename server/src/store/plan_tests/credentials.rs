@@ -2,11 +2,11 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{Ground, Way};
+use super::{Access, Fixture};
 use crate::store::{CredentialHash, SessionCredentialRow, SessionRow, Store};
 
 /// Each session was started by a credential of the definition that is linked to its user.
-pub(super) async fn fill(store: &Store, own: &impl ConnectionTrait, sessions: &[SessionRow]) {
+pub(super) async fn fill(store: &Store, unrecorded: &impl ConnectionTrait, sessions: &[SessionRow]) {
     for sessions in sessions.chunks(1000) {
         let rows: Vec<_> = sessions.iter().map(row).collect();
         let filled = store.write(move |tx| {
@@ -20,18 +20,18 @@ pub(super) async fn fill(store: &Store, own: &impl ConnectionTrait, sessions: &[
         });
         filled.await.unwrap();
     }
-    let through =
+    let set_definition =
         "UPDATE session SET auth_id = (SELECT auth_id FROM linked_auth WHERE linked_auth.user_id = session.user_id)";
-    own.execute_unprepared(through).await.unwrap();
+    unrecorded.execute_unprepared(set_definition).await.unwrap();
 }
 
-pub(super) async fn all(ground: &Ground) {
-    let (store, session) = (&ground.store, &ground.sessions[3]);
+pub(super) async fn all(fixture: &Fixture) {
+    let (store, session) = (&fixture.store, &fixture.sessions[3]);
     let found = store.sessions_of_credential(&[hash(session), [0; 32]]).await.unwrap();
-    assert_eq!(ground.heard.lock().len(), 1, "one statement tells the session, its token and the link");
+    assert_eq!(fixture.recorded.lock().len(), 1, "one statement tells the session, its token and the link");
     assert_eq!(found.len(), 1);
     assert!(found[0].session.session_id == session.session_id && found[0].link.is_some());
-    ground.explain("the session of a credential", Way::Found).await;
+    fixture.explain("the session of a credential", Access::Search).await;
 
     let row = row(session);
     let work = store.write(move |tx| {
@@ -45,7 +45,7 @@ pub(super) async fn all(ground: &Ground) {
         })
     });
     work.await.unwrap();
-    ground.explain("what changes credentials", Way::Found).await;
+    fixture.explain("what changes credentials", Access::Search).await;
 }
 
 fn hash(session: &SessionRow) -> CredentialHash {

@@ -1,18 +1,18 @@
 //! Definitions.
 
-use super::{Ground, Way};
+use super::{Access, Fixture};
 use crate::model::session::{AuthType, RevokeReason};
 use crate::store::DefinitionFilter;
 
-pub(super) async fn all(ground: &Ground) {
-    let store = &ground.store;
+pub(super) async fn all(fixture: &Fixture) {
+    let store = &fixture.store;
     // The first user's: pages of other definitions come after it.
-    let first = &ground.users[0].username;
+    let first = &fixture.users[0].username;
     let found = store.definition_of_principal(AuthType::BasicAuth, first, "").await.unwrap().expect("it is there");
-    ground.explain("a definition by its principal", Way::Found).await;
+    fixture.explain("a definition by its principal", Access::Search).await;
     store.definition(found.auth_id).await.unwrap().unwrap();
-    ground.explain("a definition by its number", Way::Found).await;
-    pages(ground, found.auth_id, &found.name).await;
+    fixture.explain("a definition by its number", Access::Search).await;
+    pages(fixture, found.auth_id, &found.name).await;
 
     let work = store.write(move |tx| {
         let mut row = found.clone();
@@ -26,23 +26,23 @@ pub(super) async fn all(ground: &Ground) {
         })
     });
     work.await.unwrap();
-    ground.explain("what changes definitions", Way::Found).await;
+    fixture.explain("what changes definitions", Access::Search).await;
 }
 
 /// A page is read in index order: nothing is sorted, however many definitions exist.
-async fn pages(ground: &Ground, after: i64, name: &str) {
+async fn pages(fixture: &Fixture, after: i64, name: &str) {
     let every = DefinitionFilter::default();
     let of_type = DefinitionFilter { auth_type: Some(AuthType::BasicAuth), ..every.clone() };
     let named = DefinitionFilter { name: Some(name.to_owned()), ..every.clone() };
-    for (what, filter, count, way) in [
-        ("definitions", every, 51, Way::Walked),
-        ("definitions of a type", of_type, 51, Way::Found),
-        ("a definition by its name", named, 0, Way::Found),
+    for (what, filter, count, access) in [
+        ("definitions", every, 51, Access::Scan),
+        ("definitions of a type", of_type, 51, Access::Search),
+        ("a definition by its name", named, 0, Access::Search),
     ] {
-        assert_eq!(ground.store.definitions(&filter, Some(after), 51).await.unwrap().len(), count, "{what}");
-        let statement = ground.heard.lock().last().cloned().expect("it was asked");
-        let plan = ground.plan(&statement).await.join("\n");
+        assert_eq!(fixture.store.definitions(&filter, Some(after), 51).await.unwrap().len(), count, "{what}");
+        let statement = fixture.recorded.lock().last().cloned().expect("it was asked");
+        let plan = fixture.plan(&statement).await.join("\n");
         assert!(count == 0 || !plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{what}\n{plan}");
-        ground.explain(what, way).await;
+        fixture.explain(what, access).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Links and their definitions.
 
-use super::{Ground, START, Way};
+use super::{Access, Fixture, START};
 use crate::clock::Micros;
 use crate::model::definition::MaterialSource;
 use crate::model::id::{LinkId, UserId};
@@ -26,15 +26,15 @@ pub(super) async fn fill(store: &Store, users: &[UserRow]) {
     }
 }
 
-pub(super) async fn all(ground: &Ground) {
-    let (store, user) = (&ground.store, ground.users[700].user_id);
+pub(super) async fn all(fixture: &Fixture) {
+    let (store, user) = (&fixture.store, fixture.users[700].user_id);
     let links = store.links_of_user(user).await.unwrap();
     let [link] = &links[..] else { panic!("{links:?}") };
-    assert_eq!(ground.heard.lock().len(), 1, "however many there are, it is one statement");
+    assert_eq!(fixture.recorded.lock().len(), 1, "however many there are, it is one statement");
     store.links_of_user_after(user, link.link_id, 51).await.unwrap();
-    ground.explain("a user's links", Way::Found).await;
+    fixture.explain("a user's links", Access::Search).await;
     assert_eq!(store.links_of_definitions(&[100, 101, 102, 103]).await.unwrap().len(), 2);
-    ground.explain("links of definitions", Way::Found).await;
+    fixture.explain("links of definitions", Access::Search).await;
     let names: Vec<String> = (0..10).map(|number| format!("user{number}")).collect();
     let both: Vec<(AuthType, &str)> = names
         .iter()
@@ -42,9 +42,9 @@ pub(super) async fn all(ground: &Ground) {
         .map(|(name, auth_type)| (auth_type, name.as_str()))
         .collect();
     assert_eq!(store.definitions_named(&both).await.unwrap().len(), 10);
-    ground.explain("definitions by their usernames", Way::Found).await;
+    fixture.explain("definitions by their usernames", Access::Search).await;
     assert_eq!(store.definitions_named(&both[..1]).await.unwrap().len(), 1);
-    ground.explain("one definition by its username", Way::Found).await;
+    fixture.explain("one definition by its username", Access::Search).await;
 
     let link = link.clone();
     let work = store.write(move |tx| {
@@ -63,7 +63,7 @@ pub(super) async fn all(ground: &Ground) {
         })
     });
     work.await.unwrap();
-    ground.explain("what changes links", Way::Found).await;
+    fixture.explain("what changes links", Access::Search).await;
 }
 
 fn definition(auth_type: AuthType, username: &str) -> DefinitionRow {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ground, START, Way};
+use super::{Access, Fixture, START};
 use crate::model::session::RevokeReason::PlatformRemoved;
 use crate::store::{PlatformCredentialRow, SessionFilter, SessionPlatformRow, SessionRow, Store};
 
@@ -22,7 +22,7 @@ pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
                     let session = row.session_id;
                     tx.insert_platform(row.clone(), credential(&row)).await?;
                     if !is_live {
-                        tx.drop_platform_credential(session).await?;
+                        tx.delete_platform_credential(session).await?;
                     }
                 }
                 Ok(())
@@ -32,26 +32,26 @@ pub(super) async fn fill(store: &Store, sessions: &[SessionRow]) {
     }
 }
 
-pub(super) async fn all(ground: &Ground) {
-    let (store, session) = (&ground.store, &ground.sessions[3]);
+pub(super) async fn all(fixture: &Fixture) {
+    let (store, session) = (&fixture.store, &fixture.sessions[3]);
     let id = session.session_id;
     store.session_platform(id).await.unwrap().unwrap();
-    ground.explain("the platform of a session", Way::Found).await;
-    let some = ground.sessions[..20].iter().map(|session| session.session_id).collect();
+    fixture.explain("the platform of a session", Access::Search).await;
+    let some = fixture.sessions[..20].iter().map(|session| session.session_id).collect();
     assert_eq!(store.session_platforms(some).await.unwrap().len(), 20);
-    ground.explain("the platforms of a page", Way::Found).await;
+    fixture.explain("the platforms of a page", Access::Search).await;
     store.platform_credential(id).await.unwrap().unwrap();
-    ground.explain("the credential of a session", Way::Found).await;
+    fixture.explain("the credential of a session", Access::Search).await;
     assert_eq!(store.platform_credentials_before_key(2, 10).await.unwrap().len(), 10);
-    ground.explain("credentials under an older key", Way::Found).await;
+    fixture.explain("credentials under an older key", Access::Search).await;
     assert_eq!(store.platforms_in_use().await.unwrap().len(), 1);
-    ground.explain("the platforms of all sessions that have not ended", Way::Found).await;
+    fixture.explain("the platforms of all sessions that have not ended", Access::Search).await;
     let of_platform = SessionFilter { platform: Some("micetro".to_owned()), ..SessionFilter::default() };
     assert_eq!(store.sessions(&of_platform, None, 51).await.unwrap().len(), LIVE);
-    ground.explain("a platform's sessions", Way::Found).await;
+    fixture.explain("a platform's sessions", Access::Search).await;
     let user = Some(session.user_id);
     assert!(!store.sessions(&SessionFilter { user, ..of_platform }, None, 51).await.unwrap().is_empty());
-    ground.explain("a user's sessions on a platform", Way::Found).await;
+    fixture.explain("a user's sessions on a platform", Access::Search).await;
 
     let row = platform(session);
     let work = store.write(move |tx| {
@@ -69,11 +69,11 @@ pub(super) async fn all(ground: &Ground) {
         })
     });
     assert_eq!(work.await.unwrap(), LIVE as u64 - 1);
-    ground.explain("what changes sessions of platforms", Way::Found).await;
+    fixture.explain("what changes sessions of platforms", Access::Search).await;
     // The credential of the session that was not revoked, once it has expired.
     let gone = store.purge_platform_credentials(START + Duration::from_hours(2_000), 10).await.unwrap();
     assert_eq!(gone, 1);
-    ground.explain("purging credentials", Way::Found).await;
+    fixture.explain("purging credentials", Access::Search).await;
 }
 
 fn platform(session: &SessionRow) -> SessionPlatformRow {

@@ -50,10 +50,10 @@ impl Tx {
     /// Locks the session until the transaction ends. Includes unflushed activity.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn lock_session(&self, session: SessionId) -> Result<Option<SessionRow>> {
-        let _reading = self.activity().begin_read();
+        let _guard = self.activity().begin_read();
         let row = unique(session::Entity::find_by_id(session).lock_exclusive(), &self.conn).await?;
-        let noted = self.activity().of(session);
-        Ok(row.map(|row| with_activity(row, noted)))
+        let unflushed = self.activity().of(session);
+        Ok(row.map(|row| with_activity(row, unflushed)))
     }
 
     /// Number of sessions of a user in an app that are neither revoked nor past their absolute limit. Cheaper to
@@ -93,18 +93,18 @@ impl Tx {
     /// A user's live sessions in an app, oldest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn live_sessions(&self, user: UserId, app: &str, now: Time) -> Result<Vec<SessionRow>> {
-        let _reading = self.activity().begin_read();
+        let _guard = self.activity().begin_read();
         let rows = session::Entity::find()
             .filter(not_ended(user, app, now))
             .order_by(session::Column::SessionId, Order::Asc)
             .all(&self.conn)
             .await?;
         // Idle expiry depends on unflushed activity.
-        let with_noted = rows.into_iter().map(|row| {
-            let noted = self.activity().of(row.session_id);
-            with_activity(row, noted)
+        let rows = rows.into_iter().map(|row| {
+            let unflushed = self.activity().of(row.session_id);
+            with_activity(row, unflushed)
         });
-        Ok(with_noted.filter(|row| row.expires_at > now).collect())
+        Ok(rows.filter(|row| row.expires_at > now).collect())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -180,7 +180,7 @@ impl Tx {
     pub async fn revoke_session(&self, row: &SessionRow, reason: RevokeReason, now: Time) -> Result<()> {
         let session = row.session_id;
         self.revoke_where(Condition::all().add(session::Column::SessionId.eq(row.session_id)), reason, now).await?;
-        self.drop_platform_credential(session).await?;
+        self.delete_platform_credential(session).await?;
         self.invalidate_session(session).await?;
         self.feed(ChangeKind::SessionRevoked, Some(row.user_id), Some(session));
         Ok(())
@@ -275,7 +275,7 @@ impl Tx {
         let live = condition.clone().add(session::Column::ExpiresAt.gt(now));
         let ended = self.revoke_where(live, reason, now).await?;
         self.revoke_where(condition, reason, now).await?;
-        self.drop_platform_credentials_of_revoked(now).await?;
+        self.delete_platform_credentials_of_revoked(now).await?;
         Ok(ended)
     }
 

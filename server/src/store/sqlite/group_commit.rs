@@ -18,10 +18,10 @@ use crate::priority;
 use crate::store::transaction::Transaction;
 use crate::store::write::{Effects, ErasedOperation, commit};
 use crate::store::{Shared, Store, Tx};
-use crate::telemetry::metrics::database::Waiting;
+use crate::telemetry::metrics::database::WaitGuard;
 
 /// Maximum transactions per commit.
-const GROUP: usize = 64;
+const MAX_GROUP: usize = 64;
 /// Maximum queued and running transactions.
 const QUEUE: usize = 1024;
 /// How long the connection is held between groups. Returning it to the pool costs as much as a small transaction; its
@@ -32,23 +32,23 @@ const HOLD_TIME: Duration = Duration::from_millis(50);
 struct Job {
     operation: ErasedOperation,
     done: oneshot::Sender<Result<()>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The queue of the commit thread.
 pub(in crate::store) struct GroupCommit {
     jobs: Sender<Job>,
     permits: Arc<Semaphore>,
-    waiting: Mutex<Option<Receiver<Job>>>,
+    receiver: Mutex<Option<Receiver<Job>>>,
     /// An in-memory database ends with its connection.
     is_in_memory: bool,
 }
 
 impl GroupCommit {
     pub(in crate::store) fn new(is_in_memory: bool) -> Self {
-        let (jobs, waiting) = channel();
+        let (jobs, receiver) = channel();
         let permits = Arc::new(Semaphore::new(QUEUE));
-        Self { jobs, permits, waiting: Mutex::new(Some(waiting)), is_in_memory }
+        Self { jobs, permits, receiver: Mutex::new(Some(receiver)), is_in_memory }
     }
 }
 
@@ -56,23 +56,23 @@ impl Store {
     pub(in crate::store) async fn write_in_group(&self, operation: ErasedOperation) -> Result<()> {
         let (done, outcome) = oneshot::channel();
         let span = tracing::Span::current();
-        let waiting = Mutex::new(Some(Waiting::new(&self.shared.metrics)));
+        let waiting = Mutex::new(Some(WaitGuard::new(&self.shared.metrics)));
         let operation: ErasedOperation = Arc::new(move |tx| {
             drop(waiting.lock().take());
             Box::pin(operation(tx).instrument(span.clone()))
         });
         let group = &self.shared.writer.group;
         let permit = Arc::clone(&group.permits).acquire_owned().await.map_err(Error::internal)?;
-        let gone = || Error::ShuttingDown;
-        group.jobs.send(Job { operation, done, _place: permit }).map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())?
+        let shutting_down = || Error::ShuttingDown;
+        group.jobs.send(Job { operation, done, _permit: permit }).map_err(|_| shutting_down())?;
+        outcome.await.map_err(|_| shutting_down())?
     }
 
     /// Starts the commit thread, which ends with the last clone of the store. It is not a task: a response of the
     /// connection wakes only this thread, whereas a runtime would wake a second worker to steal work.
     pub(in crate::store) fn start_group_commit(&self) -> Result<()> {
         let group = &self.shared.writer.group;
-        let Some(jobs) = group.waiting.lock().take() else { return Ok(()) };
+        let Some(jobs) = group.receiver.lock().take() else { return Ok(()) };
         let committer = Committer { jobs, shared: Arc::downgrade(&self.shared), runtime: Handle::current() };
         let thread = std::thread::Builder::new().name("commit".to_owned());
         thread.spawn(move || committer.run()).map_err(Error::internal)?;
@@ -107,7 +107,7 @@ impl Committer {
         let end = Instant::now() + hold_time;
         let (mut next, mut connection) = (Some(first), None);
         while let Some(job) = next {
-            let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(GROUP).collect();
+            let group: Vec<Job> = iter::once(job).chain(self.jobs.try_iter()).take(MAX_GROUP).collect();
             connection = self.runtime.block_on(commit_group(shared, connection, group));
             let remaining = end.checked_duration_since(Instant::now());
             next = remaining.filter(|time| !time.is_zero()).and_then(|time| self.jobs.recv_timeout(time).ok());
@@ -156,7 +156,7 @@ async fn commit_group(
 /// A single job needs no savepoint. Returns whether the outcome is known.
 async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job) -> bool {
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
-    let outcome = attempt(&job, &tx).await;
+    let outcome = run_job(&job, &tx).await;
     let effects = tx.effects();
     let (outcome, outcome_known) = match outcome {
         Ok(()) => {
@@ -178,30 +178,30 @@ async fn commit_alone(shared: &Arc<Shared>, outer: &SqliteTransaction, job: Job)
 /// Returns whether the outcome is known.
 async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group: Vec<Job>) -> bool {
     let mut jobs = group.into_iter();
-    let (mut good, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut broken = None;
+    let (mut succeeded, mut events, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut group_failure = None;
     for job in jobs.by_ref() {
         match run_in_savepoint(shared, outer, &job).await {
             Ok(mut effects) => {
                 events.append(&mut effects.events);
                 changes.append(&mut effects.changes);
-                good.push((effects, job.done));
+                succeeded.push((effects, job.done));
             }
             Err(JobFailure::RolledBack(error)) => drop(job.done.send(Err(error))),
-            Err(JobFailure::Broken(error)) => {
+            Err(JobFailure::GroupRolledBack(error)) => {
                 let for_others = if matches!(error, Error::StoreUnavailable { .. }) {
                     copy_error(&error)
                 } else {
                     Error::WriteConflict
                 };
                 let _ = job.done.send(Err(error));
-                broken = Some(for_others);
+                group_failure = Some(for_others);
                 break;
             }
         }
     }
     let outer = Store { conn: Transaction::Sqlite(outer.clone()), shared: Arc::clone(shared) };
-    let committed = match broken {
+    let committed = match group_failure {
         None => commit(outer, events, changes).await,
         Some(error) => {
             let _ = outer.conn.rollback().await;
@@ -209,10 +209,10 @@ async fn commit_together(shared: &Arc<Shared>, outer: &SqliteTransaction, group:
         }
     };
     // Also after a failed commit, and before any job is answered.
-    for (effects, _) in &good {
+    for (effects, _) in &succeeded {
         shared.cache.invalidate(&effects.invalidation);
     }
-    for (effects, done) in good {
+    for (effects, done) in succeeded {
         if committed.is_ok() {
             shared.logouts.enqueue(effects.logouts);
         }
@@ -230,10 +230,10 @@ enum JobFailure {
     /// The job was rolled back alone.
     RolledBack(Error),
     /// The whole transaction was rolled back, as SQLite does when the disk is full or fails.
-    Broken(Error),
+    GroupRolledBack(Error),
 }
 
-async fn attempt(job: &Job, tx: &Tx) -> Result<()> {
+async fn run_job(job: &Job, tx: &Tx) -> Result<()> {
     // In an async block, so that a panic before the first await is caught too.
     let running = AssertUnwindSafe(async { (job.operation)(tx).await }).catch_unwind();
     running.await.unwrap_or_else(|_| Err(Error::internal("a transaction panicked")))
@@ -244,9 +244,9 @@ async fn run_in_savepoint(
     outer: &SqliteTransaction,
     job: &Job,
 ) -> std::result::Result<Effects, JobFailure> {
-    outer.savepoint().await.map_err(|error| JobFailure::Broken(error.into()))?;
+    outer.savepoint().await.map_err(|error| JobFailure::GroupRolledBack(error.into()))?;
     let tx = Tx::new(Transaction::Sqlite(outer.clone()), shared);
-    let mut outcome = attempt(job, &tx).await;
+    let mut outcome = run_job(job, &tx).await;
     if outcome.is_ok() {
         outcome = outer.release().await.map_err(Error::from);
     }
@@ -254,7 +254,7 @@ async fn run_in_savepoint(
         Ok(()) => Ok(tx.effects()),
         Err(error) => match outer.rollback_to_savepoint().await {
             Ok(()) => Err(JobFailure::RolledBack(error)),
-            Err(_) => Err(JobFailure::Broken(error)),
+            Err(_) => Err(JobFailure::GroupRolledBack(error)),
         },
     }
 }

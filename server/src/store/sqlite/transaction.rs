@@ -22,11 +22,11 @@ pub struct SqliteTransaction {
 
 impl SqliteTransaction {
     pub(in crate::store) async fn begin(conn: &DatabaseConnection) -> Result<Self, DbErr> {
-        let conn = conn.get_sqlite_connection_pool().acquire().await.map_err(not_acquired)?;
+        let conn = conn.get_sqlite_connection_pool().acquire().await.map_err(map_acquire_error)?;
         let inner = Inner {
             conn,
             has_failed: false,
-            is_over: true,
+            is_finished: true,
             #[cfg(test)]
             hook: None,
         };
@@ -38,10 +38,10 @@ impl SqliteTransaction {
         let mut inner = self.inner.lock().await;
         inner.has_failed = false;
         // Set before the statement, which may take effect even if cancelled.
-        inner.is_over = false;
+        inner.is_finished = false;
         // Takes the write lock now: SQLite does not wait for it later in a transaction.
         let begun = inner.execute(text("BEGIN IMMEDIATE")).await;
-        inner.is_over = begun.is_err();
+        inner.is_finished = begun.is_err();
         drop(inner);
         begun.map(|_| self)
     }
@@ -49,7 +49,7 @@ impl SqliteTransaction {
     pub(in crate::store) async fn commit(&self) -> Result<(), DbErr> {
         let mut inner = self.inner.lock().await;
         inner.execute(text("COMMIT")).await?;
-        inner.is_over = true;
+        inner.is_finished = true;
         Ok(())
     }
 
@@ -57,7 +57,7 @@ impl SqliteTransaction {
         let mut inner = self.inner.lock().await;
         inner.has_failed = false;
         inner.execute(text("ROLLBACK")).await?;
-        inner.is_over = true;
+        inner.is_finished = true;
         Ok(())
     }
 
@@ -92,7 +92,7 @@ struct Inner {
     conn: PoolConnection<Sqlite>,
     /// After a failed statement no other may run, as in PostgreSQL.
     has_failed: bool,
-    is_over: bool,
+    is_finished: bool,
     #[cfg(test)]
     hook: Option<StatementHook>,
 }
@@ -119,19 +119,19 @@ impl Inner {
     async fn execute(&mut self, statement: Statement) -> Result<SqliteQueryResult, DbErr> {
         let query = self.query(statement)?;
         let done = self.conn.execute(query).await;
-        self.noted(done).map_err(DbErr::Exec)
+        self.record_outcome(done).map_err(DbErr::Exec)
     }
 
-    fn noted<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
+    fn record_outcome<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
         self.has_failed |= outcome.is_err();
-        outcome.map_err(of_driver)
+        outcome.map_err(driver_error)
     }
 }
 
 impl Drop for Inner {
     /// Closing the connection rolls back uncommitted changes, whatever its state.
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_finished {
             self.conn.close_on_drop();
         }
     }
@@ -155,14 +155,14 @@ impl ConnectionTrait for SqliteTransaction {
         let mut inner = self.inner.lock().await;
         let query = inner.query(statement)?;
         let row = inner.conn.fetch_optional(query).await;
-        inner.noted(row).map(|row| row.map(QueryResult::from)).map_err(DbErr::Query)
+        inner.record_outcome(row).map(|row| row.map(QueryResult::from)).map_err(DbErr::Query)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut inner = self.inner.lock().await;
         let query = inner.query(statement)?;
         let rows = inner.conn.fetch_all(query).await;
-        let rows = inner.noted(rows).map_err(DbErr::Query)?;
+        let rows = inner.record_outcome(rows).map_err(DbErr::Query)?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 }
@@ -171,15 +171,15 @@ fn text(sql: &str) -> Statement {
     Statement::from_string(DbBackend::Sqlite, sql)
 }
 
-fn of_driver(error: sqlx::Error) -> RuntimeErr {
+fn driver_error(error: sqlx::Error) -> RuntimeErr {
     RuntimeErr::SqlxError(Arc::new(error))
 }
 
-fn not_acquired(error: sqlx::Error) -> DbErr {
+fn map_acquire_error(error: sqlx::Error) -> DbErr {
     match error {
         sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
         sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-        other => DbErr::Conn(of_driver(other)),
+        other => DbErr::Conn(driver_error(other)),
     }
 }
 

@@ -6,7 +6,7 @@ pub struct CacheStats {
     pub hits: u64,
     pub misses: u64,
     /// Misses while the cache had no valid lease.
-    pub untrusted: u64,
+    pub misses_without_lease: u64,
     pub entries: u64,
     /// 0: the cache is off.
     pub capacity: u64,

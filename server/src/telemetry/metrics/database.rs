@@ -65,16 +65,16 @@ impl WriteMetrics {
 }
 
 /// Counts a waiting transaction until it is dropped.
-pub(crate) struct Waiting(Arc<WriteMetrics>);
+pub(crate) struct WaitGuard(Arc<WriteMetrics>);
 
-impl Waiting {
+impl WaitGuard {
     pub(crate) fn new(metrics: &Arc<WriteMetrics>) -> Self {
         metrics.waiting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(metrics))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -22,7 +22,7 @@ use crate::telemetry::delivery::Delivery;
 use crate::telemetry::receiver::Receiver;
 
 /// Sends the page every `delay` until `stop`, and then once more.
-pub(in crate::telemetry) async fn send_regularly(
+pub(in crate::telemetry) async fn export_periodically(
     metrics: Metrics,
     delay: Duration,
     receiver: Receiver,
@@ -49,7 +49,7 @@ fn request(page: &str, origin: &Origin, now: Time) -> ExportMetricsServiceReques
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..InstrumentationScope::default()
     };
-    let metrics = Page { started: nanos(origin.started), now: nanos(now) }.read(page);
+    let metrics = PageParser { started: nanos(origin.started), now: nanos(now) }.parse(page);
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(Resource { attributes: resource.attributes.0, ..Resource::default() }),
@@ -64,7 +64,7 @@ fn nanos(time: Time) -> u64 {
 }
 
 /// Parses the text format of `OpenMetrics`, as far as our own page uses it.
-struct Page {
+struct PageParser {
     started: u64,
     now: u64,
 }
@@ -89,18 +89,18 @@ struct Family<'a> {
     samples: Vec<Sample<'a>>,
 }
 
-impl Page {
-    fn read(&self, page: &str) -> Vec<Metric> {
+impl PageParser {
+    fn parse(&self, page: &str) -> Vec<Metric> {
         let mut families: Vec<Family<'_>> = Vec::new();
         for line in page.lines() {
-            let Some(about) = line.strip_prefix("# ") else {
+            let Some(metadata) = line.strip_prefix("# ") else {
                 if let (Some(family), Some(sample)) = (families.last_mut(), sample(line)) {
                     family.samples.push(sample);
                 }
                 continue;
             };
-            let mut words = about.splitn(3, ' ');
-            let (what, name, text) = (words.next(), words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let mut parts = metadata.splitn(3, ' ');
+            let (what, name, text) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
             if what == Some("HELP") {
                 families.push(Family { name, help: text.trim_end_matches('.'), ..Family::default() });
             }
@@ -152,7 +152,7 @@ impl Page {
         let mut before = 0;
         for mut sample in samples {
             let bound = sample.labels.iter().position(|(name, _)| name == "le");
-            let bound = bound.map(|place| sample.labels.remove(place).1);
+            let bound = bound.map(|position| sample.labels.remove(position).1);
             let point = points.entry(sample.labels.clone()).or_insert_with(|| HistogramDataPoint {
                 attributes: attributes(sample.labels),
                 start_time_unix_nano: self.started,
@@ -163,13 +163,13 @@ impl Page {
                 if sample.name.ends_with("_sum") {
                     point.sum = Some(sample.value);
                 } else {
-                    point.count = whole(sample.value);
+                    point.count = to_count(sample.value);
                 }
                 continue;
             };
             // Buckets are cumulative on the page.
             before = if point.bucket_counts.is_empty() { 0 } else { before };
-            let all = whole(sample.value);
+            let all = to_count(sample.value);
             point.bucket_counts.push(all.saturating_sub(before));
             before = all;
             if let (Ok(bound), true) = (bound.parse(), bound != "+Inf") {
@@ -184,7 +184,7 @@ impl Page {
 fn exemplar((labels, value, at): (Labels, f64, f64)) -> Option<Exemplar> {
     let id = |name: &str| {
         let (_, id) = labels.iter().find(|(label, _)| label == name)?;
-        let digit = |place: usize| u8::from_str_radix(id.get(place..place + 2)?, 16).ok();
+        let digit = |position: usize| u8::from_str_radix(id.get(position..position + 2)?, 16).ok();
         (0..id.len()).step_by(2).map(digit).collect::<Option<Vec<u8>>>()
     };
     Some(Exemplar {
@@ -197,7 +197,7 @@ fn exemplar((labels, value, at): (Labels, f64, f64)) -> Option<Exemplar> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a whole number before it was text")]
-fn whole(value: f64) -> u64 {
+fn to_count(value: f64) -> u64 {
     value as u64
 }
 
@@ -245,9 +245,9 @@ fn labels(text: &str) -> Option<(Labels, &str)> {
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
-    while let Some((place, character)) = characters.next() {
+    while let Some((position, character)) = characters.next() {
         match character {
-            '"' => return Some((value, &text[place + 1..])),
+            '"' => return Some((value, &text[position + 1..])),
             '\\' => value.push(match characters.next()?.1 {
                 'n' => '\n',
                 other => other,
@@ -263,9 +263,9 @@ mod tests {
     use super::*;
     use crate::telemetry::metrics::{Exemplar, Histogram, write_histograms};
 
-    fn told(metrics: &Metrics) -> BTreeMap<String, Metric> {
-        let page = Page { started: 1, now: 2 };
-        page.read(&metrics.text()).into_iter().map(|metric| (metric.name.clone(), metric)).collect()
+    fn exported(metrics: &Metrics) -> BTreeMap<String, Metric> {
+        let parser = PageParser { started: 1, now: 2 };
+        parser.parse(&metrics.text()).into_iter().map(|metric| (metric.name.clone(), metric)).collect()
     }
 
     #[test]
@@ -277,15 +277,15 @@ mod tests {
         >::default();
         counter.get_or_create(&vec![("name".into(), "a \"b\" \\ c,}\n".into())]).inc_by(3);
         metrics.register(|registry| registry.register("things", "Things", counter.clone()));
-        let told = told(&metrics);
-        let Some(metric::Data::Sum(sum)) = &told["lanyard_things"].data else { panic!("{told:?}") };
+        let exported = exported(&metrics);
+        let Some(metric::Data::Sum(sum)) = &exported["lanyard_things"].data else { panic!("{exported:?}") };
         assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
         let point = &sum.data_points[0];
         assert_eq!(point.value, Some(number_data_point::Value::AsDouble(3.0)));
         assert_eq!(point.attributes, attributes(vec![("name".into(), "a \"b\" \\ c,}\n".into())]));
         assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (1, 2));
-        assert_eq!(told["lanyard_things"].description, "Things");
-        assert!(matches!(&told["lanyard_build_info"].data, Some(metric::Data::Gauge(_))));
+        assert_eq!(exported["lanyard_things"].description, "Things");
+        assert!(matches!(&exported["lanyard_build_info"].data, Some(metric::Data::Gauge(_))));
     }
 
     #[test]
@@ -306,8 +306,8 @@ mod tests {
             let labelled = histograms.iter().enumerate().map(|(n, histogram)| (format!("n=\"{n}\""), histogram));
             write_histograms(page, "waits", "Waits", labelled);
         });
-        let told = told(&metrics);
-        let metric = &told["lanyard_waits_seconds"];
+        let exported = exported(&metrics);
+        let metric = &exported["lanyard_waits_seconds"];
         let Some(metric::Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
         let point = &histogram.data_points[0];
         assert_eq!((point.count, &point.bucket_counts[..3], point.bucket_counts[20]), (4, &[1, 2, 0][..], 1));

@@ -127,7 +127,7 @@ fn caches(to: &mut DescriptorEncoder<'_>, gauges: &Gauges) -> fmt::Result {
     counter(to, "link_cache_hits", "Lists of links answered from memory", links.hits)?;
     counter(to, "link_cache_misses", "Lists of links that went to the database", links.misses)?;
     let help = "Look-ups that went to the database because memory was not to be trusted";
-    counter(to, "cache_untrusted", help, sessions.untrusted + links.untrusted)
+    counter(to, "cache_untrusted", help, sessions.misses_without_lease + links.misses_without_lease)
 }
 
 fn const_gauge(value: u64) -> ConstGauge<i64> {

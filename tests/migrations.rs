@@ -7,12 +7,12 @@ use lanyard_tests::on_each_database;
 use lanyard_tests::support::store::{Ground, add_user};
 
 on_each_database!(
-    four_that_migrate_at_once_all_succeed_and_each_migration_is_applied_once,
+    six_that_migrate_at_once_all_succeed_and_each_migration_is_applied_once,
     a_server_refuses_a_schema_that_lacks_migrations,
     progress_tells_what_is_done_of_what,
 );
 
-async fn four_that_migrate_at_once_all_succeed_and_each_migration_is_applied_once(ground: Ground) {
+async fn six_that_migrate_at_once_all_succeed_and_each_migration_is_applied_once(ground: Ground) {
     let applied = AtomicUsize::new(0);
     let one = async || {
         // Connecting is part of starting: on SQLite it makes the file.
@@ -21,7 +21,7 @@ async fn four_that_migrate_at_once_all_succeed_and_each_migration_is_applied_onc
         assert_eq!(store.pending_migrations().await.unwrap(), 0);
         store
     };
-    let (store, ..) = tokio::join!(one(), one(), one(), one());
+    let (store, ..) = tokio::join!(one(), one(), one(), one(), one(), one());
     let recorded = ground.raw().await.count("seaql_migrations").await;
     assert!(recorded > 0);
     assert_eq!(i64::try_from(applied.load(Ordering::SeqCst)).unwrap(), recorded);

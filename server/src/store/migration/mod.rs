@@ -1,17 +1,22 @@
 //! Migrations, which run under a lock because servers start together. Forward only: expand in one version, contract in
 //! a later one. They are recorded in the table of sea-orm-migration, which ran them once.
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
+use std::fs::File;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 
 use super::StoreConfig;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
-/// Key of PostgreSQL's advisory lock: any number that nothing else in the database uses. "lanyard" in ASCII.
-const ADVISORY_LOCK: i64 = 0x006c_616e_7961_7264;
+/// Begins a migration on PostgreSQL. The lock belongs to the transaction, so that it ends with it also behind a pooler that gives
+/// each transaction another connection. Its key is any number that nothing else in the database uses: "lanyard" in ASCII. Waiting
+/// for it takes as long as another server's migration, and a migration as long as its table is large.
+const LOCK: &str = "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(x'006c616e79617264'::bigint)";
 
 const CREATE_APPLIED: &str =
     "CREATE TABLE IF NOT EXISTS seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)";
+const SELECT_APPLIED: &str = "SELECT 1 FROM seaql_migrations WHERE version = $1";
 const INSERT_APPLIED: &str = "INSERT INTO seaql_migrations (version, applied_at) VALUES ($1, $2)";
 
 /// A schema change, which only adds, so that servers of the previous version keep working.
@@ -89,79 +94,58 @@ pub(super) async fn migrate(
     conn: &DatabaseConnection,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<usize> {
-    let _lock = Lock::take(config, conn).await?;
+    let _lock = lock_file(config).await?;
     let pending = state(conn).await?.pending;
     let missing: Vec<_> =
         MIGRATIONS.iter().filter(|migration| pending.iter().any(|name| name == migration.name)).collect();
+    let mut applied = 0;
     for (done, migration) in missing.iter().enumerate() {
         progress(done, missing.len());
-        apply(conn, migration).await?;
+        applied += usize::from(apply(conn, migration).await?);
     }
     progress(missing.len(), missing.len());
-    Ok(missing.len())
+    Ok(applied)
 }
 
-/// Runs in one transaction, so an interrupted migration leaves nothing behind.
-async fn apply(conn: &DatabaseConnection, migration: &Migration) -> Result<(), DbErr> {
+/// Runs in one transaction, so an interrupted migration leaves nothing behind. False if another server was faster.
+async fn apply(conn: &DatabaseConnection, migration: &Migration) -> Result<bool, DbErr> {
     let backend = conn.get_database_backend();
-    let applied = [migration.name.into(), Clock::system().now().to_unix().0.into()];
     let tx = conn.begin().await?;
+    if backend == DbBackend::Postgres {
+        tx.execute_unprepared(LOCK).await?;
+    }
     tx.execute_unprepared(CREATE_APPLIED).await?;
+    let is_applied = Statement::from_sql_and_values(backend, SELECT_APPLIED, [migration.name.into()]);
+    if tx.query_one_raw(is_applied).await?.is_some() {
+        return Ok(false);
+    }
+    let applied = [migration.name.into(), Clock::system().now().to_unix().0.into()];
     tx.execute_unprepared(&migration.sql(backend)).await?;
     tx.execute_raw(Statement::from_sql_and_values(backend, INSERT_APPLIED, applied)).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }
 
-/// Held while migrating; released on drop.
-enum Lock {
-    /// Its own connection, because an advisory lock belongs to a connection.
-    Postgres(DatabaseConnection),
-    /// A file next to the database. `None`: the database is in memory, where nobody else can see it.
-    Sqlite(Option<std::fs::File>),
-}
-
-impl Lock {
-    async fn take(config: &StoreConfig, conn: &DatabaseConnection) -> Result<Self> {
-        if conn.get_database_backend() == DbBackend::Postgres {
-            let mut options = config.connect_options();
-            // Waiting for the lock takes as long as another server's migrations.
-            options.max_connections(1).statement_timeout(std::time::Duration::ZERO);
-            let own = Database::connect(options).await?;
-            own.execute_unprepared(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).await?;
-            return Ok(Self::Postgres(own));
-        }
-        let Some(path) = config.sqlite_path() else { return Ok(Self::Sqlite(None)) };
-        let mut lock_path = path.into_os_string();
-        lock_path.push(".migrate-lock");
-        let file = tokio::task::spawn_blocking(move || {
-            let file = std::fs::File::create(lock_path)?;
-            file.lock()?;
-            Ok::<_, std::io::Error>(file)
-        });
-        let file = file
-            .await
-            .map_err(Error::internal)?
-            .map_err(|problem| Error::internal(format!("migration lock: {problem}")))?;
-        Ok(Self::Sqlite(Some(file)))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        match self {
-            // Closing the connection releases the advisory lock.
-            Self::Postgres(own) => {
-                let own = own.clone();
-                tokio::spawn(async move { own.close().await });
-            }
-            Self::Sqlite(file) => drop(file.take()),
-        }
-    }
+/// Locks a file next to a SQLite database until it is dropped. `None` for PostgreSQL, and for a database in memory, which nobody
+/// else can see.
+async fn lock_file(config: &StoreConfig) -> Result<Option<File>> {
+    let Some(path) = config.sqlite_path() else { return Ok(None) };
+    let mut lock_path = path.into_os_string();
+    lock_path.push(".migrate-lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::create(lock_path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let file = locked.await.map_err(Error::internal)?;
+    file.map(Some).map_err(|problem| Error::internal(format!("migration lock: {problem}")))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use sea_orm::Database;
 
     use super::*;
 
@@ -191,7 +175,8 @@ mod tests {
         let mut before = columns(&conn).await;
         for migration in &MIGRATIONS {
             let name = migration.name;
-            apply(&conn, migration).await.expect("it can be applied");
+            assert!(apply(&conn, migration).await.expect("it can be applied"), "{name}");
+            assert!(!apply(&conn, migration).await.expect("it can be looked up"), "{name} is applied once");
             let after = columns(&conn).await;
             for (place, column) in &before {
                 assert_eq!(after.get(place).map(|it| (&it.0, it.1)), Some((&column.0, column.1)), "{name}: {place:?}");

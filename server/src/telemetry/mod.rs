@@ -6,6 +6,7 @@ mod delivery;
 mod line;
 mod logs;
 pub mod metrics;
+pub mod propagation;
 mod receiver;
 #[cfg(test)]
 mod tests;

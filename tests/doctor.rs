@@ -206,7 +206,7 @@ async fn a_database_that_is_not_there_is_told_and_not_made(database: Database) {
         let (start, end) = config.database.url.expose().rsplit_once(':').expect("a port");
         let name = end.split_once('/').expect("a name").1;
         config.database.url = DatabaseUrl::new(format!("{start}:1/{name}"));
-        "the database cannot be reached"
+        "the database is unavailable"
     };
     installation.write_config();
     let told = doctor(&installation);

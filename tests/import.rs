@@ -360,8 +360,11 @@ async fn what_is_no_zato_database_is_refused(database: Database) {
     let our_own = installation.prepared.config.database.url.expose();
     refused(our_own, 1, "is no database of Zato SSO").await;
     for (url, problem) in [
-        ("postgres://zato:hunter2@127.0.0.1:1/zato", "cannot be opened: connection: connection refused"),
-        ("postgres://127.0.0.1:1/zato?user=zato&password=hunter2", "cannot be opened: connection: connection refused"),
+        ("postgres://zato:hunter2@127.0.0.1:1/zato", "cannot be opened: nothing listens at its host and port"),
+        (
+            "postgres://127.0.0.1:1/zato?user=zato&password=hunter2",
+            "cannot be opened: nothing listens at its host and port",
+        ),
         ("postgres://zato:hunter2@127.0.0.1:port/zato", "cannot be opened"),
         ("postgres://zato:hunter2@127.0.0.1:1/zato?sslmode=perhaps", "cannot be opened"),
         ("sqlite:no/such/folder/hunter.db", "cannot be opened"),
@@ -371,5 +374,10 @@ async fn what_is_no_zato_database_is_refused(database: Database) {
     refused("mysql://zato:hunter2@127.0.0.1/zato", 2, "only SQLite").await;
     let file = zato.file().with_file_name("text.db");
     std::fs::write(&file, "This is a text and no database, however long it is. ".repeat(100)).expect("a folder");
-    refused(&format!("sqlite:{}", file.display()), 6, "cannot be opened: 26: file is not a database").await;
+    refused(
+        &format!("sqlite:{}", file.display()),
+        6,
+        "cannot be opened: the file is damaged or not an SQLite database (26: file is not a database)",
+    )
+    .await;
 }

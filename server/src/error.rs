@@ -93,7 +93,7 @@ pub enum Error {
     CallerLimited { retry_after: Duration },
     #[error("the server has too much to do")]
     Overloaded { retry_after: Duration },
-    #[error("the database cannot be reached")]
+    #[error("the database is unavailable")]
     StoreUnavailable { source: Fault },
     #[error("the keys that the token was signed with cannot be fetched")]
     KeysUnavailable { retry_after: Duration, source: Fault },

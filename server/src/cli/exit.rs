@@ -257,6 +257,6 @@ mod tests {
     #[test]
     fn the_operator_reads_what_the_database_said() {
         let failure = Failure::from(Error::store_unavailable("connection refused"));
-        assert_eq!(failure.message, "the database cannot be reached: connection refused");
+        assert_eq!(failure.message, "the database is unavailable: connection refused");
     }
 }

@@ -95,24 +95,126 @@ fn runtime_fault(error: &RuntimeErr) -> Error {
     }
 }
 
-/// The database's code and message. They name objects, but contain no values and no statement.
+/// Why a connection failed.
+pub(super) fn connection_failed(error: sea_orm::sqlx::Error) -> Error {
+    Error::store_unavailable(describe(&RuntimeErr::SqlxError(error.into())))
+}
+
+/// The cause in the operator's terms, if it is known, and the database's code and message. These name objects, but contain no
+/// values and no statement.
 fn describe(error: &RuntimeErr) -> String {
     use sea_orm::sqlx::Error as Sqlx;
 
-    match error {
-        RuntimeErr::SqlxError(source) => match source.as_ref() {
-            Sqlx::Database(database) => format!("{}: {}", database.code().unwrap_or_default(), database.message()),
-            Sqlx::Io(problem) => format!("connection: {}", problem.kind()),
-            Sqlx::PoolTimedOut => "no connection became free in time".to_owned(),
-            other => other.to_string(),
-        },
-        RuntimeErr::Internal(problem) => problem.clone(),
+    let RuntimeErr::SqlxError(source) = error else { return error.to_string() };
+    match source.as_ref() {
+        Sqlx::Database(database) => {
+            let (code, message) = (database.code().unwrap_or_default(), database.message());
+            let is_sqlite = database.try_downcast_ref::<sea_orm::SqlxSqliteError>().is_some();
+            let cause = if is_sqlite { sqlite_cause(&code) } else { postgres_cause(&code) };
+            cause.map_or_else(|| format!("{code}: {message}"), |cause| format!("{cause} ({code}: {message})"))
+        }
+        Sqlx::Io(problem) => connection_cause(problem),
+        Sqlx::Tls(problem) => format!("TLS failed: {problem}; see `sslmode` and `sslrootcert` of the URL"),
+        Sqlx::PoolTimedOut => "no connection became free in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// By SQLSTATE.
+fn postgres_cause(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "3D000" => "the database does not exist: create it, or correct the name",
+        "28P01" | "28000" => "user or password is wrong",
+        "42501" => "the user lacks a privilege: it must own the schema",
+        "53100" => "the disk of the database is full",
+        "53300" => "PostgreSQL has no connection left: raise its limit, or lower `database.max_connections`",
+        "25006" => "the database is read-only: it is a standby, or was set so",
+        "57P03" => "the database is starting, stopping or in recovery",
+        "57014" => "the statement took longer than `database.statement_timeout`",
+        _ => return None,
+    })
+}
+
+/// By extended result code.
+fn sqlite_cause(code: &str) -> Option<&'static str> {
+    Some(match code.parse::<i32>().ok()? & 0xff {
+        8 => "the database is read-only: the server must be able to write its file and folder",
+        10 => "the disk reports an error",
+        13 => "the disk is full",
+        14 => "the file cannot be opened: the server must be able to read and write it and its folder",
+        11 | 26 => "the file is damaged or not an SQLite database",
+        _ => return None,
+    })
+}
+
+fn connection_cause(problem: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+
+    match problem.kind() {
+        ErrorKind::ConnectionRefused => "nothing listens at its host and port".to_owned(),
+        ErrorKind::TimedOut => "its host does not answer".to_owned(),
+        ErrorKind::NotFound => "its socket does not exist".to_owned(),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "its host cannot be reached".to_owned(),
+        // The standard library has no kind for it.
+        _ if problem.to_string().starts_with("failed to lookup address") => "its host name is unknown".to_owned(),
+        kind => format!("connection: {kind}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Why a database cannot be used, as the operator reads it.
+    async fn cause_of(url: &str) -> String {
+        let mut config = crate::config::Config::default();
+        config.database.url = crate::config::DatabaseUrl::new(url);
+        config.database.acquire_timeout = std::time::Duration::from_secs(1);
+        let clock = crate::clock::Clock::system();
+        let keyring = crate::crypto::Keyring::generate(clock.now()).into();
+        match crate::store::Store::connect(crate::store::StoreConfig::of(&config), keyring, clock).await {
+            Err(Error::StoreUnavailable { source } | Error::Internal { source }) => source.0,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn names_the_cause_if_postgres_cannot_be_used() {
+        let database = lanyard_test_postgres::shared().database();
+        let url = database.url();
+        let (start, name) = url.rsplit_once('/').unwrap();
+        let unknown = format!("{start}/no_such_database{}", name.find('?').map_or("", |query| &name[query..]));
+        assert!(cause_of(&unknown).await.starts_with("the database does not exist"));
+        for (url, cause) in [
+            ("postgres://x@127.0.0.1:1/x", "nothing listens"),
+            ("postgres://x@no-such-host.invalid/x", "its host name is unknown"),
+        ] {
+            let told = cause_of(url).await;
+            assert!(told.starts_with(cause), "{url}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_the_cause_if_sqlite_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = cause_of(&format!("sqlite://{}", folder.path().display())).await;
+        assert!(told.starts_with("the file cannot be opened"), "{told}");
+        let other = folder.path().join("text");
+        std::fs::write(&other, "no database, whatever its name says. ".repeat(100)).unwrap();
+        let told = cause_of(&format!("sqlite://{}", other.display())).await;
+        assert!(told.starts_with("the file is damaged or not an SQLite database"), "{told}");
+    }
+
+    #[test]
+    fn names_the_cause_of_known_codes() {
+        for code in ["28P01", "42501", "53100", "53300", "25006", "57P03", "57014"] {
+            assert!(postgres_cause(code).is_some(), "{code}");
+        }
+        for code in ["8", "13", "1544"] {
+            assert!(sqlite_cause(code).is_some(), "{code}");
+        }
+        assert_eq!((postgres_cause("XX000"), sqlite_cause("1")), (None, None));
+    }
 
     #[tokio::test]
     async fn a_url_that_cannot_be_parsed_is_not_repeated() {

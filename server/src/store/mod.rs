@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -190,7 +190,7 @@ impl Store {
             let options = sqlite::options(&config, config.database.max_connections, true);
             (if in_memory { writer.clone() } else { sqlite::connect(options).await? }, writer)
         } else {
-            let pool = Database::connect(config.connect_options()).await?;
+            let pool = postgres::connect(config.connect_options(), &config.database).await?;
             (pool.clone(), pool)
         };
         let backend = reader.get_database_backend();

@@ -325,6 +325,7 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 fn error_text(error: DbErr) -> String {
     match Error::from(error) {
         Error::StoreUnavailable { source } | Error::Internal { source } => source.0,
+        Error::WriteConflict => "another program has locked the database: stop it, or import from a copy".to_owned(),
         other => other.to_string(),
     }
 }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::App;
+use super::audit::throttled;
 use super::caller::REFRESH;
 use crate::error::Result;
 use crate::model::id::CallerId;
@@ -31,6 +32,8 @@ impl App {
     pub async fn run_background_tasks(&self, follower: Follower, stop: CancellationToken) {
         tokio::join!(
             self.flush_regularly(&stop),
+            // Boxed: its write would double the size of this future.
+            Box::pin(self.write_throttled_regularly(&stop)),
             self.purge_regularly(&stop),
             self.reload_regularly(&stop),
             self.follow_changes(follower, &stop),
@@ -39,6 +42,13 @@ impl App {
         if let Err(error) = self.parts.store.flush_activity().await {
             tracing::error!(%error, "activity was not written before the stop");
         }
+    }
+
+    async fn write_throttled_regularly(&self, stop: &CancellationToken) {
+        while wait(stop, throttled::INTERVAL).await {
+            self.write_throttled().await;
+        }
+        self.write_throttled().await;
     }
 
     async fn flush_regularly(&self, stop: &CancellationToken) {

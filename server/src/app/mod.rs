@@ -67,6 +67,7 @@ struct Parts {
     keyring: Arc<Keyring>,
     hasher: PasswordHasher,
     throttle: throttle::Throttle,
+    throttled_logins: audit::throttled::ThrottledLogins,
     jwks: Jwks,
     platforms: platform::Platforms,
     callers: caller::Callers,
@@ -92,6 +93,7 @@ impl App {
         let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
         let parts = Parts {
             throttle: throttle::Throttle::new(config.throttle.clone()),
+            throttled_logins: audit::throttled::ThrottledLogins::default(),
             jwks: Jwks::new(config.jwt.clone(), clock.clone()),
             platforms: platform::Platforms::new(&config.platforms)?,
             callers: caller::Callers::new(config.server.max_in_flight_per_caller),

@@ -1,5 +1,7 @@
 //! Audit events: building and writing them, which reads are audited, and listing them.
 
+pub(in crate::app) mod throttled;
+
 use super::App;
 use super::client::{Acting, Client};
 use super::page::{Page, PageRequest, Query};
@@ -102,9 +104,9 @@ impl App {
             .await
     }
 
-    /// Queues an event on its own, to be written in a batch later.
-    pub(in crate::app) async fn queue_event(&self, event: Event) -> Result<()> {
-        self.parts.store.record_read(event.at(&self.parts.clock)).await
+    /// Audits a throttled login, with others like it.
+    pub(in crate::app) async fn audit_throttled_login(&self, event: Event) {
+        self.audit_throttled(event.refused(Reason::Throttled).at(&self.parts.clock)).await;
     }
 
     /// Fails for regular users, before anything is read, and audits the attempt.
@@ -174,7 +176,8 @@ impl App {
         let query = Query::new("audit", acting.user(), &format!("{filter:?}"));
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| read_position(&bytes).ok_or(Error::PageTokenInvalid)).transpose()?;
-        // The list includes reads that came before it.
+        // The list includes reads and throttled logins that came before it.
+        self.write_throttled().await;
         self.parts.store.flush_reads(FLUSH_LIMIT).await;
         let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
         self.audit_read(acting, Operation::AuditList, filter.user, filter.session).await?;

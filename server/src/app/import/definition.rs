@@ -31,7 +31,7 @@ pub(super) struct Definitions {
     pub(super) steps: Vec<Step<DefinitionRow>>,
     /// By their ID in Zato; `Err`: why it is not imported.
     credentials: HashMap<i64, std::result::Result<Credential, String>>,
-    has_definitions: bool,
+    are_given: bool,
 }
 
 impl Definitions {
@@ -41,7 +41,7 @@ impl Definitions {
             None => None,
         };
         let mut planned =
-            Self { steps: Vec::new(), credentials: HashMap::new(), has_definitions: zato.definitions.is_some() };
+            Self { steps: Vec::new(), credentials: HashMap::new(), are_given: zato.definitions.is_some() };
         let linked: HashSet<_> = zato.links.iter().filter_map(|link| link.auth_id).collect();
         let mut wanted = Vec::new();
         for definition in zato.definitions.iter().flatten() {
@@ -116,7 +116,7 @@ impl Definitions {
         match self.credentials.get(&id) {
             Some(Ok(credential)) => Ok(credential),
             Some(Err(reason)) => Err(reason.clone()),
-            None if self.has_definitions => Err(format!("there is no definition {id}")),
+            None if self.are_given => Err(format!("there is no definition {id}")),
             None => Err("the definitions are in another database: see --definitions-from".to_owned()),
         }
     }

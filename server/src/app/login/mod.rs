@@ -147,8 +147,8 @@ impl App {
     /// Audits the error if it is a refusal, and returns it.
     pub(in crate::app) async fn audit_refusal<T>(&self, event: Event, error: Error) -> Result<T> {
         match refusal(&error) {
-            // Throttled logins come in floods: queued, they do not delay other writers.
-            Some(Reason::Throttled) => self.queue_event(event.refused(Reason::Throttled)).await?,
+            // Throttled logins come in floods: counted, they do not delay other writers.
+            Some(Reason::Throttled) => self.audit_throttled_login(event).await,
             Some(reason) => self.write_event(event.refused(reason)).await?,
             None => {}
         }

@@ -9,6 +9,7 @@ mod cases;
 mod chaos;
 mod cli;
 mod conflict;
+mod connection_limits;
 mod correlation;
 mod crash;
 mod definition;

@@ -209,14 +209,15 @@ fn headers_that_are_too_large_are_refused_and_the_connection_lives() {
     run(async {
         let world = World::new().await;
         let connection = world.connect().await;
-        for (count, length) in [(1, 1024 * 1024), (1024, 1024), (20_000, 10), (1, 17_000)] {
+        for (count, length) in [(1, 1024 * 1024), (1024, 1024), (20_000, 10), (1, 17_000), (1, 30_000)] {
             let mut request = world.request(VERIFY);
             for number in 0..count {
                 let name: http::HeaderName = format!("x-{number}").parse().expect("a name");
                 request.headers_mut().insert(name, "v".repeat(length).parse().expect("ASCII"));
             }
-            // As HTTP has it (431), or the stream or the connection is reset: never a message of ours, never silence.
+            // Our reason up to twice the limit; beyond that HTTP/2 refuses them itself, with 431 or a reset.
             match world.connect().await.call(request, framed(&question("x"))).await {
+                Outcome::Answered(answered) if count * length < 32 * 1024 => is_unreadable(&answered),
                 Outcome::Answered(answered) => {
                     assert_eq!(answered.http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{answered:?}");
                 }
@@ -308,7 +309,6 @@ fn what_is_not_grpc_is_refused_as_http_has_it() {
 fn methods_and_services_that_are_not_there_are_called_unknown() {
     run(async {
         let world = World::new().await;
-        let connection = world.connect().await;
         let long = format!("/{}/x", "s".repeat(4000));
         let paths = [
             "/",
@@ -325,6 +325,7 @@ fn methods_and_services_that_are_not_there_are_called_unknown() {
             long.as_str(),
         ];
         for path in paths {
+            let connection = world.connect().await;
             for key in [None, Some(world.key.as_str())] {
                 let answered = connection.call(grpc(path, key), framed(&[])).await.answer();
                 let (code, reason) = answered.refusal();

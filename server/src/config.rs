@@ -2,20 +2,22 @@
 //! environment. [`Config::load`] validates it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use strum::FromRepr;
 
+mod database_url;
 mod env;
 mod otel;
 mod platform;
 mod telemetry;
 mod validate;
 
+pub use database_url::DatabaseUrl;
 pub use platform::{CredentialMode, Origin, Platform, PlatformExpiry, PlatformKind, PlatformUrl, PlatformUsers};
 pub use telemetry::{
     Destination, Exemplars, Exporter, Headers, Propagation, Protocol, Sampler, Signal, SignalKind, Telemetry, header,
@@ -25,7 +27,7 @@ pub use telemetry::{
 pub const DEFAULT: &str = include_str!("../config.default.toml");
 
 /// How `serve --dev` differs from the defaults.
-const DEV: &str = "server.drain_delay = '0s'\napps.CRM = {}\n";
+const DEV: &str = "server.drain_delay = '0s'\nserver.reflection = true\napps.CRM = {}\n";
 
 /// The app of calls that name none.
 pub const DEFAULT_APP: &str = "default";
@@ -78,13 +80,43 @@ pub struct Server {
     pub max_in_flight_per_caller: u32,
     #[serde(with = "humantime_serde")]
     pub max_deadline: Duration,
+    pub max_connections: usize,
     #[serde(with = "humantime_serde")]
     pub max_connection_age: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_connection_grace: Duration,
     pub max_request_bytes: usize,
     pub max_header_bytes: u32,
     pub max_concurrent_streams: u32,
+    pub unauthenticated: Unauthenticated,
+    pub public_services: PublicServices,
     #[serde(default)]
     pub tls: Tls,
+}
+
+/// Limits of connections on which no caller has authenticated yet.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unauthenticated {
+    pub max_connections: usize,
+    pub max_connections_per_peer: usize,
+    pub trusted_proxies: Vec<IpNet>,
+    #[serde(with = "humantime_serde")]
+    pub first_call_timeout: Duration,
+    pub max_refused_calls: u32,
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+}
+
+/// Limits of health and reflection, which need no authentication.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicServices {
+    pub max_request_bytes: usize,
+    pub max_calls: u32,
+    pub max_calls_per_connection: u32,
+    #[serde(with = "humantime_serde")]
+    pub max_stream_age: Duration,
 }
 
 /// The files of TLS; without `cert` there is none.
@@ -112,11 +144,6 @@ pub struct Database {
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
 }
-
-/// The URL of the database. Printing and serialising it redact the password.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct DatabaseUrl(String);
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -317,7 +344,7 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let url = toml::Value::String(DatabaseUrl::sqlite(&data_dir.join("lanyard.db")).0);
+        let url = toml::Value::String(DatabaseUrl::sqlite(&data_dir.join("lanyard.db")).expose().to_owned());
         let keys = toml::Value::String(data_dir.join("keys.json").to_string_lossy().into_owned());
         let mut base = format!("database.url = {url}\nkeys.file = {keys}\n");
         if is_dev {
@@ -414,67 +441,6 @@ impl Default for App {
             address_binding: None,
             self_service_links: false,
         }
-    }
-}
-
-impl DatabaseUrl {
-    /// The URL of an SQLite file.
-    pub fn sqlite(path: &Path) -> Self {
-        let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-        Self(format!("sqlite://{path}"))
-    }
-
-    /// Any URL; only [`Config::load`] validates it.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// The URL with its password, for connecting.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    pub fn is_sqlite(&self) -> bool {
-        self.0.starts_with("sqlite:")
-    }
-
-    pub fn is_postgres(&self) -> bool {
-        self.0.starts_with("postgres:") || self.0.starts_with("postgresql:")
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (place, query) = self.0.split_once('?').map_or((self.0.as_str(), None), |(p, q)| (p, Some(q)));
-        match split_userinfo(place) {
-            Some((scheme, user, rest)) => write!(f, "{scheme}://{user}:[redacted]@{rest}")?,
-            None => f.write_str(place)?,
-        }
-        for (i, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-            let shown = if pair.starts_with("password=") { "password=[redacted]" } else { pair };
-            write!(f, "{}{shown}", if i == 0 { '?' } else { '&' })?;
-        }
-        Ok(())
-    }
-}
-
-/// Splits a URL around its password, if any. The last `@` ends the password, whatever it contains.
-fn split_userinfo(place: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = place.split_once("://")?;
-    let (userinfo, rest) = rest.rsplit_once('@')?;
-    let (user, _password) = userinfo.split_once(':')?;
-    Some((scheme, user, rest))
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for DatabaseUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

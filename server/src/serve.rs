@@ -16,10 +16,11 @@ use crate::pipeline::{Health, RpcServer, rpc_labels};
 use crate::stop::Stop;
 use crate::store::{Store, StoreConfig};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::connection::ConnectionMetrics;
 use crate::telemetry::metrics::rpc::RpcMetrics;
 use crate::telemetry::metrics::server::{self, Counters, Gauges};
 use crate::transport::admin::Admin;
-use crate::transport::{Ended, Listener, ServeError, serve};
+use crate::transport::{Admission, Ended, Listener, ServeError, serve};
 
 /// How long writing the last activity and closing the database may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -132,12 +133,14 @@ impl Server {
             let (app, follower, stop) = (self.app.clone(), self.app.follower(), stop_background.clone());
             async move { app.run_background_tasks(follower, stop).await }
         });
+        let connection_metrics = ConnectionMetrics::register(&self.metrics);
+        let admission = Admission::new(&self.config.server, self.config.database.max_connections, connection_metrics);
         let admin_addr = self.admin_addr();
         let admin =
             self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));
         health.set_serving(true).await;
         tracing::info!(addr = %self.listener.addr(), admin_addr = admin_addr.map(tracing::field::display), "serving");
-        let ended = serve(self.listener, rpc_server, &self.config.server, &stop).await;
+        let ended = serve(self.listener, rpc_server, &admission, &self.config.server, &stop).await;
         stop_background.cancel();
         if let Some(admin) = admin {
             admin.abort();

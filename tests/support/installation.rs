@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use lanyard_client::secrecy::ExposeSecret;
 use lanyard_client::{Client, RetryPolicy};
 use lanyard_server::config::{Config, LogFormat};
 use serde_json::Value;
@@ -86,10 +87,25 @@ impl Installation {
     /// # Panics
     /// If it does not.
     pub fn start_with(&self, variables: &[(&str, &str)]) -> Program {
-        use lanyard_client::secrecy::ExposeSecret;
-
         let mut command = self.command(&["serve"]);
         command.envs(variables.iter().copied());
+        self.serving(command)
+    }
+
+    /// The same with at most so many open files.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start_with_files(&self, limit: u32) -> Program {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n $0 && exec \"$@\"", &limit.to_string()]);
+        command.arg(serve.get_program()).args(serve.get_args());
+        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.serving(command)
+    }
+
+    fn serving(&self, mut command: Command) -> Program {
         let process = Process::start(command.env("LANYARD__ADMIN__LISTEN", "127.0.0.1:0"));
         let (addr, admin) = process.wait_for_line("where it serves", serves_at);
         let scheme = if self.prepared.config.server.tls.cert.is_some() { "https" } else { "http" };

@@ -49,17 +49,45 @@ impl Config {
         let age = server.max_connection_age;
         let lives = age.is_zero() || age >= Duration::from_secs(1);
         ensure("server.max_connection_age", lives, "at least 1s, or 0s for never")?;
+        let grace = server.max_connection_grace >= server.max_deadline;
+        ensure("server.max_connection_grace", grace, "at least `server.max_deadline`")?;
         let request = 1024..=64 * 1024 * 1024;
         ensure("server.max_request_bytes", request.contains(&server.max_request_bytes), "between 1 KiB and 64 MiB")?;
         let headers = 1024..=1024 * 1024;
         ensure("server.max_header_bytes", headers.contains(&server.max_header_bytes), "between 1 KiB and 1 MiB")?;
-        ensure("server.max_concurrent_streams", server.max_concurrent_streams > 0, MORE_THAN_0)
+        ensure("server.max_concurrent_streams", server.max_concurrent_streams > 0, MORE_THAN_0)?;
+        self.validate_unauthenticated()?;
+        self.validate_public_services()
+    }
+
+    fn validate_unauthenticated(&self) -> Valid {
+        let limits = &self.server.unauthenticated;
+        let key = |key: &str| format!("server.unauthenticated.{key}");
+        ensure(&key("max_connections"), limits.max_connections > 0, MORE_THAN_0)?;
+        let fits = (1..=limits.max_connections).contains(&limits.max_connections_per_peer);
+        ensure(&key("max_connections_per_peer"), fits, "more than 0, at most `max_connections`")?;
+        positive(&key("first_call_timeout"), limits.first_call_timeout)?;
+        ensure(&key("max_refused_calls"), limits.max_refused_calls > 0, MORE_THAN_0)?;
+        let lives = limits.max_age >= limits.first_call_timeout;
+        ensure(&key("max_age"), lives, "at least `first_call_timeout`")
+    }
+
+    fn validate_public_services(&self) -> Valid {
+        let limits = &self.server.public_services;
+        let key = |key: &str| format!("server.public_services.{key}");
+        let request = (256..=64 * 1024).contains(&limits.max_request_bytes);
+        ensure(&key("max_request_bytes"), request, "between 256 bytes and 64 KiB")?;
+        ensure(&key("max_calls"), limits.max_calls > 0, MORE_THAN_0)?;
+        let fits = (1..=limits.max_calls).contains(&limits.max_calls_per_connection);
+        ensure(&key("max_calls_per_connection"), fits, "more than 0, at most `max_calls`")?;
+        positive(&key("max_stream_age"), limits.max_stream_age)
     }
 
     fn validate_database(&self) -> Valid {
         let database = &self.database;
         let known = database.url.is_sqlite() || database.url.is_postgres();
         ensure("database.url", known, "must begin with `sqlite:` or `postgres:`")?;
+        ensure("database.url", database.url.unsupported().is_none(), database.url.unsupported().unwrap_or_default())?;
         ensure("database.max_connections", database.max_connections > 0, MORE_THAN_0)?;
         positive("database.acquire_timeout", database.acquire_timeout)?;
         positive("database.statement_timeout", database.statement_timeout)?;

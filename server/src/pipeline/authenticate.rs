@@ -24,14 +24,14 @@ pub(crate) enum Proof {
 
 impl Proof {
     /// Takes the key out of the headers: nothing behind this room can print it.
-    pub(crate) fn take(headers: &mut HeaderMap, peer: &Peer) -> Result<Self> {
+    pub(crate) fn take(headers: &mut HeaderMap, peer: &Peer, now: Time) -> Result<Self> {
         if let Some(mut key) = headers.remove(AUTHORIZATION) {
             key.set_sensitive(true);
             return Ok(Self::Key(key));
         }
         match &peer.certificate {
-            ClientCertificate::Spiffe(id) => Ok(Self::Certificate(id.clone())),
-            ClientCertificate::None | ClientCertificate::Unusable => Err(Error::CallerUnauthenticated),
+            ClientCertificate::Spiffe { id, not_after } if now <= *not_after => Ok(Self::Certificate(id.clone())),
+            _ => Err(Error::CallerUnauthenticated),
         }
     }
 
@@ -122,12 +122,24 @@ mod tests {
 
     #[test]
     fn a_key_goes_before_a_certificate_and_leaves_the_headers() {
-        let peer = Peer::new([127, 0, 0, 1].into(), ClientCertificate::Spiffe("spiffe://mesh/a".into()));
+        let not_after = Time::from_micros(5);
+        let certificate = ClientCertificate::Spiffe { id: "spiffe://mesh/a".into(), not_after };
+        let peer = Peer::new([127, 0, 0, 1].into(), certificate);
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer k"));
-        let proof = Proof::take(&mut headers, &peer).expect("a proof");
+        let proof = Proof::take(&mut headers, &peer, not_after).expect("a proof");
         assert!(matches!(proof.credential(), Ok(CallerCredential::Key("k"))) && headers.is_empty());
-        let proof = Proof::take(&mut headers, &peer).expect("a proof");
+        let proof = Proof::take(&mut headers, &peer, not_after).expect("a proof");
         assert!(matches!(proof.credential(), Ok(CallerCredential::Certificate { spiffe_id: "spiffe://mesh/a" })));
+    }
+
+    #[test]
+    fn an_expired_certificate_proves_nothing() {
+        let not_after = Time::from_micros(5);
+        let certificate = ClientCertificate::Spiffe { id: "spiffe://mesh/a".into(), not_after };
+        let peer = Peer::new([127, 0, 0, 1].into(), certificate);
+        let proof = |now| Proof::take(&mut HeaderMap::new(), &peer, Time::from_micros(now));
+        assert!(proof(5).is_ok());
+        assert!(matches!(proof(6), Err(Error::CallerUnauthenticated)));
     }
 }

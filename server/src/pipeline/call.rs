@@ -12,24 +12,21 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 use lanyard_proto::CORRELATION_ID_HEADER;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::Span;
 
-use super::authenticate::{CredentialCache, Proof, authorize};
+use super::authenticate::{Proof, authorize};
+use super::connection::Connection;
 use super::deadline::Deadline;
 use super::fast_path::{self, FastAnswer};
-use super::limits::CallerPermit;
+use super::limits::{CallPermit, CallerPermit, Permits, PublicPermit};
 use super::method::Method;
 use super::observe::{self, Called};
-use super::peer::Peer;
 use super::public_services::PublicService;
-use super::request_body::RequestBody;
 use super::request_headers::RequestHeaders;
 use super::response_body::{Content, ResponseBody};
-use super::server::RpcServer;
 use super::status::{self, Refusal, RpcOutcome};
 use super::trace::{SpanEnd, SpanStart, Trace};
 use super::{Request, ServiceFuture, Stage};
@@ -41,32 +38,6 @@ use crate::model::caller::Caller;
 use crate::telemetry::metrics::rpc::EndedCall;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-
-/// The service of one connection: starts a [`CallFuture`] for each request.
-pub(crate) struct ConnectionService(Arc<Connection>);
-
-/// Shared by the calls of one connection only: counting its references disturbs no other thread.
-struct Connection {
-    server: Arc<RpcServer>,
-    peer: Peer,
-    credentials: CredentialCache,
-}
-
-impl ConnectionService {
-    pub(crate) fn new(server: Arc<RpcServer>, peer: Peer) -> Self {
-        Self(Arc::new(Connection { server, peer, credentials: CredentialCache::default() }))
-    }
-}
-
-impl hyper::service::Service<http::Request<Incoming>> for ConnectionService {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = CallFuture;
-
-    fn call(&self, request: http::Request<Incoming>) -> CallFuture {
-        CallFuture::new(self.0.clone(), request.map(RequestBody::new))
-    }
-}
 
 /// One call, up to the head of its response.
 pub(crate) struct CallFuture {
@@ -88,15 +59,14 @@ struct Call {
     deadline: Deadline,
     is_grpc: bool,
     is_compressed: bool,
+    header_bytes: usize,
     /// Set for health and reflection, the only services with streams.
     public: Option<PublicService>,
     /// Set by [`Stage::Authenticate`].
     caller: Option<Arc<Caller>>,
     /// Set once the caller is known, or when the call is refused before that.
     trace: Option<Trace>,
-    /// Counted as in flight.
-    is_counted: bool,
-    permit: Option<CallerPermit>,
+    permits: Permits,
 }
 
 /// What a stage waits for.
@@ -123,7 +93,7 @@ type StageResult = Result<Next, Refusal>;
 type Outcome = Result<Response<Content>, Refusal>;
 
 impl CallFuture {
-    fn new(connection: Arc<Connection>, request: Request) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, request: Request) -> Self {
         let headers = RequestHeaders::new(request.headers());
         let arrived = connection.server.app().clock().now();
         let correlation_id = headers.correlation_id.and_then(CorrelationId::from_header);
@@ -141,13 +111,13 @@ impl CallFuture {
             deadline: Deadline::new(started, &headers, connection.server.max_deadline),
             is_grpc: headers.is_grpc(),
             is_compressed: headers.is_compressed(),
+            header_bytes: headers.bytes,
             request: Some(request),
             connection,
             public,
             caller: None,
             trace: None,
-            is_counted: false,
-            permit: None,
+            permits: Permits::default(),
         };
         Self { span, call }
     }
@@ -203,9 +173,14 @@ impl Call {
         if !self.is_grpc {
             return Err(Refusal::NotGrpc);
         }
+        let Connection { server, public_calls, .. } = &*self.connection;
+        if self.header_bytes > server.max_header_bytes {
+            return Err(Refusal::HeadersTooLong { limit: server.max_header_bytes });
+        }
         if let Some(service) = &self.public {
+            self.permits.public = Some(PublicPermit::enter(server.public.calls(), public_calls)?);
             let request = self.request.take().ok_or_else(out_of_order)?;
-            let served = self.connection.server.public.call(service, request).ok_or(Refusal::MethodUnknown)?;
+            let served = server.public.call(service, request).ok_or(Refusal::MethodUnknown)?;
             self.waiting = Waiting::Service(served);
             return Ok(Next::SkipTo(Stage::Serve));
         }
@@ -214,8 +189,7 @@ impl Call {
     }
 
     fn limit(&mut self) -> StageResult {
-        self.connection.server.in_flight.enter()?;
-        self.is_counted = true;
+        self.permits.call = Some(CallPermit::enter(&self.connection)?);
         Ok(Next::Stage)
     }
 
@@ -235,9 +209,9 @@ impl Call {
 
     /// The caller, if it is cached; otherwise starts a query.
     fn authenticate_cached(&mut self) -> Result<Option<Arc<Caller>>, Refusal> {
-        let Connection { server, peer, credentials } = &*self.connection;
+        let Connection { server, peer, credentials, .. } = &*self.connection;
         let headers = self.request.as_mut().map(Request::headers_mut).ok_or_else(out_of_order)?;
-        let proof = Proof::take(headers, peer)?;
+        let proof = Proof::take(headers, peer, self.arrived)?;
         let cached = credentials.authenticate(server.app(), &proof, self.arrived)?;
         if cached.is_none() {
             let app = server.app().clone();
@@ -249,6 +223,7 @@ impl Call {
 
     fn called_by(&mut self, caller: Result<Arc<Caller>, Error>) -> StageResult {
         let caller = caller?;
+        self.connection.progress.set_authenticated();
         let headers = self.request.as_ref().map(Request::headers);
         self.trace = Some(self.connection.server.traces.of_caller(self.span_start(), headers, &caller));
         self.caller = Some(caller);
@@ -267,7 +242,7 @@ impl Call {
 
     fn limit_caller(&mut self) -> StageResult {
         let caller = self.caller.clone().ok_or_else(out_of_order)?;
-        self.permit = Some(CallerPermit::enter(caller)?);
+        self.permits.caller = Some(CallerPermit::enter(caller)?);
         let is_fast = self.method()?.fast.is_some() && !self.is_compressed;
         Ok(if is_fast { Next::Stage } else { Next::SkipTo(Stage::Dispatch) })
     }
@@ -346,6 +321,9 @@ impl Call {
         if self.trace.is_none() && self.public.is_none() {
             self.trace = Some(server.traces.of_nobody(self.span_start()));
         }
+        if self.caller.is_none() && self.permits.public.is_none() {
+            self.connection.progress.count_refused(server.max_refused_calls);
+        }
         let trace = self.trace.clone();
         let _traced = trace.as_ref().and_then(Trace::enter);
         let (outcome, mut response) = match outcome {
@@ -356,9 +334,10 @@ impl Call {
             Err(refusal) => refused(&refusal, &id, method),
         };
         response.headers_mut().insert(CORRELATION_ID_HEADER, id.to_header());
-        let server_stop = self.public.is_some().then(|| Box::pin(server.streams_end.clone().cancelled_owned()));
+        let stream_end = self.public.is_some().then(|| server.stream_end());
+        let permits = std::mem::take(&mut self.permits);
         self.end(outcome);
-        response.map(|body| ResponseBody::new(body, id, method, server_stop))
+        response.map(|body| ResponseBody::new(body, id, method, stream_end, permits))
     }
 
     /// Releases everything that the call holds and records its metrics, once.
@@ -371,11 +350,8 @@ impl Call {
         // A handler that panicked may panic again on drop; that must not close the connection.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(waiting)));
         self.request = None;
-        self.permit = None;
+        self.permits = Permits::default();
         let server = &self.connection.server;
-        if self.is_counted {
-            server.in_flight.leave();
-        }
         let took = self.started.elapsed();
         let end = SpanEnd { arrived: self.arrived, took, outcome };
         let exemplar = self.trace.take().and_then(|trace| trace.end(end));

@@ -1,9 +1,12 @@
-//! Calls under way, of all and of one caller.
+//! Calls under way: of all, of one caller, and of the public services. A call is under way until its response was sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::Connection;
 use crate::error::{Error, Result};
 use crate::model::caller::Caller;
 
@@ -24,7 +27,7 @@ impl InFlight {
     }
 
     pub(crate) fn enter(&self) -> Result<()> {
-        if enter(&self.now, self.limit) { Ok(()) } else { Err(Error::Overloaded { retry_after: RETRY_AFTER }) }
+        if enter(&self.now, self.limit) { Ok(()) } else { Err(overloaded()) }
     }
 
     /// Gives back what [`Self::enter`] took.
@@ -35,6 +38,48 @@ impl InFlight {
     pub(crate) fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }
+}
+
+/// What a call holds until its response was sent: a client that reads slowly counts as long as it does.
+#[derive(Default)]
+pub(crate) struct Permits {
+    pub(crate) call: Option<CallPermit>,
+    pub(crate) caller: Option<CallerPermit>,
+    pub(crate) public: Option<Box<PublicPermit>>,
+}
+
+/// One of `server.max_in_flight`.
+pub(crate) struct CallPermit(Arc<Connection>);
+
+impl CallPermit {
+    pub(crate) fn enter(connection: &Arc<Connection>) -> Result<Self> {
+        connection.server.in_flight.enter()?;
+        Ok(Self(connection.clone()))
+    }
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        self.0.server.in_flight.leave();
+    }
+}
+
+/// One call of a public service, of all and of its connection.
+pub(crate) struct PublicPermit {
+    _of_all: OwnedSemaphorePermit,
+    _of_connection: OwnedSemaphorePermit,
+}
+
+impl PublicPermit {
+    pub(crate) fn enter(of_all: &Arc<Semaphore>, of_connection: &Arc<Semaphore>) -> Result<Box<Self>> {
+        let enter = |limit: &Arc<Semaphore>| limit.clone().try_acquire_owned().map_err(|_| overloaded());
+        let of_connection = enter(of_connection)?;
+        Ok(Box::new(Self { _of_all: enter(of_all)?, _of_connection: of_connection }))
+    }
+}
+
+fn overloaded() -> Error {
+    Error::Overloaded { retry_after: RETRY_AFTER }
 }
 
 /// A call of a caller under way; dropping it ends it.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::clock::Time;
+
 pub(crate) struct Peer {
     pub(crate) ip: IpAddr,
     pub(crate) certificate: ClientCertificate,
@@ -12,8 +14,11 @@ pub(crate) struct Peer {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
     None,
-    /// Its one SPIFFE ID.
-    Spiffe(Arc<str>),
+    /// Its one SPIFFE ID, and the end of its validity: TLS checked that at the handshake only.
+    Spiffe {
+        id: Arc<str>,
+        not_after: Time,
+    },
     /// It names nobody, or more than one.
     Unusable,
 }
@@ -22,6 +27,14 @@ impl Peer {
     pub(crate) fn new(ip: IpAddr, certificate: ClientCertificate) -> Self {
         // An IPv4 client of a dual-stack socket is an IPv4 client.
         Self { ip: ip.to_canonical(), certificate }
+    }
+
+    /// When the client certificate expires.
+    pub(crate) fn certificate_expires(&self) -> Option<Time> {
+        match self.certificate {
+            ClientCertificate::Spiffe { not_after, .. } => Some(not_after),
+            ClientCertificate::None | ClientCertificate::Unusable => None,
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::dispatch::call;
 use super::{Request, ServiceFuture};
+use crate::config;
 
 type Serve = Arc<dyn Fn(Request) -> ServiceFuture + Send + Sync>;
 
@@ -56,6 +57,8 @@ impl Health {
 pub(crate) struct PublicServices {
     health: HealthServer<HealthService>,
     reflection: Option<(Serve, Serve)>,
+    calls: Arc<Semaphore>,
+    max_calls_per_connection: usize,
 }
 
 /// Which of them a path names.
@@ -78,9 +81,24 @@ impl PublicService {
 }
 
 impl PublicServices {
-    pub(crate) fn new(health: &Health, reflection: bool) -> Self {
+    pub(crate) fn new(health: &Health, server: &config::Server) -> Self {
+        let limits = &server.public_services;
         let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
-        Self { health, reflection: reflection.then(reflection_services) }
+        Self {
+            health: health.max_decoding_message_size(limits.max_request_bytes),
+            reflection: server.reflection.then(|| reflection_services(limits.max_request_bytes)),
+            calls: Arc::new(Semaphore::new(limits.max_calls as usize)),
+            max_calls_per_connection: limits.max_calls_per_connection as usize,
+        }
+    }
+
+    /// Calls that may still begin, of all connections.
+    pub(crate) fn calls(&self) -> &Arc<Semaphore> {
+        &self.calls
+    }
+
+    pub(crate) fn max_calls_per_connection(&self) -> usize {
+        self.max_calls_per_connection
     }
 
     /// `None` if the setting keeps reflection from being answered.
@@ -94,7 +112,7 @@ impl PublicServices {
 }
 
 /// Versions 1 and 1alpha: grpcurl up to 1.8 and grpcio know only the older.
-fn reflection_services() -> (Serve, Serve) {
+fn reflection_services(max_request_bytes: usize) -> (Serve, Serve) {
     const VALID: &str = "our descriptors are valid: a test calls reflection";
     let builder = || {
         tonic_reflection::server::Builder::configure()
@@ -103,7 +121,7 @@ fn reflection_services() -> (Serve, Serve) {
             // With them grpcurl and its like can read the details of our errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = builder().build_v1().expect(VALID);
-    let v1alpha = builder().build_v1alpha().expect(VALID);
+    let v1 = builder().build_v1().expect(VALID).max_decoding_message_size(max_request_bytes);
+    let v1alpha = builder().build_v1alpha().expect(VALID).max_decoding_message_size(max_request_bytes);
     (Arc::new(move |request| call(&v1, request)), Arc::new(move |request| call(&v1alpha, request)))
 }

@@ -11,12 +11,18 @@ pub(crate) struct RequestHeaders<'a> {
     pub(crate) timeout: Option<&'a HeaderValue>,
     /// How the message is compressed.
     pub(crate) encoding: Option<&'a HeaderValue>,
+    /// Length of all of them as RFC 9113 counts it (section 10.5.1), without pseudo-headers.
+    pub(crate) bytes: usize,
 }
+
+/// What RFC 9113 adds to name and value of each header.
+const HEADER_OVERHEAD: usize = 32;
 
 impl<'a> RequestHeaders<'a> {
     pub(crate) fn new(headers: &'a HeaderMap) -> Self {
         let mut sent = Self::default();
         for (name, value) in headers {
+            sent.bytes += name.as_str().len() + value.len() + HEADER_OVERHEAD;
             let place = match name.as_str() {
                 "content-type" => &mut sent.content_type,
                 CORRELATION_ID_HEADER => &mut sent.correlation_id,

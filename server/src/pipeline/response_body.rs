@@ -4,19 +4,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use lanyard_proto::CORRELATION_ID_HEADER;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
+use super::limits::Permits;
 use super::status;
 use super::status::Refusal;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 
-/// What a stream that could go on for ever waits for: the server's stop.
-pub(crate) type ServerStop = Pin<Box<WaitForCancellationFutureOwned>>;
+/// Ends a stream that could go on for ever, and says why.
+pub(crate) type StreamEnd = BoxFuture<'static, Error>;
 
 /// What is answered.
 pub(crate) enum Content {
@@ -34,7 +35,9 @@ pub(crate) struct ResponseBody {
     content: Content,
     correlation_id: CorrelationId,
     method: &'static str,
-    server_stop: Option<ServerStop>,
+    stream_end: Option<StreamEnd>,
+    /// Given back when the response was sent, or the client is gone.
+    _permits: Permits,
 }
 
 impl ResponseBody {
@@ -42,9 +45,10 @@ impl ResponseBody {
         content: Content,
         correlation_id: CorrelationId,
         method: &'static str,
-        server_stop: Option<ServerStop>,
+        stream_end: Option<StreamEnd>,
+        permits: Permits,
     ) -> Self {
-        Self { content, correlation_id, method, server_stop }
+        Self { content, correlation_id, method, stream_end, _permits: permits }
     }
 
     fn trailers(&self, mut trailers: HeaderMap) -> Frame<Bytes> {
@@ -69,12 +73,11 @@ impl ResponseBody {
         )
     }
 
-    /// The stream ends because the server does.
-    fn end(&mut self) -> Frame<Bytes> {
+    fn end(&mut self, reason: Error) -> Frame<Bytes> {
         self.content = Content::Nothing;
-        self.server_stop = None;
+        self.stream_end = None;
         let mut trailers = HeaderMap::new();
-        status::write(&Refusal::Error(Error::ShuttingDown), &self.correlation_id, self.method, &mut trailers);
+        status::write(&Refusal::Error(reason), &self.correlation_id, self.method, &mut trailers);
         self.trailers(trailers)
     }
 }
@@ -88,9 +91,9 @@ impl Body for ResponseBody {
         let frame = match &mut answer.content {
             Content::Service(body) => {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-                    let Some(server_stop) = &mut answer.server_stop else { return Poll::Pending };
-                    ready!(server_stop.as_mut().poll(cx));
-                    return Poll::Ready(Some(Ok(answer.end())));
+                    let Some(stream_end) = &mut answer.stream_end else { return Poll::Pending };
+                    let reason = ready!(stream_end.as_mut().poll(cx));
+                    return Poll::Ready(Some(Ok(answer.end(reason))));
                 };
                 return Poll::Ready(frame.map(|frame| frame.map(|frame| answer.completed(frame))));
             }

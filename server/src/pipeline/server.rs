@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Services;
 use super::limits::InFlight;
 use super::method::Method;
 use super::public_services::{Health, PublicServices};
+use super::response_body::StreamEnd;
 use super::trace::Traces;
 use crate::app::App;
+use crate::clock::Time;
 use crate::config::Config;
+use crate::error::Error;
 use crate::service::Handler;
 use crate::telemetry::metrics::rpc::RpcMetrics;
 
@@ -25,10 +30,14 @@ pub struct RpcServer {
     pub(super) metrics: Arc<RpcMetrics>,
     pub(super) traces: Traces,
     pub(super) max_deadline: Duration,
+    pub(super) max_header_bytes: usize,
+    /// On a connection on which no caller has authenticated.
+    pub(super) max_refused_calls: u32,
     max_request_bytes: usize,
+    max_stream_age: Duration,
     health: Health,
     /// Ends streams that have no end of their own.
-    pub(super) streams_end: CancellationToken,
+    streams_end: CancellationToken,
 }
 
 impl RpcServer {
@@ -40,12 +49,15 @@ impl RpcServer {
         Self {
             services: Services::new(&handler, server.max_request_bytes),
             handler,
-            public: PublicServices::new(&health, server.reflection),
+            public: PublicServices::new(&health, server),
             in_flight: InFlight::new(server.max_in_flight),
             metrics,
             traces: Traces::of(&config.telemetry),
             max_deadline: server.max_deadline,
+            max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
+            max_refused_calls: server.unauthenticated.max_refused_calls,
             max_request_bytes: server.max_request_bytes,
+            max_stream_age: server.public_services.max_stream_age,
             health,
             streams_end: CancellationToken::new(),
         }
@@ -69,6 +81,22 @@ impl RpcServer {
     /// Ends open streams: the server stops.
     pub(crate) fn end_streams(&self) {
         self.streams_end.cancel();
+    }
+
+    /// The end of a stream of a public service: the stop of the server, or the age that it may reach.
+    pub(super) fn stream_end(&self) -> StreamEnd {
+        let (stopped, age) = (self.streams_end.clone().cancelled_owned(), sleep(self.max_stream_age));
+        async move {
+            tokio::select! {
+                () = stopped => Error::ShuttingDown,
+                () = age => Error::DeadlineExceeded,
+            }
+        }
+        .boxed()
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.app().clock().now()
     }
 
     pub(super) fn app(&self) -> &App {

@@ -43,6 +43,10 @@ pub(crate) enum Refusal {
     Error(Error),
     MethodUnknown,
     NotGrpc,
+    /// `limit`: in bytes.
+    HeadersTooLong {
+        limit: usize,
+    },
 }
 
 impl From<Error> for Refusal {
@@ -134,6 +138,10 @@ pub(crate) fn write(
             let text = "the content type must be application/grpc";
             write_plain(Code::InvalidArgument, ErrorReason::RequestUnreadable, text, correlation_id, headers)
         }
+        Refusal::HeadersTooLong { limit } => {
+            let text = format!("the headers are longer than {limit} bytes: send less metadata");
+            write_plain(Code::ResourceExhausted, ErrorReason::RequestUnreadable, &text, correlation_id, headers)
+        }
     }
 }
 
@@ -169,6 +177,10 @@ pub(crate) fn complete_trailers(correlation_id: &CorrelationId, method: &str, tr
         // Reflection, for an unknown symbol.
         Code::NotFound | Code::InvalidArgument => {
             write_plain(code, ErrorReason::InvalidField, "no such symbol", correlation_id, trailers);
+        }
+        // Reflection, for a message that is too long.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            write_plain(code, ErrorReason::RequestUnreadable, "the message is too long", correlation_id, trailers);
         }
         _ => {
             write_error(&Error::internal("the answer could not be encoded"), correlation_id, method, trailers);

@@ -4,12 +4,15 @@
 //! CANCELLED, kills calls when a connection reaches its maximum age, and drains without a time limit.
 
 pub mod admin;
+mod admission;
 mod listen;
 mod spiffe;
 mod tls;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
+pub use admission::Admission;
 pub use listen::{Ended, Listener, ServeError, serve};
 pub use tls::{CertificateFacts, examine_tls};

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -22,9 +20,6 @@ use super::spiffe::client_certificate;
 use crate::clock::Time;
 use crate::config;
 use crate::pipeline::peer::ClientCertificate;
-
-/// Time limit of a handshake.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The TLS configuration of the server; `None` without a certificate.
 pub(crate) fn acceptor(tls: &config::Tls) -> Result<Option<TlsAcceptor>, ServeError> {
@@ -101,10 +96,7 @@ pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     socket: TcpStream,
 ) -> Option<(TlsStream<TcpStream>, ClientCertificate)> {
-    let Ok(handshake) = timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await else {
-        tracing::debug!("a TLS handshake took too long");
-        return None;
-    };
+    let handshake = acceptor.accept(socket).await;
     let stream = handshake.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()?;
     let chain = stream.get_ref().1.peer_certificates();
     let client = match chain.and_then(<[_]>::first) {

@@ -2,6 +2,7 @@
 //! label identifies a user.
 
 pub mod cache;
+pub mod connection;
 pub mod database;
 pub(in crate::telemetry) mod delivery;
 pub mod hashing;
@@ -25,11 +26,11 @@ use prometheus_client::registry::Registry;
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    histograms: Arc<Mutex<Vec<Page>>>,
+    histograms: Arc<Mutex<Vec<HistogramWriter>>>,
 }
 
 /// Writes families of histograms.
-type Page = Box<dyn Fn(&mut String) + Send>;
+type HistogramWriter = Box<dyn Fn(&mut String) + Send>;
 
 impl Metrics {
     pub fn new() -> Self {

@@ -51,7 +51,8 @@ impl World {
     fn call(&self, header: &str) -> (Option<String>, bool) {
         let peer = Peer::new([127, 0, 0, 1].into(), ClientCertificate::None);
         let value = HeaderValue::from_str(header).expect("ASCII");
-        let proof = Proof::take(&mut HeaderMap::from_iter([(AUTHORIZATION, value)]), &peer).expect("a proof");
+        let proof =
+            Proof::take(&mut HeaderMap::from_iter([(AUTHORIZATION, value)]), &peer, self.clock.now()).expect("a proof");
         let before = self.cache.looked_up();
         let caller = self.cache.authenticate(&self.app, &proof, self.clock.now()).expect("a bearer token");
         (caller.map(|caller| caller.name.clone()), self.cache.looked_up() == before)

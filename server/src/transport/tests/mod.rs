@@ -2,6 +2,7 @@
 //! services stands one that does what the token of a `GetSession` says; what has a fast path is answered by the real one.
 
 mod calls;
+mod connections;
 mod credential_cache;
 mod dispatch;
 mod fast_path;
@@ -49,6 +50,7 @@ use crate::serve::open_store;
 use crate::stop::Stop;
 use crate::store::{CallerRow, NewCallerKey, Store};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::connection::ConnectionMetrics;
 use crate::telemetry::metrics::rpc::RpcMetrics;
 
 const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
@@ -287,7 +289,10 @@ impl Server {
         }
         let listener = Listener::bind(&config.server).await.expect("a free port");
         let (addr, told) = (listener.addr(), stop.clone());
-        let running = tokio::spawn(async move { serve(listener, Arc::new(server), &config.server, &told).await });
+        let connections = ConnectionMetrics::register(&Metrics::new());
+        let admission = Admission::new(&config.server, config.database.max_connections, connections);
+        let running =
+            tokio::spawn(async move { serve(listener, Arc::new(server), &admission, &config.server, &told).await });
         Self { addr, double, health, metrics, stop, running, _folder: folder }
     }
 

@@ -1,0 +1,260 @@
+//! Limits of open connections, and above all of those on which no caller has authenticated yet: anybody can open one.
+//!
+//! At a limit the oldest unauthenticated connection is closed in favour of the new one: who holds connections without a key
+//! cannot keep out those who have one, since they authenticate at once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::telemetry::metrics::connection::{ConnectionLimit, ConnectionMetrics};
+
+/// Files besides connections of clients and of the database: listening sockets, the admin port, logs, key files, SQLite.
+const OTHER_FILES: u64 = 96;
+/// Fewer would serve nobody, whatever the limit of open files.
+const MIN_CONNECTIONS: usize = 16;
+
+/// Admits connections; one for each server.
+pub struct Admission {
+    max_connections: usize,
+    limits: config::Unauthenticated,
+    metrics: ConnectionMetrics,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    count: usize,
+    next_id: u64,
+    /// Oldest first.
+    unauthenticated: BTreeMap<u64, Unauthenticated>,
+    /// The same, by peer; without those of trusted proxies.
+    by_peer: HashMap<IpAddr, BTreeSet<u64>>,
+}
+
+struct Unauthenticated {
+    /// `None`: a trusted proxy.
+    peer: Option<IpAddr>,
+    evicted: CancellationToken,
+}
+
+/// An open connection; dropping it makes room for another.
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    id: u64,
+    /// Cancelled when the connection has to give way to another.
+    pub(super) evicted: CancellationToken,
+}
+
+impl Admission {
+    /// `database_connections`: files to keep free for them.
+    pub fn new(server: &config::Server, database_connections: u32, metrics: ConnectionMetrics) -> Arc<Self> {
+        let possible = max_open_connections(database_connections);
+        let max_connections = match server.max_connections {
+            0 => possible,
+            wanted if wanted > possible => {
+                tracing::warn!(wanted, possible, "the limit of open files allows fewer than server.max_connections");
+                possible
+            }
+            wanted => wanted,
+        };
+        Arc::new(Self { max_connections, limits: server.unauthenticated.clone(), metrics, open: Mutex::default() })
+    }
+
+    pub(super) fn metrics(&self) -> &ConnectionMetrics {
+        &self.metrics
+    }
+
+    /// `None` if there is no room: all connections are authenticated.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
+        let peer = self.source(peer);
+        let mut open = self.open.lock();
+        let of_peer = peer.and_then(|peer| open.by_peer.get(&peer));
+        if let Some(oldest) = of_peer.filter(|of_peer| of_peer.len() >= self.limits.max_connections_per_peer) {
+            let oldest = oldest.first().copied();
+            self.evict(&mut open, oldest, ConnectionLimit::UnauthenticatedPerPeer);
+        } else if open.unauthenticated.len() >= self.limits.max_connections {
+            let oldest = open.oldest();
+            self.evict(&mut open, oldest, ConnectionLimit::Unauthenticated);
+        }
+        if open.count >= self.max_connections {
+            let oldest = open.oldest();
+            self.evict(&mut open, oldest, ConnectionLimit::Connections);
+            oldest?;
+        }
+        let evicted = CancellationToken::new();
+        let id = open.add(Unauthenticated { peer, evicted: evicted.clone() });
+        self.report(&open);
+        Some(Admitted { admission: self.clone(), id, evicted })
+    }
+
+    /// Counts a connection that gives way to a new one, or the new one if there is none to close.
+    fn evict(&self, open: &mut Open, id: Option<u64>, limit: ConnectionLimit) {
+        self.metrics.limited(limit).inc();
+        if let Some(evicted) = id.and_then(|id| open.remove_unauthenticated(id)) {
+            evicted.cancel();
+        }
+    }
+
+    /// What counts as one peer: an IPv4 address, or a /64 of IPv6, which one host may have for itself.
+    fn source(&self, peer: IpAddr) -> Option<IpAddr> {
+        let peer = peer.to_canonical();
+        if self.limits.trusted_proxies.iter().any(|proxies| proxies.contains(&peer)) {
+            return None;
+        }
+        let bits = if peer.is_ipv4() { 32 } else { 64 };
+        Some(IpNet::new(peer, bits).map_or(peer, |network| network.network()))
+    }
+
+    fn report(&self, open: &Open) {
+        self.metrics.open.set(i64::try_from(open.count).unwrap_or(i64::MAX));
+        self.metrics.unauthenticated.set(i64::try_from(open.unauthenticated.len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Open {
+    fn oldest(&self) -> Option<u64> {
+        self.unauthenticated.keys().next().copied()
+    }
+
+    fn add(&mut self, connection: Unauthenticated) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.count += 1;
+        if let Some(peer) = connection.peer {
+            self.by_peer.entry(peer).or_default().insert(id);
+        }
+        self.unauthenticated.insert(id, connection);
+        id
+    }
+
+    fn remove_unauthenticated(&mut self, id: u64) -> Option<CancellationToken> {
+        let Unauthenticated { peer, evicted } = self.unauthenticated.remove(&id)?;
+        if let Some(peer) = peer
+            && let Some(ids) = self.by_peer.get_mut(&peer)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_peer.remove(&peer);
+            }
+        }
+        Some(evicted)
+    }
+}
+
+impl Admitted {
+    /// A caller has authenticated: the limits of unauthenticated connections no longer apply.
+    pub(super) fn authenticated(&self) {
+        let mut open = self.admission.open.lock();
+        open.remove_unauthenticated(self.id);
+        self.admission.report(&open);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.admission.open.lock();
+        open.remove_unauthenticated(self.id);
+        open.count -= 1;
+        self.admission.report(&open);
+    }
+}
+
+/// What the limit of open files leaves for connections of clients.
+fn max_open_connections(database_connections: u32) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
+    let left = files.saturating_sub(OTHER_FILES + u64::from(database_connections));
+    usize::try_from(left).unwrap_or(usize::MAX).max(MIN_CONNECTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::telemetry::metrics::Metrics;
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn admission(set: impl FnOnce(&mut config::Server)) -> Arc<Admission> {
+        let mut server = Config::default().server;
+        set(&mut server);
+        Admission::new(&server, 12, ConnectionMetrics::register(&Metrics::new()))
+    }
+
+    fn admit(admission: &Arc<Admission>, peer: IpAddr) -> Admitted {
+        admission.admit(peer).expect("room")
+    }
+
+    #[test]
+    fn closes_the_oldest_unauthenticated_connection_of_a_peer() {
+        let admission = admission(|server| server.unauthenticated.max_connections_per_peer = 2);
+        let (other, first, second) = (admit(&admission, OTHER), admit(&admission, ONE), admit(&admission, ONE));
+        let third = admit(&admission, ONE);
+        assert!(first.evicted.is_cancelled());
+        assert!([&other, &second, &third].iter().all(|kept| !kept.evicted.is_cancelled()));
+        assert_eq!(admission.metrics.limited(ConnectionLimit::UnauthenticatedPerPeer).get(), 1);
+    }
+
+    #[test]
+    fn counts_addresses_of_one_ipv6_network_as_one_peer() {
+        let admission = admission(|server| server.unauthenticated.max_connections_per_peer = 1);
+        let first = admit(&admission, "2001:db8::1".parse().expect("an address"));
+        let _second = admit(&admission, "2001:db8::2".parse().expect("an address"));
+        assert!(first.evicted.is_cancelled());
+        let elsewhere = admit(&admission, "2001:db8:0:1::1".parse().expect("an address"));
+        assert!(!elsewhere.evicted.is_cancelled());
+    }
+
+    #[test]
+    fn does_not_limit_a_trusted_proxy_as_a_peer() {
+        let admission = admission(|server| {
+            server.unauthenticated.max_connections_per_peer = 1;
+            server.unauthenticated.trusted_proxies = vec!["192.0.2.1".parse::<IpAddr>().expect("an address").into()];
+        });
+        let (first, _second) = (admit(&admission, ONE), admit(&admission, ONE));
+        assert!(!first.evicted.is_cancelled());
+    }
+
+    #[test]
+    fn closes_the_oldest_of_all_unauthenticated_connections() {
+        let admission = admission(|server| server.unauthenticated.max_connections = 2);
+        let (known, first) = (admit(&admission, ONE), admit(&admission, ONE));
+        known.authenticated();
+        let (_second, _third) = (admit(&admission, OTHER), admit(&admission, OTHER));
+        assert!(first.evicted.is_cancelled() && !known.evicted.is_cancelled());
+        assert_eq!(admission.metrics.limited(ConnectionLimit::Unauthenticated).get(), 1);
+    }
+
+    #[test]
+    fn never_closes_an_authenticated_connection_for_a_new_one() {
+        let admission = admission(|server| server.max_connections = 2);
+        let (known, stranger) = (admit(&admission, ONE), admit(&admission, ONE));
+        known.authenticated();
+        let next = admit(&admission, OTHER);
+        assert!(stranger.evicted.is_cancelled());
+        drop(stranger);
+        next.authenticated();
+        assert!(admission.admit(OTHER).is_none());
+        assert_eq!(admission.metrics.limited(ConnectionLimit::Connections).get(), 2);
+        drop(known);
+        assert!(admission.admit(OTHER).is_some());
+    }
+
+    #[test]
+    fn shows_how_many_are_open() {
+        let admission = admission(|_| {});
+        let (one, other) = (admit(&admission, ONE), admit(&admission, OTHER));
+        one.authenticated();
+        assert_eq!((admission.metrics.open.get(), admission.metrics.unauthenticated.get()), (2, 1));
+        drop((one, other));
+        assert_eq!((admission.metrics.open.get(), admission.metrics.unauthenticated.get()), (0, 0));
+        assert!(admission.open.lock().by_peer.is_empty());
+    }
+}

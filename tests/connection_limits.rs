@@ -1,0 +1,139 @@
+//! Whoever has no key cannot keep out those who have one, whatever they open, send or hold.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::SendStream;
+use h2::client::SendRequest;
+use lanyard_client::Verdict;
+use lanyard_tests::support::eventually;
+use lanyard_tests::support::installation::{Installation, Program};
+use lanyard_tests::support::raw::grpc;
+use lanyard_tests::support::server::{Database, run};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const OPEN_FILES: u32 = 1024;
+const IDLE_CONNECTIONS: usize = 1100;
+/// What a client may wait for its answer meanwhile.
+const PROMPT: Duration = Duration::from_secs(1);
+const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// More than `server.unauthenticated.max_refused_calls` and `server.public_services.max_calls_per_connection` let live.
+const STREAMS: usize = 64;
+/// What all connections without a key may hold together: 64 MiB in a release build, about twice as much without optimisation.
+const MAX_KIB: u64 = 128 * 1024;
+
+/// A socket of a loopback address that is not that of the clients.
+async fn connect_from(from: Ipv4Addr, addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    timeout(PROMPT, socket.connect(addr)).await?
+}
+
+/// A client logs in to a new connection and is answered at once; so is whoever reads the metrics.
+async fn serves_others(program: &Program, installation: &Installation) {
+    let alice = &installation.prepared.alice;
+    let client = timeout(PROMPT, program.client()).await.expect("a connection in time");
+    let login = client.log_in(&alice.username, &alice.password).await.expect("alice logs in");
+    let verdict = timeout(PROMPT, client.verify(&login.ust)).await.expect("a verdict in time");
+    assert!(matches!(verdict, Ok(Verdict::Active(_))), "{verdict:?}");
+    let page = timeout(PROMPT, program.metrics()).await.expect("the admin port answers in time");
+    assert!(page.contains("lanyard_connections_unauthenticated"), "{page}");
+}
+
+#[test]
+fn serves_clients_while_a_stranger_holds_more_connections_than_there_are_files() {
+    run(async {
+        let installation = Installation::prepare(Database::Sqlite, |_| {}).await;
+        let program = installation.start_with_files(OPEN_FILES);
+        let mut held = Vec::new();
+        for _ in 0..IDLE_CONNECTIONS {
+            // Some are refused at once.
+            held.extend(connect_from(Ipv4Addr::new(127, 0, 0, 2), program.addr).await);
+        }
+        serves_others(&program, &installation).await;
+        let page = program.metrics().await;
+        assert!(page.contains("lanyard_connections_limited_total{limit=\"unauthenticated_per_peer\"}"), "{page}");
+        drop(held);
+    });
+}
+
+#[test]
+fn serves_clients_while_strangers_from_everywhere_hold_connections() {
+    run(async {
+        let installation = Installation::prepare(Database::Sqlite, |_| {}).await;
+        let program = installation.start_with_files(OPEN_FILES);
+        let mut held = Vec::new();
+        for number in 0..IDLE_CONNECTIONS {
+            let from = Ipv4Addr::new(127, 0, 1, u8::try_from(number % 200).expect("below 200") + 1);
+            held.extend(connect_from(from, program.addr).await);
+        }
+        serves_others(&program, &installation).await;
+        drop(held);
+    });
+}
+
+/// A connection without a key that holds as much as it can.
+struct Greedy {
+    _sender: SendRequest<Bytes>,
+    _driver: JoinHandle<Result<(), h2::Error>>,
+    _calls: Vec<(SendStream<Bytes>, h2::client::ResponseFuture)>,
+}
+
+/// Opens streams with long headers and messages that never end, and reads no response.
+async fn greedy(from: Ipv4Addr, addr: SocketAddr) -> Option<Greedy> {
+    let socket = connect_from(from, addr).await.ok()?;
+    let mut client = h2::client::Builder::new();
+    client.initial_window_size(0).initial_connection_window_size(65_535);
+    let (sender, connection) = timeout(PROMPT, client.handshake(socket)).await.ok()?.ok()?;
+    let driver = tokio::spawn(connection);
+    let mut message = BytesMut::new();
+    message.put_u8(0);
+    message.put_u32(4 * 1024);
+    message.put_bytes(b'x', 3 * 1024);
+    let message = message.freeze();
+    let mut calls = Vec::new();
+    for number in 0..STREAMS {
+        let path = [REFLECTION, WATCH, VERIFY][number % 3];
+        let mut request = grpc(path, None);
+        request.headers_mut().insert("x-long", "x".repeat(8 * 1024).parse().expect("ASCII"));
+        let Ok(Ok(mut ready)) = timeout(PROMPT, sender.clone().ready()).await else { break };
+        let Ok((response, mut body)) = ready.send_request(request, false) else { break };
+        let _ = body.send_data(message.clone(), false);
+        calls.push((body, response));
+    }
+    Some(Greedy { _sender: sender, _driver: driver, _calls: calls })
+}
+
+/// Resident memory of the program.
+fn resident_kib(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.process.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn holds_little_memory_for_all_connections_without_a_key() {
+    run(async {
+        let installation = Installation::prepare(Database::Sqlite, |config| config.server.reflection = true).await;
+        let program = installation.start();
+        serves_others(&program, &installation).await;
+        let before = resident_kib(&program);
+        let mut held = Vec::new();
+        for number in 0..300_u16 {
+            let from = Ipv4Addr::new(127, 0, 2, u8::try_from(number % 20).expect("below 20") + 1);
+            held.extend(greedy(from, program.addr).await);
+        }
+        let grown = resident_kib(&program).saturating_sub(before);
+        println!("{} connections without a key: {grown} KiB", held.len());
+        assert!(grown <= MAX_KIB, "{grown} KiB");
+        serves_others(&program, &installation).await;
+        drop(held);
+        let none = "lanyard_connections_unauthenticated 0\n";
+        eventually("they are gone", async || program.metrics().await.contains(none)).await;
+    });
+}

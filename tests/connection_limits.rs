@@ -7,18 +7,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::SendStream;
 use h2::client::SendRequest;
 use lanyard_client::Verdict;
-use lanyard_tests::support::eventually;
 use lanyard_tests::support::installation::{Installation, Program};
 use lanyard_tests::support::raw::grpc;
 use lanyard_tests::support::server::{Database, run};
+use lanyard_tests::support::{PATIENCE, eventually};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const OPEN_FILES: u32 = 1024;
 const IDLE_CONNECTIONS: usize = 1100;
-/// What a client may wait for its answer meanwhile.
-const PROMPT: Duration = Duration::from_secs(1);
+/// How long a connection may take to be accepted.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const VERIFY: &str = "/lanyard.v1.SessionService/VerifySession";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -31,17 +31,17 @@ const MAX_KIB: u64 = 128 * 1024;
 async fn connect_from(from: Ipv4Addr, addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
-    timeout(PROMPT, socket.connect(addr)).await?
+    timeout(CONNECT_LIMIT, socket.connect(addr)).await?
 }
 
-/// A client logs in to a new connection and is answered at once; so is whoever reads the metrics.
+/// A client logs in and verifies on a new connection, and the admin port answers.
 async fn serves_others(program: &Program, installation: &Installation) {
     let alice = &installation.prepared.alice;
-    let client = timeout(PROMPT, program.client()).await.expect("a connection in time");
+    let client = timeout(PATIENCE, program.client()).await.expect("a connection in time");
     let login = client.log_in(&alice.username, &alice.password).await.expect("alice logs in");
-    let verdict = timeout(PROMPT, client.verify(&login.ust)).await.expect("a verdict in time");
+    let verdict = timeout(PATIENCE, client.verify(&login.ust)).await.expect("a verdict in time");
     assert!(matches!(verdict, Ok(Verdict::Active(_))), "{verdict:?}");
-    let page = timeout(PROMPT, program.metrics()).await.expect("the admin port answers in time");
+    let page = timeout(PATIENCE, program.metrics()).await.expect("the admin port answers in time");
     assert!(page.contains("lanyard_connections_unauthenticated"), "{page}");
 }
 
@@ -89,7 +89,7 @@ async fn greedy(from: Ipv4Addr, addr: SocketAddr) -> Option<Greedy> {
     let socket = connect_from(from, addr).await.ok()?;
     let mut client = h2::client::Builder::new();
     client.initial_window_size(0).initial_connection_window_size(65_535);
-    let (sender, connection) = timeout(PROMPT, client.handshake(socket)).await.ok()?.ok()?;
+    let (sender, connection) = timeout(PATIENCE, client.handshake(socket)).await.ok()?.ok()?;
     let driver = tokio::spawn(connection);
     let mut message = BytesMut::new();
     message.put_u8(0);
@@ -101,7 +101,7 @@ async fn greedy(from: Ipv4Addr, addr: SocketAddr) -> Option<Greedy> {
         let path = [REFLECTION, WATCH, VERIFY][number % 3];
         let mut request = grpc(path, None);
         request.headers_mut().insert("x-long", "x".repeat(8 * 1024).parse().expect("ASCII"));
-        let Ok(Ok(mut ready)) = timeout(PROMPT, sender.clone().ready()).await else { break };
+        let Ok(Ok(mut ready)) = timeout(PATIENCE, sender.clone().ready()).await else { break };
         let Ok((response, mut body)) = ready.send_request(request, false) else { break };
         let _ = body.send_data(message.clone(), false);
         calls.push((body, response));

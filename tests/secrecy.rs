@@ -100,7 +100,7 @@ async fn see_all(mut installation: Installation, micetro: &FakeMicetro, cluster:
     add_hashes(&mut also_hashes, &installation, &tokens).await;
     let filter = AuditFilter::default();
     let events = installation.prepared.within(|app| async move {
-        app.store().flush_reads(std::time::Duration::from_secs(10)).await;
+        app.flush_audit(std::time::Duration::from_secs(10)).await;
         app.store().audit_events(&filter, None, 10_000).await
     });
     let trail = format!("{:?}", events.await.expect("the trail can be read"));

@@ -100,7 +100,7 @@ pub const fn not_revoked(reason: InactiveReason) -> (InactiveReason, RevokeReaso
 /// If the trail cannot be read.
 pub async fn events(server: &TestServer, filter: AuditFilter) -> Vec<StoredAuditEvent> {
     let found = server.within(|app| async move {
-        app.store().flush_reads(Duration::from_secs(10)).await;
+        app.flush_audit(Duration::from_secs(10)).await;
         app.store().audit_events(&filter, None, 10_000).await
     });
     let found = found.await;

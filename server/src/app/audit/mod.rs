@@ -163,6 +163,12 @@ impl App {
         self.audit_read(acting, operation, Some(acting.user()), session).await
     }
 
+    /// Waits until events of reads and throttled logins so far are written, but at most for `limit`.
+    pub async fn flush_audit(&self, limit: std::time::Duration) {
+        self.write_throttled().await;
+        self.parts.store.flush_reads(limit).await;
+    }
+
     /// One page of events, newest first.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn list_audit_events(
@@ -177,8 +183,7 @@ impl App {
         let after = page.cursor(&self.parts.keyring, &query, now)?;
         let after = after.map(|bytes| read_position(&bytes).ok_or(Error::PageTokenInvalid)).transpose()?;
         // The list includes reads and throttled logins that came before it.
-        self.write_throttled().await;
-        self.parts.store.flush_reads(FLUSH_LIMIT).await;
+        self.flush_audit(FLUSH_LIMIT).await;
         let events = self.parts.store.audit_events(&filter, after, page.limit() + 1).await?;
         self.audit_read(acting, Operation::AuditList, filter.user, filter.session).await?;
         Ok(page.take(events, |event| write_position(&event.position), &self.parts.keyring, &query, now))

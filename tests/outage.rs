@@ -182,7 +182,7 @@ async fn outages(cache: CacheMode) {
         cluster.stop();
         load.begin_phase(u64::from(outage) * 2 + 1);
         everything_is(&load, &mut tasks, "unavailable", |kind| &kind.unavailable).await;
-        says_it_serves(&server).await;
+        is_ready(&server, false).await;
         load.phase.fetch_add(1, Ordering::SeqCst);
         cluster.resume();
     }
@@ -190,7 +190,7 @@ async fn outages(cache: CacheMode) {
     everything_is(&load, &mut tasks, "good", |kind| &kind.good).await;
     load.is_over.store(true, Ordering::SeqCst);
     tasks.join_all().await;
-    says_it_serves(&server).await;
+    is_ready(&server, true).await;
     assert!(server.verify_audit().await > 0);
 }
 
@@ -215,6 +215,7 @@ async fn server_on(database: &postgres::Database, cache: CacheMode, quota: u32) 
     TestServer::start_with(Database::Sqlite, |config| {
         config.database.url = DatabaseUrl::new(database.url());
         config.database.acquire_timeout = Duration::from_millis(300);
+        config.database.ready_within = Duration::from_secs(2);
         config.cache.mode = cache;
         // Longer than any outage here.
         config.cache.max_revocation_lag = Duration::from_hours(1);
@@ -246,15 +247,24 @@ async fn load_on(server: &TestServer) -> Load {
     }
 }
 
-/// Health is about this server, which answers: were it to call itself down with its database, every replica would be taken
-/// away at once, and callers would hear nothing at all.
-async fn says_it_serves(server: &TestServer) {
+/// Readiness follows the database; liveness does not: no restart mends an outage.
+async fn is_ready(server: &TestServer, ready: bool) {
     let mut health = HealthClient::new(server.channel().await);
-    for service in ["", "readiness", "lanyard.v1.SessionService"] {
+    let mut status = async |service: &str| {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.expect("an answer");
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
-    }
-    assert!(get_page(server.admin(), "/healthz").await.starts_with("HTTP/1.1 200"));
+        answer.into_inner().status()
+    };
+    let expected = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    eventually("readiness follows the database", async || {
+        status("readiness").await == expected && status("lanyard.v1.SessionService").await == expected
+    })
+    .await;
+    assert_eq!(status("").await, ServingStatus::Serving);
+    assert!(get_page(server.admin(), "/livez").await.starts_with("HTTP/1.1 200"));
+    let page = get_page(server.admin(), "/readyz").await;
+    assert!(page.starts_with(if ready { "HTTP/1.1 200" } else { "HTTP/1.1 503" }), "{page}");
+    let metric = format!("lanyard_ready {}\n", u8::from(ready));
+    assert!(get_page(server.admin(), "/metrics").await.contains(&metric), "{metric}");
 }
 
 /// A token that nobody has ever seen needs the database to be called unknown; junk needs nothing.

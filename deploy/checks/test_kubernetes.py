@@ -87,8 +87,8 @@ def test_pods_fit_the_restricted_standard_and_have_a_read_only_root(resources: l
 def test_probes_and_monitoring_ask_the_admin_port(resources: list[dict[str, Any]]) -> None:
     (container,) = one(resources, "Deployment", "lanyard")["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "admin"}
+    for probe, path in (("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "admin"}
     monitor = one(resources, "ServiceMonitor", "lanyard")["spec"]
     (endpoint,) = monitor["endpoints"]
     service = one(resources, "Service", "lanyard-pods")

@@ -143,6 +143,8 @@ pub struct Database {
     pub acquire_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub ready_within: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

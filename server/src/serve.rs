@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -133,11 +134,17 @@ impl Server {
             let (app, follower, stop) = (self.app.clone(), self.app.follower(), stop_background.clone());
             async move { app.run_background_tasks(follower, stop).await }
         });
+        tokio::spawn(follow_readiness(
+            self.app.database_answers(),
+            health.clone(),
+            self.config.database.ready_within,
+            stop_background.clone(),
+        ));
         let connection_metrics = ConnectionMetrics::register(&self.metrics);
         let admission = Admission::new(&self.config.server, self.config.database.max_connections, connection_metrics);
         let admin_addr = self.admin_addr();
         let admin =
-            self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.serving(), stop.clone())));
+            self.admin.map(|admin| tokio::spawn(admin.serve(self.metrics.clone(), health.state(), stop.clone())));
         health.set_serving(true).await;
         tracing::info!(addr = %self.listener.addr(), admin_addr = admin_addr.map(tracing::field::display), "serving");
         let ended = serve(self.listener, rpc_server, &admission, &self.config.server, &stop).await;
@@ -176,9 +183,31 @@ fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
             activity_pending: store.activity().len() as u64,
             hashing_depth: app.hashing_depth() as u64,
             pools: store.pools(),
+            is_ready: rpc_server.upgrade().is_some_and(|server| server.is_ready()),
             calls_in_flight: rpc_server.upgrade().map_or(0, |server| server.in_flight().into()),
         }
     });
+}
+
+/// Tells `health` whether the database has answered `within` the time, until `stop`.
+async fn follow_readiness(mut answers: watch::Receiver<()>, health: Health, within: Duration, stop: CancellationToken) {
+    let mut answered = true;
+    loop {
+        let now = tokio::select! {
+            () = stop.cancelled() => return,
+            answer = timeout(within, answers.changed()) => answer.is_ok(),
+        };
+        if now == answered {
+            continue;
+        }
+        answered = now;
+        if answered {
+            tracing::info!("the database answers again: this server is ready");
+        } else {
+            tracing::warn!(?within, "the database has not answered: this server is not ready");
+        }
+        health.set_database_answers(answered).await;
+    }
 }
 
 /// Bounds how long a hanging database can delay the end of the process; less after a second signal.

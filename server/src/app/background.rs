@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -25,6 +26,11 @@ impl App {
     /// The follower for [`Self::run_background_tasks`]. From now on the cache is used only while it runs.
     pub fn follower(&self) -> Follower {
         self.parts.store.follower(self.parts.max_revocation_lag)
+    }
+
+    /// Changes whenever the database has answered the background task that reads the change feed.
+    pub fn database_answers(&self) -> watch::Receiver<()> {
+        self.parts.database_answers.subscribe()
     }
 
     /// Runs all tasks until `stop`, then flushes pending activity.
@@ -65,6 +71,9 @@ impl App {
         let mut is_failing = false;
         loop {
             let looked = follower.look().await;
+            if looked.is_ok() {
+                self.parts.database_answers.send_replace(());
+            }
             match &looked {
                 Err(error) if !is_failing => {
                     tracing::warn!(%error, "the change feed is not read; soon nothing is answered from memory");

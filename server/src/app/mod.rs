@@ -66,6 +66,8 @@ struct Parts {
     clock: Clock,
     keyring: Arc<Keyring>,
     hasher: PasswordHasher,
+    /// Notified whenever the change feed was read.
+    database_answers: tokio::sync::watch::Sender<()>,
     throttle: throttle::Throttle,
     throttled_logins: audit::throttled::ThrottledLogins,
     jwks: Jwks,
@@ -92,6 +94,7 @@ impl App {
         let hasher = PasswordHasher::start(params, config.password.hash_thread_count(), config.password.hash_queue)?;
         let policy = |name: &String| config.policy(name).map(|policy| AppPolicy { name: name.as_str().into(), policy });
         let parts = Parts {
+            database_answers: tokio::sync::watch::Sender::new(()),
             throttle: throttle::Throttle::new(config.throttle.clone()),
             throttled_logins: audit::throttled::ThrottledLogins::default(),
             jwks: Jwks::new(config.jwt.clone(), clock.clone()),

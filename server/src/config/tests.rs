@@ -165,6 +165,7 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[database]\nmax_connections = 0", "database.max_connections: must be more than 0"),
         ("[database]\nacquire_timeout = '0s'", "database.acquire_timeout: must be more than 0"),
         ("[database]\nstatement_timeout = '0s'", "database.statement_timeout: must be more than 0"),
+        ("[database]\nready_within = '1s'", "database.ready_within: at least 2s"),
         ("[keys]\nfile = ''", "keys.file: must name a file"),
         ("[session]\nabsolute = '0s'", "session.absolute: must be more than 0"),
         ("[session]\nabsolute = '31d'", "session.absolute: at most 30d"),

@@ -6,6 +6,7 @@ use super::{Config, ConfigError, CredentialMode, DEFAULT_APP, Platform, Platform
 
 const DAY: Duration = Duration::from_hours(24);
 const MIN_RETENTION: Duration = Duration::from_hours(1);
+const MIN_READY_WITHIN: Duration = Duration::from_secs(2);
 const MIN_LAG: Duration = Duration::from_millis(100);
 const MAX_LAG: Duration = Duration::from_hours(1);
 
@@ -91,6 +92,8 @@ impl Config {
         ensure("database.max_connections", database.max_connections > 0, MORE_THAN_0)?;
         positive("database.acquire_timeout", database.acquire_timeout)?;
         positive("database.statement_timeout", database.statement_timeout)?;
+        let asked_twice = database.ready_within >= MIN_READY_WITHIN;
+        ensure("database.ready_within", asked_twice, "at least 2s: the database is asked once a second")?;
         ensure("keys.file", !self.keys.file.as_os_str().is_empty(), "must name a file")
     }
 

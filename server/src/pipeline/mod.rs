@@ -31,7 +31,7 @@ use std::convert::Infallible;
 
 pub use method::{FastMethod, METHODS, Method, Service};
 pub use observe::rpc_labels;
-pub use public_services::Health;
+pub use public_services::{Health, HealthState};
 pub use server::RpcServer;
 
 /// The stages of a call, in order.

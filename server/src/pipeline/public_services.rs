@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -13,7 +13,7 @@ use crate::config;
 
 type Serve = Arc<dyn Fn(Request) -> ServiceFuture + Send + Sync>;
 
-/// Names that the health service knows: the process, readiness, and each service.
+/// Names that the health service knows: the process (liveness), readiness, and each service, which is ready with it.
 const HEALTH_NAMES: [&str; 8] = [
     "",
     "readiness",
@@ -25,31 +25,60 @@ const HEALTH_NAMES: [&str; 8] = [
     "lanyard.v1.LinkedAuthService",
 ];
 
-/// Readiness, as reported by gRPC health and `/healthz`. Not serving until [`Self::set_serving`].
+/// Liveness and readiness, as gRPC health and the admin port report them. Neither, until [`Self::set_serving`].
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
-    serving: watch::Sender<bool>,
+    state: watch::Sender<HealthState>,
+    /// Held while the state is changed and reported, so that reports come in order.
+    reporting: Arc<Mutex<()>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HealthState {
+    /// The server accepts calls: it has started and does not stop.
+    pub is_serving: bool,
+    is_database_silent: bool,
+}
+
+impl HealthState {
+    /// Calls can be answered: the server accepts them, and its database answers.
+    pub const fn is_ready(self) -> bool {
+        self.is_serving && !self.is_database_silent
+    }
 }
 
 impl Health {
     pub async fn new() -> Self {
-        let health = Self { reporter: HealthReporter::new(), serving: watch::Sender::new(false) };
+        let state = watch::Sender::new(HealthState::default());
+        let health = Self { reporter: HealthReporter::new(), state, reporting: Arc::default() };
         health.set_serving(false).await;
         health
     }
 
     pub async fn set_serving(&self, serving: bool) {
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in HEALTH_NAMES {
-            self.reporter.set_service_status(name, status).await;
-        }
-        self.serving.send_replace(serving);
+        self.change(|state| state.is_serving = serving).await;
     }
 
-    /// Follows the latest status.
-    pub fn serving(&self) -> watch::Receiver<bool> {
-        self.serving.subscribe()
+    /// `answers`: the database has answered within `database.ready_within`.
+    pub async fn set_database_answers(&self, answers: bool) {
+        self.change(|state| state.is_database_silent = !answers).await;
+    }
+
+    /// Follows the latest state.
+    pub fn state(&self) -> watch::Receiver<HealthState> {
+        self.state.subscribe()
+    }
+
+    async fn change(&self, change: impl FnOnce(&mut HealthState)) {
+        let _in_order = self.reporting.lock().await;
+        self.state.send_modify(change);
+        let state = *self.state.borrow();
+        for name in HEALTH_NAMES {
+            let is_good = if name.is_empty() { state.is_serving } else { state.is_ready() };
+            let status = if is_good { ServingStatus::Serving } else { ServingStatus::NotServing };
+            self.reporter.set_service_status(name, status).await;
+        }
     }
 }
 

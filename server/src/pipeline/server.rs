@@ -73,6 +73,11 @@ impl RpcServer {
         self.in_flight.now()
     }
 
+    /// The server accepts calls, and its database answers.
+    pub fn is_ready(&self) -> bool {
+        self.health.state().borrow().is_ready()
+    }
+
     /// Tells health checks that no more calls are wanted.
     pub(crate) async fn stop_serving(&self) {
         self.health.set_serving(false).await;

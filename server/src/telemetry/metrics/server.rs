@@ -36,6 +36,8 @@ pub struct Gauges {
     pub hashing_depth: u64,
     pub pools: Vec<PoolStats>,
     pub calls_in_flight: u64,
+    /// As health checks are told.
+    pub is_ready: bool,
 }
 
 /// Registers all of them; `read` is called for each scrape.
@@ -70,6 +72,7 @@ impl Collector for ServerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauges = (self.read)();
         let to = &mut encoder;
+        gauge(to, "ready", "1 if the server accepts calls and its database answers", gauges.is_ready.into())?;
         gauge(to, "rpc_in_flight", "Calls under way", gauges.calls_in_flight)?;
         caches(to, &gauges)?;
         self.change_feed(to, &gauges)?;

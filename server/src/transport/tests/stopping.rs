@@ -43,9 +43,9 @@ async fn calls_under_way_finish_before_the_server_ends() {
 async fn while_balancers_notice_health_says_no_and_calls_are_still_taken() {
     let server = Server::start_with(|config| config.drain_delay = NEVER).await;
     let client = server.connect().await;
-    let mut serving = server.health.serving();
+    let mut health = server.health.state();
     server.stop.softly();
-    let told = tokio::time::timeout(PATIENCE, serving.wait_for(|serving| !serving)).await;
+    let told = tokio::time::timeout(PATIENCE, health.wait_for(|state| !state.is_serving)).await;
     told.expect("in time").expect("it is told");
     assert_eq!(client.health("readiness").await.message::<tonic_health::pb::HealthCheckResponse>().status, 2);
     assert_eq!(server.connect().await.ask("ok", &[key("known")]).await.code(), Code::Ok);

@@ -211,7 +211,6 @@ fn a_database_that_hangs_does_not_hold_the_stop() {
         let limit = Duration::from_millis(200);
         let installation = Installation::prepare(Database::Postgres, |config| {
             (config.server.drain_timeout, config.server.max_deadline) = (limit, NEVER);
-            config.server.max_connection_grace = NEVER;
             (config.database.statement_timeout, config.database.acquire_timeout) = (NEVER, NEVER);
         })
         .await;

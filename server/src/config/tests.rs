@@ -129,7 +129,6 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[server]\nmax_connection_age = '1ms'", "server.max_connection_age: at least 1s"),
         ("[server]\nmax_request_bytes = 10", "server.max_request_bytes: between"),
         ("[server]\nmax_header_bytes = 10", "server.max_header_bytes: between"),
-        ("[server]\nmax_connection_grace = '1s'", "server.max_connection_grace: at least `server.max_deadline`"),
         (
             "[server.unauthenticated]\nmax_connections = 0",
             "server.unauthenticated.max_connections: must be more than 0",

@@ -50,8 +50,6 @@ impl Config {
         let age = server.max_connection_age;
         let lives = age.is_zero() || age >= Duration::from_secs(1);
         ensure("server.max_connection_age", lives, "at least 1s, or 0s for never")?;
-        let grace = server.max_connection_grace >= server.max_deadline;
-        ensure("server.max_connection_grace", grace, "at least `server.max_deadline`")?;
         let request = 1024..=64 * 1024 * 1024;
         ensure("server.max_request_bytes", request.contains(&server.max_request_bytes), "between 1 KiB and 64 MiB")?;
         let headers = 1024..=1024 * 1024;

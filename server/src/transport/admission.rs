@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -17,6 +18,9 @@ use crate::telemetry::metrics::connection::{ConnectionLimit, ConnectionMetrics};
 
 /// Files besides connections of clients and of the database: listening sockets, the admin port, logs, key files, SQLite.
 const OTHER_FILES: u64 = 96;
+/// A younger connection is not closed for another one of its peer: a client that opens many at once authenticates on them within
+/// this time.
+const YOUNG: Duration = Duration::from_secs(1);
 /// Fewer would serve nobody, whatever the limit of open files.
 const MIN_CONNECTIONS: usize = 16;
 
@@ -41,6 +45,7 @@ struct Open {
 struct Unauthenticated {
     /// `None`: a trusted proxy.
     peer: Option<IpAddr>,
+    since: Instant,
     evicted: CancellationToken,
 }
 
@@ -72,13 +77,12 @@ impl Admission {
     }
 
     /// `None` if there is no room: all connections are authenticated.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Admitted> {
         let peer = self.source(peer);
         let mut open = self.open.lock();
-        let of_peer = peer.and_then(|peer| open.by_peer.get(&peer));
-        if let Some(oldest) = of_peer.filter(|of_peer| of_peer.len() >= self.limits.max_connections_per_peer) {
-            let oldest = oldest.first().copied();
-            self.evict(&mut open, oldest, ConnectionLimit::UnauthenticatedPerPeer);
+        let too_many_of_peer = peer.and_then(|peer| open.oldest_of(peer, self.limits.max_connections_per_peer, now));
+        if too_many_of_peer.is_some() {
+            self.evict(&mut open, too_many_of_peer, ConnectionLimit::UnauthenticatedPerPeer);
         } else if open.unauthenticated.len() >= self.limits.max_connections {
             let oldest = open.oldest();
             self.evict(&mut open, oldest, ConnectionLimit::Unauthenticated);
@@ -89,7 +93,7 @@ impl Admission {
             oldest?;
         }
         let evicted = CancellationToken::new();
-        let id = open.add(Unauthenticated { peer, evicted: evicted.clone() });
+        let id = open.add(Unauthenticated { peer, since: now, evicted: evicted.clone() });
         self.report(&open);
         Some(Admitted { admission: self.clone(), id, evicted })
     }
@@ -123,6 +127,14 @@ impl Open {
         self.unauthenticated.keys().next().copied()
     }
 
+    /// The oldest connection of a peer that has `limit` of them, unless it is young.
+    fn oldest_of(&self, peer: IpAddr, limit: usize, now: Instant) -> Option<u64> {
+        let of_peer = self.by_peer.get(&peer).filter(|of_peer| of_peer.len() >= limit)?;
+        let oldest = of_peer.first()?;
+        let age = now.saturating_duration_since(self.unauthenticated.get(oldest)?.since);
+        (age >= YOUNG).then_some(*oldest)
+    }
+
     fn add(&mut self, connection: Unauthenticated) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -135,7 +147,7 @@ impl Open {
     }
 
     fn remove_unauthenticated(&mut self, id: u64) -> Option<CancellationToken> {
-        let Unauthenticated { peer, evicted } = self.unauthenticated.remove(&id)?;
+        let Unauthenticated { peer, evicted, .. } = self.unauthenticated.remove(&id)?;
         if let Some(peer) = peer
             && let Some(ids) = self.by_peer.get_mut(&peer)
         {
@@ -189,14 +201,21 @@ mod tests {
     }
 
     fn admit(admission: &Arc<Admission>, peer: IpAddr) -> Admitted {
-        admission.admit(peer).expect("room")
+        admission.admit(peer, Instant::now()).expect("room")
+    }
+
+    fn admit_later(admission: &Arc<Admission>, peer: IpAddr) -> Admitted {
+        admission.admit(peer, Instant::now() + YOUNG).expect("room")
     }
 
     #[test]
     fn closes_the_oldest_unauthenticated_connection_of_a_peer() {
         let admission = admission(|server| server.unauthenticated.max_connections_per_peer = 2);
         let (other, first, second) = (admit(&admission, OTHER), admit(&admission, ONE), admit(&admission, ONE));
-        let third = admit(&admission, ONE);
+        let young = admit(&admission, ONE);
+        assert!(!first.evicted.is_cancelled(), "its calls may be on their way");
+        drop(young);
+        let third = admit_later(&admission, ONE);
         assert!(first.evicted.is_cancelled());
         assert!([&other, &second, &third].iter().all(|kept| !kept.evicted.is_cancelled()));
         assert_eq!(admission.metrics.limited(ConnectionLimit::UnauthenticatedPerPeer).get(), 1);
@@ -206,7 +225,7 @@ mod tests {
     fn counts_addresses_of_one_ipv6_network_as_one_peer() {
         let admission = admission(|server| server.unauthenticated.max_connections_per_peer = 1);
         let first = admit(&admission, "2001:db8::1".parse().expect("an address"));
-        let _second = admit(&admission, "2001:db8::2".parse().expect("an address"));
+        let _second = admit_later(&admission, "2001:db8::2".parse().expect("an address"));
         assert!(first.evicted.is_cancelled());
         let elsewhere = admit(&admission, "2001:db8:0:1::1".parse().expect("an address"));
         assert!(!elsewhere.evicted.is_cancelled());
@@ -218,7 +237,7 @@ mod tests {
             server.unauthenticated.max_connections_per_peer = 1;
             server.unauthenticated.trusted_proxies = vec!["192.0.2.1".parse::<IpAddr>().expect("an address").into()];
         });
-        let (first, _second) = (admit(&admission, ONE), admit(&admission, ONE));
+        let (first, _second) = (admit(&admission, ONE), admit_later(&admission, ONE));
         assert!(!first.evicted.is_cancelled());
     }
 
@@ -241,10 +260,10 @@ mod tests {
         assert!(stranger.evicted.is_cancelled());
         drop(stranger);
         next.authenticated();
-        assert!(admission.admit(OTHER).is_none());
+        assert!(admission.admit(OTHER, Instant::now()).is_none());
         assert_eq!(admission.metrics.limited(ConnectionLimit::Connections).get(), 2);
         drop(known);
-        assert!(admission.admit(OTHER).is_some());
+        assert!(admission.admit(OTHER, Instant::now()).is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -135,7 +135,7 @@ async fn accept(socket: &TcpListener, admission: &Arc<Admission>, workers: &Work
         // The socket is registered with the runtime of the worker instead.
         match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
-                if let Some(admitted) = admission.admit(peer.ip()) {
+                if let Some(admitted) = admission.admit(peer.ip(), Instant::now()) {
                     workers.deal(Accepted { stream, peer, admitted, number });
                 }
             }

@@ -199,7 +199,7 @@ impl Connection<'_> {
     }
 
     fn gracefully(&self) -> End {
-        End::Within(self.worker.config.max_connection_grace)
+        End::Within(self.worker.config.max_connection_grace.max(self.worker.config.max_deadline))
     }
 
     /// The limits of a connection on which no caller has authenticated.

@@ -1,4 +1,4 @@
-//! Time: a value that is handed in. Only this file reads the machine's clock.
+//! Time is passed in as a value. Only this file reads the system clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment, in microseconds since 1970 (UTC): the precision of both databases.
+/// A timestamp in microseconds since 1970 (UTC): the precision of both databases.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(i64);
 
@@ -23,24 +23,24 @@ impl Time {
         self.0
     }
 
-    /// Seconds and nanoseconds since 1970, as protobuf and UUID want them.
+    /// Seconds and nanoseconds since 1970, for protobuf and UUIDs.
     #[expect(clippy::cast_possible_truncation, reason = "0..1_000_000 * 1000 fits")]
     pub const fn to_unix(self) -> (i64, u32) {
         (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000) as u32 * 1000)
     }
 
-    /// The moment of a protobuf timestamp; `None` beyond the years that fit.
+    /// Converts a protobuf timestamp; `None` on overflow.
     pub fn from_unix(seconds: i64, nanos: i32) -> Option<Self> {
         seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1000)).map(Self)
     }
 
-    /// The moment that a text names: RFC 3339, or as databases write it, in UTC where it does not say.
+    /// Parses RFC 3339 or a database's format, in UTC only. `None` before 1970.
     pub fn parse(text: &str) -> Option<Self> {
         let time = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Self::default() + time)
     }
 
-    /// How long from `earlier` to here; nothing if it is not earlier.
+    /// The time since `earlier`; zero if that is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -49,7 +49,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates: a limit that is too far away is never reached.
+    /// Saturates: too distant a limit is never reached.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// A length of time in whole microseconds: the precision of both databases.
+/// A duration in whole microseconds: the precision of both databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Micros(i64);
 
@@ -101,7 +101,7 @@ impl From<Duration> for Micros {
 }
 
 impl From<Micros> for Duration {
-    /// Nothing if it is negative.
+    /// Zero if it is negative.
     fn from(micros: Micros) -> Self {
         Self::from_micros(u64::try_from(micros.0).unwrap_or(0))
     }
@@ -116,19 +116,19 @@ impl Add<Micros> for Time {
     }
 }
 
-/// Where "now" comes from: the machine, or a test that moves it.
+/// The source of "now": the system clock, or a test.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// A clock that stands still until somebody moves it; clones move together.
+    /// A clock that only [`Self::advance`] moves; clones move together.
     pub fn manual(start: Time) -> Self {
         Self { manual: Some(Arc::new(AtomicI64::new(start.0))) }
     }
@@ -142,7 +142,7 @@ impl Clock {
         Time(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Moves a clock by hand; the machine's stays as it is.
+    /// Moves a manual clock; does not affect the system clock.
     pub fn advance(&self, duration: Duration) {
         if let Some(manual) = &self.manual {
             manual.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
@@ -150,15 +150,15 @@ impl Clock {
     }
 }
 
-/// A moment in microseconds on the clock that nobody sets: for how long something took or is good, never for when it was.
+/// Microseconds on the monotonic clock: for durations and expiry, never for points in time.
 pub fn monotonic() -> i64 {
     micros_of(ClockId::Monotonic)
 }
 
-/// How far [`monotonic_at_tick`] may be behind: the kernel ticks a hundred times a second or oftener.
+/// How far [`monotonic_at_tick`] may lag: the kernel ticks at 100 Hz or faster.
 pub const TICK: Duration = Duration::from_millis(10);
 
-/// The same as of the kernel's last tick, for a quarter of the cost.
+/// [`monotonic`] as of the last kernel tick, at a quarter of the cost.
 pub fn monotonic_at_tick() -> i64 {
     #[cfg(target_os = "linux")]
     return micros_of(ClockId::MonotonicCoarse);

@@ -386,7 +386,7 @@ impl Config {
         toml::to_string_pretty(self).expect("every section is a table of plain values")
     }
 
-    /// The rules of an app; `None` if there is no such app.
+    /// The settings of an app; `None` if there is no such app.
     pub fn policy(&self, app: &str) -> Option<Policy> {
         let own = self.apps.get(app)?;
         let session = &self.session;

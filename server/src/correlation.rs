@@ -1,5 +1,5 @@
-//! The correlation ID: the business identifier of a request, the same in every service it passes, in each log line, span,
-//! error and audit row. A caller sends it or gets a new one.
+//! The correlation ID identifies a request in every service it passes, and in each log line, span, error and audit row. The
+//! caller sends one or gets a new one.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-/// 1 to 128 of letters, digits, `.`, `_`, `:` and `-`: safe in any log and any header.
+/// 1 to 128 letters, digits, `.`, `_`, `:` and `-`: safe in any log and any header.
 ///
-/// It is kept as the header value it came as, and goes out as: most calls neither copy nor parse it again.
+/// Kept as a header value, so that most calls neither copy nor parse it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CorrelationId(HeaderValue);
 
 impl CorrelationId {
-    /// A new one: a `UUIDv7`.
+    /// Generates a `UUIDv7`.
     pub fn new(now: Time) -> Self {
         let (seconds, nanos) = now.to_unix();
         let seconds = u64::try_from(seconds).unwrap_or(0);
@@ -25,7 +25,7 @@ impl CorrelationId {
         Self::of(HeaderValue::from_str(text).expect("a UUID is ASCII"))
     }
 
-    /// The one that was sent; `None` if it is not well formed: then a new one takes its place, and the bad one is never logged.
+    /// `None` if it is malformed: then a new one takes its place, and the malformed one is never logged.
     pub fn from_header(sent: &HeaderValue) -> Option<Self> {
         let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
         let bytes = sent.as_bytes();
@@ -36,7 +36,7 @@ impl CorrelationId {
     }
 
     fn of(mut value: HeaderValue) -> Self {
-        // Never the same twice: kept out of HPACK's table, which would search its old values at each answer.
+        // Unique values do not belong in the HPACK table, which each response would search; sensitive ones stay out.
         value.set_sensitive(true);
         Self(value)
     }

@@ -1,22 +1,22 @@
-//! What can go wrong: situations, not codes. `pipeline/status.rs` is the one place that turns them into statuses.
+//! Errors, independent of gRPC: only `pipeline/status.rs` maps them to statuses.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The result of everything that can be refused or fail.
+/// A result with [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A situation that a caller acts on differently from all others.
+/// One variant for each error that callers handle differently.
 ///
-/// `Display` is what the caller reads: short, lower case, without a secret and without the source of a fault. Sources
-/// are in the variants that have one; they are logged once, where the status is made.
+/// `Display` is sent to the caller: short, lower case, without secrets and without the source of a fault. Sources are
+/// logged once, where the status is built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
         "the calling service did not prove who it is: send a valid key as `authorization: Bearer ...`, or a client certificate"
     )]
     CallerUnauthenticated,
-    /// What the caller has no right to.
+    /// `what` names the forbidden action.
     #[error("the calling service may not {what}")]
     CallerForbidden { what: Cow<'static, str> },
     #[error("the session token of the acting user is not good")]
@@ -33,7 +33,7 @@ pub enum Error {
     NotOnYourself { what: &'static str },
     #[error("the user has no role on the platform that lets them in here")]
     PlatformRoleMissing,
-    /// `code` is the platform's own number, here and below.
+    /// `code` is the platform's own error code, here and below.
     #[error("the platform does not let the user do what logging in takes")]
     PlatformAccessDenied { code: Option<i64> },
 
@@ -111,13 +111,13 @@ pub enum Error {
     Internal { source: Fault },
 }
 
-/// The source of a fault, for the log: a sentence, never a statement, a value or a secret.
+/// The source of a fault, for the log: never an SQL statement, a value or a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Fault(pub String);
 
 impl Error {
-    /// A bad field: `field` is its path in the request, `problem` what is wrong and what to do.
+    /// An invalid field: `field` is its path in the request, `problem` what is wrong and what to do.
     pub fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidField { field: field.into(), problem: problem.into() }
     }
@@ -127,7 +127,7 @@ impl Error {
         Self::Internal { source: Fault(source.to_string()) }
     }
 
-    /// The database is away; `source` goes to the log only.
+    /// The database is unavailable; `source` goes to the log only.
     pub fn store_unavailable(source: impl std::fmt::Display) -> Self {
         Self::StoreUnavailable { source: Fault(source.to_string()) }
     }

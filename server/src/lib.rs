@@ -5,7 +5,7 @@
 //! - [`service`]: one file per service of the contract; turns messages into calls of `app`.
 //! - [`app`]: verbs and authority, one folder per noun.
 //! - [`store`]: the database.
-//! - [`upstream`]: servers of others, which only `app` calls.
+//! - [`upstream`]: servers of others, which only `app` and `telemetry` call.
 //! - [`model`]: nouns and pure rules, which all may use, as they may the leaves `clock`, `config`, `correlation`, `crypto`,
 //!   `error`, `priority`, `stop` and [`telemetry`].
 //!

@@ -1,8 +1,8 @@
-//! The program `lanyard`: the server, and the administrator's and the developer's client of it.
+//! The program `lanyard`: the server and its command-line client.
 
 use std::process::ExitCode;
 
-/// The system's allocator costs a fifth of the throughput.
+/// The system allocator costs a fifth of the throughput.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

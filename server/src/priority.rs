@@ -1,18 +1,18 @@
 //! Scheduling priorities of threads.
 //!
-//! On Linux each thread has its own, inherited from the thread that starts it. Where a priority cannot be set, all threads compete
-//! on equal terms.
+//! On Linux each thread has its own, inherited from the thread that starts it. Where a priority cannot be set, all threads
+//! compete on equal terms.
 //!
-//! A server that is started with real-time priority (by systemd or `chrt`) keeps it for the threads that serve connections, which
-//! need the processor for microseconds; all other threads get a normal priority.
+//! A server that is started with real-time priority (by systemd or `chrt`) keeps it for connection threads, which need the
+//! processor for microseconds; all other threads get a normal priority.
 
 use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy};
 use thread_priority::{ThreadPriority, set_thread_priority_and_policy, thread_native_id};
 
-/// Nice value of background threads, relative to connections: under full load they get a fifteenth of the processor. The smaller
-/// it is, the more often a connection waits for a background thread to the end of a tick.
+/// Nice value of background threads, relative to connections: under full load they get 1/15 of the processor. The smaller
+/// it is, the more often a connection waits a whole tick for a background thread.
 const BEHIND: i32 = 12;
-/// The lowest share of the processor.
+/// The lowest priority of the normal policies.
 const LOWEST_NICE: i32 = 19;
 
 /// Returns what background threads call when they start, to run at a lower priority than the calling thread.
@@ -33,8 +33,8 @@ fn behind(policy: ThreadSchedulePolicy) -> Option<ThreadSchedulePolicy> {
         .then_some(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other))
 }
 
-/// Makes the calling thread, and threads it starts later, run only when the processor is idle. With a nice value alone they would
-/// finish their slice of a few milliseconds before others run.
+/// Makes the calling thread, and threads it starts later, run only when the processor is idle. With a nice value alone they
+/// would finish their slice of a few milliseconds before others run.
 pub(crate) fn lowest() {
     set_policy(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
     set_nice(LOWEST_NICE);
@@ -47,8 +47,8 @@ pub(crate) fn after_others() {
     set_nice(nice);
 }
 
-/// Resets the nice value, so set that afterwards. Asks for the highest one, which may be refused: without privileges a thread could
-/// not return from the lowest.
+/// Resets the nice value, so set that afterwards. Asks for the highest one, which may be refused: without privileges a
+/// thread could not return from the lowest.
 fn set_policy(policy: ThreadSchedulePolicy) {
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Max, policy);
 }

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::server::{self, Counters, Gauges};
 use crate::transport::admin::Admin;
 use crate::transport::{Admission, Ended, Listener, ServeError, serve};
 
-/// How long writing the last activity and closing the database may take.
+/// Time limit for writing pending activity and closing the database.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const HARD_CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -34,7 +34,7 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Keys(#[from] KeyringError),
-    /// With its source: this is for the operator.
+    /// Includes the source, for the operator.
     #[error("{cause}{}", source_of(cause))]
     Lanyard {
         #[from]
@@ -72,7 +72,7 @@ pub struct Server {
     admin: Option<Admin>,
 }
 
-/// Opens the store of a configuration.
+/// Opens the configured store.
 pub async fn open_store(config: &Config, keyring: Arc<Keyring>, clock: Clock) -> Result<Store, StartError> {
     Ok(Store::connect(StoreConfig::of(config), keyring, clock).await?)
 }
@@ -102,17 +102,17 @@ impl Server {
         Ok(Self { config, app, metrics, listener, admin })
     }
 
-    /// The address it is bound to, with the actual port if the configuration says 0.
+    /// The bound address, with the actual port if the configured one is 0.
     pub fn addr(&self) -> std::net::SocketAddr {
         self.listener.addr()
     }
 
-    /// Where `/metrics` and `/healthz` are.
+    /// The address of `/metrics` and `/healthz`.
     pub fn admin_addr(&self) -> Option<std::net::SocketAddr> {
         self.admin.as_ref().map(Admin::addr)
     }
 
-    /// What is counted.
+    /// The server's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }

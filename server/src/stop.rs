@@ -1,9 +1,9 @@
-//! Stopping: softly (finish what is under way) and hard (now).
+//! Shutdown: soft (finish calls in flight) or hard (now).
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The wish that the server stops; clones are the same wish.
+/// A shutdown signal. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     soft: CancellationToken,
@@ -15,7 +15,7 @@ impl Stop {
         Self::default()
     }
 
-    /// Listens to SIGTERM and SIGINT: the first asks for a soft stop, the second for a hard one.
+    /// Listens for SIGTERM and SIGINT: the first requests a soft stop, the second a hard one.
     pub fn on_signals() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -34,12 +34,12 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asks to finish what is under way and stop.
+    /// Requests a soft stop.
     pub fn softly(&self) {
         self.soft.cancel();
     }
 
-    /// Asks to stop now.
+    /// Requests a hard stop.
     pub fn hard(&self) {
         self.soft.cancel();
         self.hard.cancel();
@@ -53,12 +53,12 @@ impl Stop {
         self.hard.is_cancelled()
     }
 
-    /// Waits until somebody asks, softly or hard.
+    /// Waits for a soft or hard stop.
     pub async fn asked(&self) {
         self.soft.cancelled().await;
     }
 
-    /// Waits until somebody asks to stop now.
+    /// Waits for a hard stop.
     pub async fn asked_hard(&self) {
         self.hard.cancelled().await;
     }

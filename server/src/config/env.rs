@@ -1,4 +1,4 @@
-//! The environment as a layer: `LANYARD__SECTION__KEY=value`.
+//! The environment layer: `LANYARD__SECTION__KEY=value`.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "LANYARD__";
 
-/// The variables with our prefix as TOML. Variable names ignore case, names of apps and platforms do not: they are matched
-/// case-insensitively against the layers `below`, and unknown names are refused.
+/// The variables with our prefix, as TOML. Variable names are case-insensitive, names of apps and platforms are not: they
+/// are matched ignoring case against the layers `below`, and an unknown one is an error.
 pub(super) fn layer(
     environment: impl IntoIterator<Item = (String, String)>,
     below: &Config,

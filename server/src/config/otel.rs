@@ -1,5 +1,5 @@
-//! The standard variables of OpenTelemetry, `OTEL_*`, as a layer of `[telemetry]`. Unsupported ones are reported, never
-//! refused: they may be set for all services of a machine.
+//! The standard `OTEL_*` variables, as a layer of `[telemetry]`. Unsupported ones are reported, never refused: they may be set
+//! for all services of a host.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::telemetry::{Attributes, Headers, checked};
 
 const PREFIX: &str = "OTEL_";
 
-/// A layer, and the variables that were ignored.
+/// A layer, and the variables that it ignores.
 #[derive(Default)]
 pub(super) struct Layer {
     table: toml::Table,
@@ -15,7 +15,7 @@ pub(super) struct Layer {
     has_endpoint: bool,
 }
 
-/// Converts the value of a variable to that of a key; `Err` says which values are allowed.
+/// Converts the value of a variable to that of a key; `Err` says what is allowed.
 type Convert = fn(&str) -> Result<toml::Value, &'static str>;
 
 /// Variables that set one key each.
@@ -45,7 +45,7 @@ const KEYS: [(&str, &str, Convert); 23] = [
     ("OTEL_LOGS_EXPORTER", "logs.enabled", exporter),
 ];
 
-/// Suffixes of `OTEL_EXPORTER_OTLP_`, with or without `TRACES_`, `METRICS_` or `LOGS_`.
+/// Suffixes of `OTEL_EXPORTER_OTLP_` and an optional `TRACES_`, `METRICS_` or `LOGS_`.
 const OTLP: [(&str, &str, Convert); 7] = [
     ("ENDPOINT", "endpoint", endpoint),
     ("PROTOCOL", "protocol", protocol),
@@ -58,14 +58,13 @@ const OTLP: [(&str, &str, Convert); 7] = [
 
 const SIGNALS: [(&str, &str); 4] = [("", ""), ("TRACES_", "traces."), ("METRICS_", "metrics."), ("LOGS_", "logs.")];
 
-/// Variables with a fixed value here, and that value.
+/// Variables that support only one value.
 const AS_IT_IS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"),
     ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
 ];
 
 impl Layer {
-    /// Builds the layer and the list of ignored variables.
     pub(super) fn of(environment: &[(String, String)]) -> Self {
         let set = environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty());
         let mut set: BTreeMap<&str, &str> = set.map(|(name, value)| (name.as_str(), value.trim())).collect();
@@ -119,7 +118,7 @@ impl Layer {
         }
     }
 
-    /// By the specification, a ratio sampler without an argument samples everything.
+    /// By the specification, a ratio sampler without an argument samples all.
     fn sampler_without_ratio(&mut self) {
         let by_ratio = |sampler: &toml::Value| sampler.as_str().is_some_and(|name| name.contains("traceidratio"));
         if self.table.get("sampler").is_some_and(by_ratio) {
@@ -141,7 +140,7 @@ impl Layer {
         }
     }
 
-    /// True if the key allows the value.
+    /// Returns whether the value is valid.
     fn put(&mut self, name: &str, key: &str, value: &str, convert: Convert) -> bool {
         let converted = match convert(value) {
             Ok(converted) => converted,
@@ -201,7 +200,7 @@ fn headers(value: &str) -> Result<toml::Value, &'static str> {
     text(value)
 }
 
-/// Baggage is accepted and has no effect: nothing here reads or sends it.
+/// Ignores `baggage`: nothing here reads or writes any.
 fn propagation(value: &str) -> Result<toml::Value, &'static str> {
     let named: Vec<&str> = value.split(',').map(str::trim).filter(|name| *name != "baggage").collect();
     match named.as_slice() {

@@ -1,4 +1,4 @@
-//! Platforms: external servers that sessions can be logged in to.
+//! Platforms: third-party servers that sessions may be logged in to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,14 +48,14 @@ pub struct Platform {
     pub idle_connection_timeout: Duration,
 }
 
-/// The product that a platform runs.
+/// The product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlatformKind {
     Micetro,
 }
 
-/// The credential for calls after the login.
+/// The credential of calls after the login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialMode {
@@ -64,7 +64,7 @@ pub enum CredentialMode {
     Basic,
 }
 
-/// Which users may log in through a platform.
+/// Who may log in with a platform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlatformUsers {
@@ -73,7 +73,7 @@ pub enum PlatformUsers {
     Create,
 }
 
-/// When a platform session ends, besides the limits of its app.
+/// When a session of a platform ends, besides the limits of its app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlatformExpiry {
@@ -83,12 +83,12 @@ pub enum PlatformExpiry {
     Activity,
 }
 
-/// The base URL of a platform as configured; [`Self::origin`] parses it.
+/// The base URL of a platform, as configured; [`Self::origin`] parses it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct PlatformUrl(String);
 
-/// A parsed base URL: scheme, host in lower case, and the port if it was given.
+/// A parsed base URL: scheme, host in lower case and the port, if it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     is_https: bool,
@@ -98,10 +98,10 @@ pub struct Origin {
 }
 
 impl Platform {
-    /// A platform of kind `micetro` with the defaults.
+    /// A platform of kind `micetro`, with defaults.
     ///
     /// # Panics
-    /// Never: all other keys have defaults, as a test verifies.
+    /// Never: every other key has a default, which a test loads.
     pub fn at(url: &str) -> Self {
         let url = toml::Value::String(url.to_owned());
         toml::from_str(&format!("kind = 'micetro'\nurl = {url}")).expect("every other key has a default")
@@ -109,7 +109,7 @@ impl Platform {
 }
 
 impl PlatformUrl {
-    /// Parses the URL; the error says what is wrong with it.
+    /// Parses the URL; `Err` says what is wrong.
     pub fn origin(&self) -> Result<Origin, &'static str> {
         let uri: Uri = self.0.parse().map_err(|_| NO_URL)?;
         let is_https = match uri.scheme_str() {
@@ -141,7 +141,7 @@ impl Origin {
         &self.host
     }
 
-    /// The port, explicit or by default.
+    /// The port, given or default.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.is_https { 443 } else { 80 })
     }
@@ -150,7 +150,7 @@ impl Origin {
         self.is_https
     }
 
-    /// True if the host is this machine.
+    /// Whether traffic stays on this machine.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }

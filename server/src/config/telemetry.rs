@@ -1,4 +1,4 @@
-//! `[telemetry]`: which signals are exported, where to, and how much of them.
+//! `[telemetry]`: what is sent, where to, and how much.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, Serializer};
 use strum::IntoStaticStr;
 
-/// Settings of all signals; `config.default.toml` explains each key.
+/// Settings common to all signals; `config.default.toml` explains each key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
@@ -44,12 +44,12 @@ pub struct Telemetry {
     pub traces: Signal,
     pub metrics: Signal,
     pub logs: Signal,
-    /// Ignored `OTEL_*` variables, logged at start.
+    /// Ignored `OTEL_*` variables, reported at startup.
     #[serde(skip)]
     pub ignored: Vec<String>,
 }
 
-/// Overrides of a signal; `None`: as in `[telemetry]`.
+/// The settings of one signal; `None` inherits from `[telemetry]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
@@ -74,7 +74,7 @@ pub struct Signal {
     pub delay: Duration,
     #[serde(with = "humantime_serde")]
     pub export_timeout: Duration,
-    /// Not for metrics, which are not queued.
+    /// `None` for metrics, which have no queue.
     #[serde(default)]
     pub queue: Option<usize>,
     #[serde(default)]
@@ -96,7 +96,7 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// How trace context is read from callers and sent to other servers.
+/// How trace context is propagated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Propagation {
     #[serde(rename = "tracecontext")]
@@ -105,7 +105,7 @@ pub enum Propagation {
     None,
 }
 
-/// Which calls are sampled, by OpenTelemetry's names.
+/// Which calls are sampled; the names are those of OpenTelemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Sampler {
     #[serde(rename = "always_on")]
@@ -129,7 +129,7 @@ pub enum Exemplars {
     AlwaysOff,
 }
 
-/// The three signals.
+/// The three kinds of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum SignalKind {
@@ -141,13 +141,13 @@ pub enum SignalKind {
 impl SignalKind {
     pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
-    /// Its name in keys, labels and paths.
+    /// As in keys, labels and paths.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Where and how one signal is exported.
+/// Where and how one signal is sent.
 #[derive(Clone, Debug)]
 pub struct Destination {
     pub uri: Uri,
@@ -169,12 +169,12 @@ impl Telemetry {
         }
     }
 
-    /// True if this signal is exported.
+    /// Whether a signal is sent.
     pub fn sends(&self, kind: SignalKind) -> bool {
         self.exporter == Exporter::Otlp && self.signal(kind).enabled
     }
 
-    /// The destination of a signal; the error says what is wrong with its endpoint.
+    /// The destination of a signal; `Err` if its endpoint is invalid.
     pub fn destination(&self, kind: SignalKind) -> Result<Destination, &'static str> {
         let own = self.signal(kind);
         let protocol = own.protocol.unwrap_or(self.protocol);
@@ -189,7 +189,7 @@ impl Telemetry {
         })
     }
 
-    /// A signal's own endpoint is used unchanged; the common one gets the path of the signal. gRPC has no paths.
+    /// A signal's own endpoint is used as is; the common one gets the signal's path appended. gRPC has no paths.
     fn uri(&self, kind: SignalKind, protocol: Protocol) -> Result<Uri, &'static str> {
         let default = match protocol {
             Protocol::Grpc => "http://localhost:4317",
@@ -218,7 +218,7 @@ impl Signal {
 
 const NO_URL: &str = "must be a URL such as http://localhost:4317";
 
-/// The URL of a receiver.
+/// Parses the URL of a receiver.
 pub(super) fn checked(endpoint: &str) -> Result<Uri, &'static str> {
     let uri: Uri = endpoint.parse().map_err(|_| NO_URL)?;
     let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -231,7 +231,8 @@ pub(super) fn checked(endpoint: &str) -> Result<Uri, &'static str> {
     }
 }
 
-/// Headers for the receiver, `name=value,name=value` with percent-encoded values. Printing and serialising redact the values.
+/// Headers for the receiver, `name=value,name=value` with percent-encoded values: printing and serializing redact the
+/// values.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Headers(String);
@@ -241,13 +242,13 @@ impl Headers {
         Self(text.into())
     }
 
-    /// Parses the headers. Errors do not repeat values.
+    /// The parsed headers. Errors do not quote values.
     pub fn parse(&self) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
         pairs(&self.0).map(|pair| pair.and_then(|(name, value)| header(&name, &value))).collect()
     }
 }
 
-/// A header whose value is redacted when printed.
+/// A header with a value marked sensitive.
 pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let name = name.to_ascii_lowercase().parse().map_err(|_| "holds a name that is none of a header")?;
     let mut value: HeaderValue = value.parse().map_err(|_| "holds a value that no header may have")?;
@@ -277,7 +278,7 @@ impl Serialize for Headers {
     }
 }
 
-/// Attributes of the resource, `key=value,key=value` with percent-encoded values.
+/// Resource attributes, `key=value,key=value` with percent-encoded values.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Attributes(pub String);

@@ -1,4 +1,4 @@
-//! The key ring: a file of numbered keys, one list per purpose, the current key first.
+//! The key ring: a file with a list of keys for each purpose, the current one first.
 
 use std::fmt;
 use std::io::Write;
@@ -15,25 +15,25 @@ use super::random_bytes;
 use super::token::{TokenHash, TokenRef};
 use crate::clock::Time;
 
-/// HMAC-SHA-256, initialised with its key.
+/// HMAC-SHA-256, initialized with its key.
 type Prf = Hmac<Sha256>;
 
-/// The purpose of a key; each key has exactly one.
+/// What a key is for; no key serves two purposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyPurpose {
-    /// Hashes tokens at rest. Two keys are valid: the current one and its predecessor.
+    /// Hashes of tokens at rest. Two keys: the current one and the previous or staged one.
     Token,
-    /// Encrypts values at rest. Older keys stay until nothing is encrypted under them.
+    /// Values sealed at rest. Older keys stay, to open them.
     Seal,
-    /// Hashes the audit chain. Older keys stay as long as the trail.
+    /// The MAC chain of the audit trail. Older keys stay, to verify it.
     Audit,
 }
 
 impl KeyPurpose {
     pub const ALL: [Self; 3] = [Self::Token, Self::Seal, Self::Audit];
 
-    /// How many keys are kept when a new one is added.
+    /// How many keys stay when one is added.
     const fn kept(self) -> usize {
         match self {
             Self::Token => 2,
@@ -85,7 +85,7 @@ impl fmt::Debug for Keyring {
 pub enum KeyringError {
     #[error("key file {path}: {source}")]
     File { path: String, source: std::io::Error },
-    /// The content is secret and not repeated.
+    /// Never quotes the content: it is secret.
     #[error("key file {path}: {problem}")]
     Content { path: String, problem: String },
 }
@@ -102,14 +102,14 @@ struct KeyFile {
 #[serde(deny_unknown_fields)]
 struct KeyEntry {
     id: u16,
-    /// RFC 3339; informational.
+    /// RFC 3339; informative.
     created: String,
     /// 32 bytes in base64.
     secret: Zeroizing<String>,
 }
 
 impl Keyring {
-    /// A ring with one new key per purpose.
+    /// A ring with one new key for each purpose.
     pub fn generate(now: Time) -> Self {
         let first = || vec![Key::new(1, now, random_bytes())];
         Self { token: first(), seal: first(), audit: first() }
@@ -134,7 +134,7 @@ impl Keyring {
         })
     }
 
-    /// Writes the key file atomically, readable by its owner only: after a crash it is the old one or the new one.
+    /// Writes the key file atomically, readable by its owner only.
     pub fn save(&self, path: &Path) -> Result<(), KeyringError> {
         let in_file = |source| KeyringError::File { path: path.display().to_string(), source };
         let entries = |keys: &[Key]| keys.iter().map(write_key).collect();
@@ -143,28 +143,28 @@ impl Keyring {
         write_private(path, text.as_bytes()).map_err(in_file)
     }
 
-    /// Adds a new current key. Of token keys only it and its predecessor are kept.
+    /// Adds a new current key. Of token keys only the current one and the previous one stay.
     pub fn rotate(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
         keys.insert(0, Key::new(next_id(keys), now, random_bytes()));
         keys.truncate(purpose.kept());
     }
 
-    /// Adds a key that is accepted but not used: servers that have read it accept what others produce with it. Of token keys
-    /// the predecessor of the current one is dropped.
+    /// Adds a key that is accepted but not used until [`Self::promote`], so that all servers can load it first. A staged token
+    /// key replaces the previous one.
     pub fn stage(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
         keys.insert(1, Key::new(next_id(keys), now, random_bytes()));
         keys.truncate(purpose.kept());
     }
 
-    /// The key that is staged and not yet promoted.
+    /// The ID of the key that is staged but not promoted.
     pub fn staged(&self, purpose: KeyPurpose) -> Option<u16> {
         let newest = self.keys(purpose).iter().map(|key| key.id).max()?;
         (newest != self.current(purpose).id).then_some(newest)
     }
 
-    /// Makes the staged key current and returns its number; `None` if no key is staged.
+    /// Makes the staged key the current one; returns its ID, or `None` if there is none.
     pub fn promote(&mut self, purpose: KeyPurpose) -> Option<u16> {
         let staged = self.staged(purpose)?;
         let keys = self.keys_mut(purpose);
@@ -174,23 +174,23 @@ impl Keyring {
         Some(staged)
     }
 
-    /// Number and age of each key, the current key first.
+    /// ID and creation time of each key, the current one first.
     pub fn list(&self, purpose: KeyPurpose) -> impl Iterator<Item = (u16, Time)> {
         self.keys(purpose).iter().map(|key| (key.id, key.created))
     }
 
-    /// The hash of a new token, and the number of its key.
+    /// The hash of a new token, and the ID of its key.
     pub fn hash_token(&self, token: TokenRef<'_>) -> (TokenHash, u16) {
         let key = self.current(KeyPurpose::Token);
         (TokenHash(key.mac(token.bytes())), key.id)
     }
 
-    /// The hashes that a token may be stored under, the likelier first: by the current key, then by its predecessor.
+    /// The hashes that a stored token may have: under the current key, then under the other one.
     pub fn token_hashes<'a>(&'a self, token: TokenRef<'a>) -> impl Iterator<Item = TokenHash> + 'a {
         self.token.iter().map(move |key| TokenHash(key.mac(token.bytes())))
     }
 
-    /// The next hash of an audit chain, under the key with this number.
+    /// The next MAC of an audit chain; `None` without this key.
     pub fn audit_mac(&self, key_id: u16, data: &[u8]) -> Option<[u8; 32]> {
         self.find(KeyPurpose::Audit, key_id).map(|key| key.mac(data))
     }
@@ -203,12 +203,12 @@ impl Keyring {
         self.current(KeyPurpose::Seal).id
     }
 
-    /// A keyed hash of a value: to throttle by username without storing usernames.
+    /// A keyed hash of a value: throttling by username need not store usernames.
     pub fn pseudonym(&self, label: &str, value: &[u8]) -> [u8; 32] {
         self.current(KeyPurpose::Seal).mac(&labelled(label, value))
     }
 
-    /// The pseudonyms that a value may be stored under, that of the current key first.
+    /// The pseudonyms that a value may have, that of the current key first.
     pub fn pseudonyms(&self, label: &str, value: &[u8]) -> Vec<[u8; 32]> {
         let labelled = labelled(label, value);
         self.seal.iter().map(|key| key.mac(&labelled)).collect()
@@ -273,7 +273,7 @@ fn write_key(key: &Key) -> KeyEntry {
     KeyEntry { id: key.id, created: key.created.to_string(), secret: Zeroizing::new(BASE64.encode(*key.secret)) }
 }
 
-/// Writes a temporary file, syncs it and renames it; only its owner can ever read it.
+/// Writes a temporary file, syncs and renames it; owner-only from the start.
 pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 

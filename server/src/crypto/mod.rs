@@ -1,6 +1,6 @@
-//! Secrets: tokens and their keyed hashes, the key ring, encryption at rest, passwords. Only this room generates random bytes.
+//! Secrets: tokens and their keyed hashes, the key ring, sealing, passwords. Only this module generates secret randomness.
 //!
-//! Types that hold a secret do not print it.
+//! Types that hold secrets do not print them.
 
 pub mod jwt;
 mod keyring;
@@ -14,7 +14,7 @@ pub use seal::SealError;
 pub use token::{Token, TokenHash, TokenKind, TokenRef};
 use zeroize::Zeroizing;
 
-/// A generated password that can be read and typed: 100 random bits, no look-alike characters.
+/// A password to be read and typed: 100 random bits, no characters that look alike.
 pub fn random_password() -> Zeroizing<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bytes: Zeroizing<[u8; 20]> = Zeroizing::new(random_bytes());
@@ -31,7 +31,7 @@ pub fn random_password() -> Zeroizing<String> {
 /// Random bytes from the operating system.
 ///
 /// # Panics
-/// If the operating system cannot provide them: Lanyard cannot work safely without.
+/// If the operating system provides none: nothing is safe then.
 #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -1,4 +1,4 @@
-//! Password hashes: argon2id.
+//! Passwords at rest: argon2id.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const OUTPUT_LEN: usize = 32;
 const SALT_LEN: usize = 16;
 
-/// Working memory of a hash; reused, because the system zeroes new memory first.
+/// Working memory of argon2. Reusing it saves the OS from zeroing new pages.
 pub type HashMemory = Vec<Block>;
 
 /// The cost of a hash.
@@ -25,7 +25,7 @@ pub struct PasswordParams {
 }
 
 impl PasswordParams {
-    /// Refuses parameters that argon2 does not accept.
+    /// Fails if argon2 rejects the parameters.
     pub fn check(self) -> Result<()> {
         self.argon2().map(drop).map_err(|problem| Error::internal(format!("argon2 parameters: {problem}")))
     }
@@ -35,7 +35,7 @@ impl PasswordParams {
     }
 }
 
-/// A password hash as a PHC string.
+/// A hashed password, as a PHC string.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
@@ -46,23 +46,23 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
-    /// A hash with random salt and output, which no known password matches. Checking it costs as much as any other.
+    /// A random hash that no known password matches. Checking it takes as long as checking a real one.
     pub fn of_nothing(params: PasswordParams) -> Result<Self> {
         let params = params.argon2().map_err(Error::internal)?;
         phc_string(&params, &random_bytes(), &random_bytes())
     }
 }
 
-/// The result of checking a password.
+/// The result of a password check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordMatch {
     Wrong,
     Right,
-    /// Right, but hashed with outdated parameters: store this hash instead.
+    /// Right, but hashed at another cost: store this hash instead.
     RightRehashed(PasswordHash),
 }
 
-/// Hashes a new password. Takes tens of milliseconds.
+/// Hashes a new password; takes tens of milliseconds.
 pub fn hash_password(password: &[u8], params: PasswordParams, memory: &mut HashMemory) -> Result<PasswordHash> {
     let salt: [u8; SALT_LEN] = random_bytes();
     let params = params.argon2().map_err(Error::internal)?;
@@ -81,7 +81,7 @@ fn phc_string(params: &Params, salt: &[u8; SALT_LEN], output: &[u8; OUTPUT_LEN])
     Ok(PasswordHash(phc.to_string()))
 }
 
-/// Checks a password against a stored hash. Takes as long as hashing.
+/// Compares a password with a stored hash; takes as long as hashing one.
 pub fn check_password(
     password: &[u8],
     stored: &PasswordHash,

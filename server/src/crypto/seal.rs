@@ -1,5 +1,5 @@
-//! Encryption at rest ("sealing"): XChaCha20-Poly1305 with the number of the key in the envelope. The row is the associated
-//! data, so a value that was copied to another row cannot be decrypted.
+//! Sealing: XChaCha20-Poly1305, with the key ID in the envelope and the value's place as associated data, so that a sealed
+//! value that is moved to another row does not open.
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
@@ -12,7 +12,7 @@ const KEY_ID_LEN: usize = 2;
 const NONCE_LEN: usize = 24;
 const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
-/// A sealed value cannot be decrypted.
+/// Why a value did not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     #[error("a sealed value is damaged or belongs elsewhere")]
@@ -22,7 +22,7 @@ pub enum SealError {
 }
 
 impl Keyring {
-    /// Encrypts under the current key. Layout: version, key number, nonce, ciphertext.
+    /// Seals under the current key. Layout: version, key ID, nonce, ciphertext.
     pub fn seal(&self, place: &[&[u8]], plaintext: &[u8]) -> Vec<u8> {
         let key = self.current(KeyPurpose::Seal);
         let nonce: [u8; NONCE_LEN] = random_bytes();
@@ -38,7 +38,7 @@ impl Keyring {
         sealed
     }
 
-    /// Decrypts a value that was sealed with the same associated data.
+    /// Opens a value sealed for the same `place`.
     pub fn open(&self, place: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (header, ciphertext) = sealed.split_at_checked(HEADER_LEN).ok_or(SealError::Damaged)?;
         if header[0] != VERSION {
@@ -58,7 +58,7 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(&key.secret().into())
 }
 
-/// Prefixes each part with its length, so that different parts never encode alike.
+/// Length-prefixes each part, so that no two places encode alike.
 fn associated_data(key_id: u16, place: &[&[u8]]) -> Vec<u8> {
     let mut data = key_id.to_be_bytes().to_vec();
     for part in place {

@@ -1,7 +1,7 @@
-//! Tokens: their format, and the hash that is stored.
+//! Tokens: their format and their stored hash.
 //!
-//! `lyu1_` + 43 base62 characters (32 random bytes) + a checksum of 6. The prefix lets secret scanners find leaked tokens; the
-//! checksum refuses garbage and typing errors without a look-up. It adds no security.
+//! `lyu1_` + 43 base62 characters (32 random bytes) + 6 of checksum. The prefix lets secret scanners find leaked tokens; the
+//! checksum rejects junk and typos before any look-up. The checksum adds no security.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const BODY_LEN: usize = 43;
 const CHECKSUM_LEN: usize = 6;
 const TOKEN_LEN: usize = PREFIX_LEN + BODY_LEN + CHECKSUM_LEN;
 
-/// The purpose of a token. Prefixes never change: issued tokens would stop working.
+/// What a token is for. A prefix never changes: issued tokens would stop working.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// The user session token.
@@ -33,12 +33,12 @@ impl TokenKind {
     }
 }
 
-/// A token that Lanyard issues and shows once.
+/// A token that we issue, to be shown once.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Token([u8; TOKEN_LEN]);
 
 impl Token {
-    /// A new token of 256 random bits.
+    /// Generates 256 random bits.
     pub fn generate(kind: TokenKind) -> Self {
         let mut secret: [u8; 32] = random_bytes();
         let mut text = [0; TOKEN_LEN];
@@ -50,13 +50,13 @@ impl Token {
         Self(text)
     }
 
-    /// A token that was stored encrypted.
+    /// Restores a token that was sealed as text.
     pub fn from_text(kind: TokenKind, text: &str) -> Option<Self> {
         let token = TokenRef::parse(kind, text)?;
         token.0.as_bytes().try_into().ok().map(Self)
     }
 
-    /// The secret text, to be handed to its holder only.
+    /// The secret text, to be shown to its holder only.
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).expect("base62 is ASCII")
     }
@@ -72,7 +72,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Received text that is a well-formed token.
+/// A received text in the format of a token.
 #[derive(Clone, Copy)]
 pub struct TokenRef<'a>(&'a str);
 
@@ -84,7 +84,7 @@ impl<'a> TokenRef<'a> {
             return None;
         }
         let (signed, sum) = bytes.split_at(PREFIX_LEN + BODY_LEN);
-        // Comparing the checksum also validates its alphabet.
+        // A checksum that matches is base62 by construction.
         let is_base62 = signed[PREFIX_LEN..].iter().all(u8::is_ascii_alphanumeric);
         (is_base62 && sum == checksum(signed)).then_some(Self(text))
     }
@@ -100,7 +100,7 @@ impl fmt::Debug for TokenRef<'_> {
     }
 }
 
-/// The stored form of a token: its HMAC-SHA-256 under a token key. It is no credential.
+/// The stored form of a token: its HMAC-SHA-256 under a token key. Useless for logging in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -110,7 +110,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Writes the 256-bit number in `bytes` as base62, most significant digit first. Leaves `bytes` zero.
+/// Writes the 256-bit number of `bytes` in base62, most significant digit first; `bytes` is zero afterwards.
 fn base62(bytes: &mut [u8; 32], digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         let mut remainder = 0u32;

@@ -1,4 +1,4 @@
-//! Who calls: a key or a client certificate, proved before anything else is done for them.
+//! Authenticates the caller by API key or client certificate.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::caller::{Caller, CallerCredential};
 
-/// What a call brought to prove its caller. A key that was sent decides, even if the connection has a certificate: it was
-/// chosen for this call, the certificate may be that of a mesh.
+/// The credential of a call. A key takes precedence over a certificate: the key was chosen for this call, the certificate may
+/// belong to a service mesh.
 pub(crate) enum Proof {
     Key(HeaderValue),
     Certificate(Arc<str>),
@@ -43,7 +43,7 @@ impl Proof {
     }
 }
 
-/// The last key of a connection that proved good: calls that bring it again, nearly all, are spared its hash.
+/// The last valid key of a connection. Nearly all calls repeat it and skip hashing it.
 #[derive(Default)]
 pub(crate) struct CredentialCache {
     last: Mutex<Option<CachedCredential>>,
@@ -52,15 +52,15 @@ pub(crate) struct CredentialCache {
 }
 
 struct CachedCredential {
-    /// A copy: a part of what was received would keep all of that in memory.
+    /// A copy: a slice of the receive buffer would keep all of it in memory.
     header: Zeroizing<Vec<u8>>,
     known: CachedCaller,
-    /// The connection's own: counting its references disturbs no other thread.
+    /// One per connection, so that threads do not contend for its reference count.
     caller: Arc<Caller>,
 }
 
 impl CredentialCache {
-    /// How many keys differed from the one before.
+    /// Number of keys that were not cached here.
     #[cfg(test)]
     pub(crate) fn looked_up(&self) -> u32 {
         self.look_ups.load(std::sync::atomic::Ordering::Relaxed)
@@ -88,13 +88,13 @@ impl CredentialCache {
     }
 }
 
-/// The token of `Bearer TOKEN`; the scheme has no case (RFC 9110).
+/// The token of `Bearer TOKEN`; the scheme is case-insensitive (RFC 9110).
 fn bearer(header: &HeaderValue) -> Option<&str> {
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-/// Deny by default: only the grant in the method's row opens it.
+/// Denies by default: only the grant in the method's row allows the call.
 pub(crate) fn authorize(caller: &Caller, method: &Method) -> Result<()> {
     if caller.grants(method.grant) {
         return Ok(());

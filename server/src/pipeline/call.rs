@@ -76,7 +76,7 @@ enum Waiting {
     Caller(BoxFuture<'static, Result<Arc<Caller>, Error>>),
     /// The rest of the request.
     Body,
-    /// The cache lacked a row, which is being read.
+    /// The cache missed: the row is being read.
     FastPath(BoxFuture<'static, Result<Bytes, Error>>),
     Service(ServiceFuture),
 }
@@ -366,7 +366,7 @@ impl Call {
 }
 
 impl Drop for Call {
-    /// The client went away, or the server was stopped hard: nobody reads the answer.
+    /// The client disconnected, or the server aborted: nobody reads the response.
     fn drop(&mut self) {
         self.end(RpcOutcome::CANCELLED);
     }
@@ -387,7 +387,7 @@ fn called(path: &str) -> (Called, Option<PublicService>) {
     }
 }
 
-/// The answer of the fast path.
+/// The response of the fast path.
 fn answered(message: Bytes) -> Next {
     let mut response = Response::new(Content::Message(message));
     response.headers_mut().reserve(2);
@@ -398,7 +398,7 @@ fn answered(message: Bytes) -> Next {
 fn refused(refusal: &Refusal, id: &CorrelationId, method: &str) -> (RpcOutcome, Response<Content>) {
     let mut response = Response::new(Content::Nothing);
     if matches!(refusal, Refusal::NotGrpc) {
-        // So that other clients than those of gRPC do not take the answer for success.
+        // So that non-gRPC clients do not take the response for success.
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
     let headers = response.headers_mut();

@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::request_headers::RequestHeaders;
 
-/// The end of a call. The timer is armed only when the call has to wait: a verdict from memory never does.
+/// The deadline of a call. The timer is armed only when the call has to wait: a cached verdict never does.
 pub(crate) struct Deadline {
     at: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -20,14 +20,14 @@ impl Deadline {
         Self { at: started + asked.map_or(limit, |asked| asked.min(limit)), timer: None }
     }
 
-    /// Ready when the time is over.
+    /// Ready once it has expired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at;
         self.timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
     }
 }
 
-/// `grpc-timeout`: at most eight digits and a unit. Anything else counts as absent; the server's own limit holds anyway.
+/// `grpc-timeout`: at most eight digits and a unit. Anything else counts as absent; the server's limit applies anyway.
 fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

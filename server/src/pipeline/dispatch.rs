@@ -1,4 +1,4 @@
-//! From a row of the table of methods to the generated service.
+//! Dispatches calls to the generated services.
 
 use std::convert::Infallible;
 
@@ -23,7 +23,7 @@ pub(crate) struct Services {
     audit: AuditServiceServer<Handler>,
     definition: DefinitionServiceServer<Handler>,
     linked_auth: LinkedAuthServiceServer<Handler>,
-    /// Answers in place of all of them: tests make calls wait, fail and panic.
+    /// Replaces all services: tests make calls wait, fail and panic.
     #[cfg(test)]
     pub(crate) test_double: Option<TestDouble>,
 }
@@ -65,7 +65,7 @@ impl Services {
     }
 }
 
-/// Calls a generated service. They are always ready and as cheap to clone as an `Arc`.
+/// Generated services are always ready and as cheap to clone as an `Arc`.
 pub(crate) fn call<S>(service: &S, request: Request) -> ServiceFuture
 where
     S: TowerService<Request, Response = http::Response<tonic::body::Body>, Error = Infallible, Future = ServiceFuture>

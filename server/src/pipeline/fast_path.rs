@@ -1,8 +1,8 @@
-//! The methods that are called with every request of every user, answered on the thread of the connection as far as memory
-//! has the answer: request bytes in, answer bytes out.
+//! Answers the methods that are called on every request of every user, from the caches and on the connection's thread: request
+//! bytes in, response bytes out.
 //!
-//! What memory lacks is read in the background, from where the fast path came to: nothing is parsed or hashed again. Only a
-//! message that cannot be decoded goes to the generated service, which says what is wrong with it.
+//! On a cache miss the background runtime continues where the fast path stopped: nothing is parsed or hashed twice. Only a
+//! message that cannot be decoded goes to the generated service, which reports why.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -22,17 +22,17 @@ use crate::model::link::LinkEntry;
 use crate::model::verdict::CachedVerdict;
 use crate::service::{Handler, convert, link, session};
 
-/// Most answers fit: a verdict, or the links of a user.
+/// Buffer size in bytes; most responses fit (a verdict, a user's links).
 const USUAL_SIZE: usize = 1024;
 
-/// An answer, with the prefix of gRPC.
+/// A length-prefixed gRPC message.
 pub(super) enum FastAnswer {
     Now(Bytes),
-    /// The database has to be asked first.
+    /// Needs the database.
     Later(BoxFuture<'static, Result<Bytes>>),
 }
 
-/// The answer to a message; `None` if it is none of the method.
+/// Answers `message`; `None` if it cannot be decoded.
 pub(super) fn answer(
     handler: &Handler,
     method: FastMethod,
@@ -84,7 +84,7 @@ fn list_links(handler: &Handler, context: Context, message: &[u8], now: Time) ->
     later_answer(handler, |app| link::list(app, context, message, Some(cached)))
 }
 
-/// The copy is as long as the message; the original has room for more.
+/// Copies the message: the original has spare capacity, which the cache would keep.
 fn encode_links(links: &[LinkEntry]) -> Bytes {
     let links = links.iter().map(link::link).collect();
     Bytes::copy_from_slice(&frame(&ListLinkedAuthResponse { links, next_page_token: String::new() }))
@@ -105,8 +105,7 @@ where
     Ok(Some(FastAnswer::Later(Box::pin(async move { Ok(frame(&answer.await?)) }))))
 }
 
-/// The message with its prefix: not compressed, and its length. That is filled in afterwards: computing it first would walk the
-/// message twice.
+/// Adds the gRPC prefix (uncompressed; length). The length is filled in last: computing it first would walk the message twice.
 fn frame(message: &impl Message) -> Bytes {
     let mut framed = Vec::with_capacity(USUAL_SIZE);
     framed.resize(PREFIX, 0);

@@ -10,11 +10,11 @@ use super::connection::Connection;
 use crate::error::{Error, Result};
 use crate::model::caller::Caller;
 
-/// When a refused call is worth another try: calls take milliseconds, logins some tens of them.
+/// Retry delay for refused calls: calls take milliseconds, logins tens of them.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// The limit of all calls under way. It has a cache line to itself: every call of every thread writes it, and what lies
-/// beside it is only read.
+/// The limit of all calls in flight. It has its own cache line, against false sharing: every call writes it, while its
+/// neighbours are only read.
 #[repr(align(64))]
 pub(crate) struct InFlight {
     now: AtomicU32,
@@ -30,7 +30,7 @@ impl InFlight {
         if enter(&self.now, self.limit) { Ok(()) } else { Err(overloaded()) }
     }
 
-    /// Gives back what [`Self::enter`] took.
+    /// Undoes one [`Self::enter`].
     pub(crate) fn leave(&self) {
         self.now.fetch_sub(1, Ordering::Relaxed);
     }
@@ -101,8 +101,8 @@ impl Drop for CallerPermit {
     }
 }
 
-/// Counts one more, unless that would be too many. Two that come at once may both be refused at the limit, never both
-/// let in.
+/// Counts one more, unless at the limit. A refused call is counted briefly, so another may be refused too; the limit is never
+/// exceeded.
 fn enter(now: &AtomicU32, limit: u32) -> bool {
     if now.fetch_add(1, Ordering::Relaxed) < limit {
         return true;

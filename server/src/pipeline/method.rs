@@ -1,5 +1,4 @@
-//! The table of all methods: what there is to call, and the grant that it takes. What is not here is answered
-//! `METHOD_UNKNOWN`, and no method is without a grant.
+//! The table of all methods and the grant that each requires. Any other method fails with `METHOD_UNKNOWN`.
 
 use crate::model::caller::Grant;
 
@@ -22,7 +21,7 @@ pub enum FastMethod {
     ListLinks,
 }
 
-/// How much longer the request of a batch may be.
+/// Batch requests may be this many times the limit.
 pub(crate) const BATCH_FACTOR: usize = 4;
 
 /// One RPC.
@@ -32,9 +31,9 @@ pub struct Method {
     pub path: &'static str,
     pub service: Service,
     pub grant: Grant,
-    /// Asked with every request of every user: answered from memory if possible, and worth a span only when somebody looks.
+    /// Called on every request of every user: answered from the caches if possible, and its log span is at DEBUG.
     pub fast: Option<FastMethod>,
-    /// Its requests may be several times as large.
+    /// Its request size limit is multiplied by `BATCH_FACTOR`.
     pub is_batch: bool,
 }
 
@@ -51,17 +50,17 @@ impl Method {
         Self { is_batch: true, ..self }
     }
 
-    /// How many times the usual limit its requests may be long.
+    /// Factor of `server.max_request_bytes`.
     pub(crate) const fn size_factor(&self) -> usize {
         if self.is_batch { BATCH_FACTOR } else { 1 }
     }
 
-    /// `Service/Method`, for people.
+    /// `Service/Method`, for display.
     pub fn name(&self) -> &'static str {
         self.path.strip_prefix("/lanyard.v1.").unwrap_or(self.path)
     }
 
-    /// Its place in [`METHODS`], and the method; those with a fast path stand first.
+    /// The index in [`METHODS`] and the method. Methods with a fast path come first, so the scan is short.
     pub(crate) fn find(path: &str) -> Option<(usize, &'static Self)> {
         METHODS.iter().enumerate().find(|(_, method)| method.path == path)
     }

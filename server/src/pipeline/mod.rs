@@ -1,9 +1,9 @@
 //! The fixed stages of every call, in order, and the fast path.
 //!
-//! [`call::CallFuture`] runs each call. Four things wrap all stages, outermost first: the **correlation ID**, by which everything
-//! that happens can be found; the **panic catch**, so that a bug fails one call with INTERNAL; **metrics and trace**, so that
-//! refusals are counted and timed too; and the **deadline**, which includes authenticating the caller. Inside them run the stages
-//! of [`Stage`], the cheapest refusals first.
+//! [`call::CallFuture`] runs each call. Four things wrap all stages, outermost first: the **correlation ID**, which finds all
+//! logs of a call; the **panic catch**, so that a bug fails one call with INTERNAL; **metrics and trace**, so that refusals are
+//! counted and timed too; and the **deadline**, which includes authenticating the caller. Inside them run the stages of
+//! [`Stage`], the cheapest refusals first.
 //!
 //! A handler finds the results of the stages as [`crate::app::Context`] in the extensions of its request, and returns an
 //! [`crate::error::Error`] with `?`. If it spawns its work on another runtime, it must abort that work when its own future is
@@ -54,7 +54,7 @@ pub enum Stage {
     FastPath,
     /// Hands the request to the generated service.
     Dispatch,
-    /// Waits for the answer of the service.
+    /// Waits for the service to respond.
     Serve,
     /// The response was returned.
     Over,
@@ -78,7 +78,7 @@ impl Stage {
     }
 }
 
-/// A request as it comes from the connection.
+/// A request as received from the connection.
 pub(crate) type Request = http::Request<request_body::RequestBody>;
 
 /// The future of a generated service.

@@ -1,4 +1,4 @@
-//! The labels of the metrics of calls, and the span of their log lines. No label and no span names a user or holds a secret. The
+//! The labels of the RPC metrics, and the span of a call's log lines. No label and no span names a user or holds a secret. The
 //! traced span is in [`super::trace`].
 
 use lanyard_proto::v1::ErrorReason;
@@ -13,7 +13,7 @@ use crate::telemetry::metrics::rpc::{CODE_NAMES, RpcLabels};
 /// Labels for calls outside the table of methods.
 const OTHERS: [&str; 3] = ["Health", "ServerReflection", "_OTHER"];
 
-/// What was called.
+/// The target of a call.
 #[derive(Clone, Copy)]
 pub(crate) enum Called {
     Method(usize, &'static Method),
@@ -24,7 +24,7 @@ pub(crate) enum Called {
 }
 
 impl Called {
-    /// Its row in the metrics of calls.
+    /// Its row in the RPC metrics.
     pub(crate) fn row(self) -> usize {
         match self {
             Self::Method(row, _) => row,
@@ -52,7 +52,7 @@ impl Called {
     }
 }
 
-/// The labels of the metrics of calls.
+/// The labels of the RPC metrics.
 pub fn rpc_labels() -> RpcLabels {
     let reason = |number| ErrorReason::try_from(number).map_or("", |reason| reason.reason());
     RpcLabels {
@@ -61,7 +61,7 @@ pub fn rpc_labels() -> RpcLabels {
     }
 }
 
-/// Above the highest number of a reason in the contract; a test checks it.
+/// Exceeds all reason numbers of the contract; a test checks it.
 const HIGHEST_REASON: i32 = 128;
 
 /// The name of a status code, as in labels and attributes.
@@ -69,8 +69,7 @@ pub(crate) const fn code_name(code: Code) -> &'static str {
     CODE_NAMES[code as usize]
 }
 
-/// The span of a call's log lines: at level INFO, and at DEBUG for the frequent methods: making one for each verification costs
-/// a fifth of it.
+/// The span of a call's log lines: at INFO, but at DEBUG for frequent methods, because it costs a fifth of a verification.
 pub(crate) fn span(called: Called, correlation_id: &CorrelationId) -> Span {
     if called.is_frequent() {
         tracing::debug_span!("rpc", %correlation_id, method = called.name(), caller = Empty)
@@ -89,7 +88,7 @@ mod tests {
         assert!(highest < HIGHEST_REASON);
     }
 
-    /// A span for each verification would cost a fifth of it.
+    /// A span costs a fifth of a verification.
     #[test]
     fn a_frequent_method_gets_a_span_only_when_somebody_looks() {
         let called = |path| Method::find(path).map_or(Called::Unknown, |(row, method)| Called::Method(row, method));

@@ -1,4 +1,4 @@
-//! The other end of a connection: learnt once when it is made, used by each call on it.
+//! The client of a connection: identified once, used by each call.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) enum ClientCertificate {
 
 impl Peer {
     pub(crate) fn new(ip: IpAddr, certificate: ClientCertificate) -> Self {
-        // An IPv4 client of a dual-stack socket is an IPv4 client.
+        // A dual-stack socket reports IPv4 clients as IPv4-mapped IPv6.
         Self { ip: ip.to_canonical(), certificate }
     }
 

@@ -82,7 +82,7 @@ impl Health {
     }
 }
 
-/// The services that need no caller.
+/// The services without authentication.
 pub(crate) struct PublicServices {
     health: HealthServer<HealthService>,
     reflection: Option<(Serve, Serve)>,
@@ -90,7 +90,7 @@ pub(crate) struct PublicServices {
     max_calls_per_connection: usize,
 }
 
-/// Which of them a path names.
+/// A public service, named by a path.
 pub(crate) enum PublicService {
     Health,
     ReflectionV1,
@@ -130,7 +130,7 @@ impl PublicServices {
         self.max_calls_per_connection
     }
 
-    /// `None` if the setting keeps reflection from being answered.
+    /// `None` if `server.reflection` is off.
     pub(crate) fn call(&self, service: &PublicService, request: Request) -> Option<ServiceFuture> {
         match service {
             PublicService::Health => Some(call(&self.health, request)),
@@ -147,7 +147,7 @@ fn reflection_services(max_request_bytes: usize) -> (Serve, Serve) {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(lanyard_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // With them grpcurl and its like can read the details of our errors.
+            // Lets grpcurl and similar tools decode our error details.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().expect(VALID).max_decoding_message_size(max_request_bytes);

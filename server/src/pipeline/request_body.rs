@@ -1,10 +1,9 @@
-//! The body of a request: what was read of it ahead, and what is still to come.
+//! The body of a request: the part buffered for the fast path, and the rest.
 //!
-//! What the fast path may answer is read ahead. If it cannot, or if anything about the bytes is unusual, the service gets them
-//! all as if nobody had looked.
+//! If the fast path cannot answer, or the bytes are not one plain message, the service reads the whole body unchanged.
 //!
-//! A body that fails is never handed on as an error. It fails only when its stream is closed (`RST_STREAM`, or the connection is
-//! gone), so nobody waits for an answer: hyper sees the same when it finds the call pending, and drops it as cancelled.
+//! Body errors are never returned. A body fails only when its stream is closed (`RST_STREAM` or a lost connection), so nobody
+//! waits for a response: the call stays pending until hyper, which sees the same, drops it as cancelled.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// Length of the prefix of a gRPC message: a flag and the size.
+/// Length of the prefix of a gRPC message: compressed flag and size.
 pub(crate) const PREFIX: usize = 5;
 
 pub(crate) struct RequestBody {
@@ -26,7 +25,7 @@ impl RequestBody {
         Self { read: Bytes::new(), rest }
     }
 
-    /// Ready when the request has ended, or is none that [`Self::message`] returns.
+    /// Ready once the request has ended or [`Self::message`] cannot return it.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
         while self.may_be_message(limit) && !self.rest.is_end_stream() {
             match ready!(self.poll_rest(cx)) {
@@ -45,7 +44,7 @@ impl RequestBody {
         }
     }
 
-    /// Requests have no trailers that mean anything.
+    /// Drops trailers: gRPC requests have none.
     fn add(&mut self, frame: Frame<Bytes>) {
         let Ok(data) = frame.into_data() else { return };
         if self.read.is_empty() {
@@ -57,13 +56,13 @@ impl RequestBody {
         self.read = read.freeze();
     }
 
-    /// A message that says to be too long, or compressed, is not waited for.
+    /// Stops buffering early if the prefix says compressed or too long.
     fn may_be_message(&self, limit: usize) -> bool {
         let Some(prefix) = self.read.first_chunk() else { return true };
         length(*prefix).is_some_and(|length| length <= limit && self.read.len() <= PREFIX + length)
     }
 
-    /// The message, if what was read ahead is exactly one, not compressed and of at most `limit` bytes.
+    /// The buffered message, if it is exactly one, uncompressed and at most `limit` bytes long.
     pub(crate) fn message(&self, limit: usize) -> Option<&[u8]> {
         let (prefix, message) = self.read.split_first_chunk()?;
         let length = length(*prefix)?;
@@ -71,7 +70,7 @@ impl RequestBody {
     }
 }
 
-/// Length of the message that follows, if it is not compressed.
+/// Length of the message that follows; `None` if it is compressed.
 fn length([flag, length @ ..]: [u8; PREFIX]) -> Option<usize> {
     if flag != 0 {
         return None;
@@ -96,7 +95,7 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Exact only as long as nothing was read ahead; nobody behind needs more.
+        // Unknown once something is buffered; the services do not need it.
         if self.read.is_empty() { self.rest.size_hint() } else { SizeHint::default() }
     }
 }

@@ -1,15 +1,15 @@
-//! The headers that a call looks at, found in one pass: a look-up by name would hash each of them.
+//! The headers that the pipeline reads, found in one pass: look-ups by name would hash each one.
 
 use http::{HeaderMap, HeaderValue};
 use lanyard_proto::CORRELATION_ID_HEADER;
 
-/// What a client sent with a call; of a header that was sent twice, the first.
+/// Headers of one call. The first of a repeated header counts.
 #[derive(Default)]
 pub(crate) struct RequestHeaders<'a> {
     pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) correlation_id: Option<&'a HeaderValue>,
     pub(crate) timeout: Option<&'a HeaderValue>,
-    /// How the message is compressed.
+    /// The message compression.
     pub(crate) encoding: Option<&'a HeaderValue>,
     /// Length of all of them as RFC 9113 counts it (section 10.5.1), without pseudo-headers.
     pub(crate) bytes: usize,

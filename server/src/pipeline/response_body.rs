@@ -1,4 +1,4 @@
-//! The body of an answer, with the correlation ID in its trailers.
+//! The body of a response, with the correlation ID in its trailers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,15 +19,15 @@ use crate::error::Error;
 /// Ends a stream that could go on for ever, and says why.
 pub(crate) type StreamEnd = BoxFuture<'static, Error>;
 
-/// What is answered.
+/// What remains to be sent.
 pub(crate) enum Content {
-    /// By a generated service.
+    /// From a generated service.
     Service(tonic::body::Body),
-    /// One message, with its prefix, and then success.
+    /// One length-prefixed message, then OK.
     Message(Bytes),
-    /// Success, after the message.
+    /// OK, in trailers after the message.
     Success,
-    /// The headers say it all, or everything was sent.
+    /// The response is trailers-only, or all was sent.
     Nothing,
 }
 
@@ -62,7 +62,7 @@ impl ResponseBody {
         self.trailers(trailers)
     }
 
-    /// What a service sent, completed.
+    /// Completes the trailers of a service.
     fn completed(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         frame.into_trailers().map_or_else(
             |data| data,
@@ -122,7 +122,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Service(body) => body.size_hint(),
-            // Nobody needs the length of a body with trailers.
+            // A body with trailers needs no length.
             Content::Message(_) | Content::Success => SizeHint::default(),
             Content::Nothing => SizeHint::with_exact(0),
         }

@@ -1,4 +1,4 @@
-//! What serves the calls of all connections. The way of one call is in [`super::call`].
+//! State shared by the calls of all connections. [`super::call`] runs one call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::service::Handler;
 use crate::telemetry::metrics::rpc::RpcMetrics;
 
-/// What every call needs.
+/// State shared by all calls.
 pub struct RpcServer {
     pub(super) handler: Handler,
     pub(super) services: Services,
@@ -41,8 +41,7 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
-    /// Runs on `background` what cannot be answered from memory: the threads that serve connections never wait for the
-    /// database.
+    /// `background` runs whatever the caches cannot answer: connection threads never wait for the database.
     pub fn new(app: App, background: Handle, health: Health, metrics: Arc<RpcMetrics>, config: &Config) -> Self {
         let handler = Handler::new(app, background);
         let server = &config.server;
@@ -83,7 +82,7 @@ impl RpcServer {
         self.health.set_serving(false).await;
     }
 
-    /// Ends open streams: the server stops.
+    /// Ends open-ended streams, for shutdown.
     pub(crate) fn end_streams(&self) {
         self.streams_end.cancel();
     }

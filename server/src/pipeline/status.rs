@@ -1,7 +1,8 @@
-//! Maps errors to gRPC statuses, in one place: each has exactly one `ErrorInfo`, a `RequestInfo`, and details that help to act on
-//! it. The source of a fault is logged here, once, and never sent.
+//! Maps errors to gRPC statuses, in one place: each has exactly one `ErrorInfo`, a `RequestInfo`, and details that help to act
+//! on it. The source of a fault is logged here, once, and never sent.
 //!
-//! Handlers return an [`Error`] with `?`. It travels as the source of the status to the pipeline, which knows the correlation ID.
+//! Handlers return an [`Error`] with `?`. It travels as the source of the status to the pipeline, which knows the correlation
+//! ID.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -167,7 +168,7 @@ pub(crate) fn complete(
     }
 }
 
-/// Completes the trailers of a stream or after a message, where only our encoding can fail.
+/// Completes trailers after a message or stream, where only our encoding can fail.
 pub(crate) fn complete_trailers(correlation_id: &CorrelationId, method: &str, trailers: &mut HeaderMap) {
     let code = trailers.get(GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
     if code == Code::Ok || trailers.contains_key(STATUS_DETAILS) {
@@ -223,7 +224,7 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
 fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> RpcOutcome {
     let (reason, unreadable) = (ErrorReason::RequestUnreadable, "the request is not a message of this method");
     match status.code() {
-        // gRPC's table calls a malformed message INTERNAL; that word is for our faults.
+        // gRPC specifies INTERNAL for a malformed message; we reserve it for our faults.
         Code::Internal => write_plain(Code::InvalidArgument, reason, unreadable, correlation_id, headers),
         code @ (Code::OutOfRange | Code::Unimplemented) => {
             write_plain(code, reason, status.message(), correlation_id, headers)
@@ -291,7 +292,7 @@ fn upstream_code(error: &Error) -> Option<i64> {
     }
 }
 
-/// Faults are logged as errors or warnings, denied callers as information, everything else at debug level.
+/// Faults are logged at ERROR or WARN, denied callers at INFO, everything else at DEBUG.
 fn log(error: &Error, reason: ErrorReason, correlation_id: &CorrelationId, method: &str) {
     let reason = reason.reason();
     match error {
@@ -383,7 +384,7 @@ mod tests {
         ]
     }
 
-    /// As a handler's error arrives at a client.
+    /// A handler's error as a client receives it.
     fn sent(error: Error) -> (HeaderMap, Status) {
         let status = Status::from(error);
         let mut headers = HeaderMap::new();
@@ -408,7 +409,7 @@ mod tests {
         }
     }
 
-    /// The list above is every variant: each reason of the contract is there, but for those that are not situations.
+    /// Checks that `all` is complete: it has every reason of the contract except those without an `Error`.
     #[test]
     fn every_reason_of_the_contract_has_an_error() {
         let beside = [ErrorReason::Unspecified, ErrorReason::MethodUnknown, ErrorReason::RequestUnreadable];

@@ -1,5 +1,5 @@
-//! The traced span of a call. Sampling is decided once the caller is known and before anything is allocated: only an authenticated
-//! caller may influence what is recorded.
+//! The traced span of a call. Sampling is decided once the caller is known and before anything is allocated: only an
+//! authenticated caller may influence what is recorded.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +78,7 @@ impl Traces {
             begun.span().set_attribute(KeyValue::new("lanyard.caller", caller.name.clone()));
             return Trace(Some(begun));
         }
-        // Requests to others continue the trace, and log lines carry its ID.
+        // Outgoing requests continue the trace, and log lines carry its ID.
         Trace(parent.filter(|_| !is_frequent))
     }
 
@@ -118,7 +118,7 @@ impl Traces {
 }
 
 impl Trace {
-    /// Makes it the current one until the guard is gone.
+    /// Makes it the current one until the guard drops.
     pub(crate) fn enter(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)
     }

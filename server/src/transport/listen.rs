@@ -1,8 +1,7 @@
 //! Accepts connections, distributes them over worker threads and shuts them down in order.
 //!
-//! Each worker has a runtime of its own with one thread: on the same core it serves half as much again as a runtime of
-//! many threads. Connections are dealt to the workers in turn; `SO_REUSEPORT` would leave it to chance, and a gRPC
-//! connection lives long.
+//! Each worker has its own single-threaded runtime, which serves 50% more calls per core than a multi-threaded one.
+//! Connections are assigned round-robin: `SO_REUSEPORT` would assign them at random, and gRPC connections are long-lived.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,7 +28,7 @@ use crate::stop::Stop;
 
 /// Pause after a failed `accept`, for instance without free descriptors: the next would fail too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait for a worker that was told to drop everything.
+/// How long to wait for workers to end after an abort.
 const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the server cannot serve, or stopped serving.
@@ -48,9 +47,9 @@ pub enum ServeError {
 /// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// All calls were answered.
+    /// All calls finished.
     Drained,
-    /// Calls were cut off: `drain_timeout` was over, or a hard stop was requested.
+    /// Calls were cut off: `drain_timeout` expired, or a hard stop was requested.
     CutOff,
 }
 
@@ -84,9 +83,9 @@ pub(super) struct Phase {
     pub(super) abort: CancellationToken,
 }
 
-/// Serves until `stop`, then shuts down in order: health reports `NOT_SERVING`; during `drain_delay` calls are still accepted while
-/// load balancers notice; then no new connections, streams end, GOAWAY; calls in flight finish within `drain_timeout`; the rest is
-/// cut off. A hard stop skips to the end.
+/// Serves until `stop`, then shuts down in order: health reports `NOT_SERVING`; during `drain_delay` calls are still accepted
+/// while load balancers notice; then no new connections, streams end, GOAWAY; calls in flight finish within `drain_timeout`;
+/// the rest is cut off. A hard stop skips to the end.
 pub async fn serve(
     listener: Listener,
     server: Arc<RpcServer>,
@@ -95,7 +94,7 @@ pub async fn serve(
     stop: &Stop,
 ) -> Result<Ended, ServeError> {
     let phase = Phase::default();
-    // The workers end however this function ends, also when it is dropped.
+    // Stops the workers however this function ends, even if it is dropped.
     let _guard = (phase.going_away.clone().drop_guard(), phase.abort.clone().drop_guard());
     let worker = Worker::new(server.clone(), listener.tls, config, admission.metrics().clone(), &phase);
     let workers = Workers::start(&worker, config.worker_count())?;
@@ -132,7 +131,7 @@ async fn drain_delay(server: &RpcServer, config: &config::Server, stop: &Stop) {
 async fn accept(socket: &TcpListener, admission: &Arc<Admission>, workers: &Workers) -> Infallible {
     let mut number = 0;
     loop {
-        // The socket is registered with the runtime of the worker instead.
+        // The worker registers the socket with its own runtime.
         match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 if let Some(admitted) = admission.admit(peer.ip(), Instant::now()) {
@@ -165,7 +164,7 @@ impl Workers {
                 (worker.clone(), (workers.running.token(), workers.one_ended.clone().drop_guard()));
             let body = move || {
                 runtime.block_on(worker.run(accepted));
-                // Its tasks end with the runtime, and only then has the worker ended.
+                // The worker has ended only once its runtime has dropped all tasks.
                 drop(runtime);
                 drop(until_end);
             };

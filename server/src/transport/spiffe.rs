@@ -1,4 +1,4 @@
-//! Who a client certificate names.
+//! The SPIFFE ID of a client certificate.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -7,7 +7,7 @@ use x509_parser::parse_x509_certificate;
 use crate::clock::Time;
 use crate::pipeline::peer::ClientCertificate;
 
-/// Reads the identity out of a certificate whose chain TLS has verified.
+/// Reads the identity of a certificate whose chain TLS has verified.
 pub(super) fn client_certificate(der: &[u8]) -> ClientCertificate {
     let Ok((_, certificate)) = parse_x509_certificate(der) else { return ClientCertificate::Unusable };
     let Some(id) = spiffe_id(&certificate) else { return ClientCertificate::Unusable };

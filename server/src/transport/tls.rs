@@ -1,4 +1,4 @@
-//! TLS: the certificate of the server, and the authorities of client certificates.
+//! TLS: the server certificate, and the CAs of client certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct CertificateFacts {
     pub not_after: Time,
 }
 
-/// Reads certificate, key and authorities as a starting server does, and returns the validity of each certificate.
+/// Loads certificate, key and CAs as the server does at startup, and returns the validity of each certificate.
 pub fn examine_tls(tls: &config::Tls) -> Result<Vec<CertificateFacts>, ServeError> {
     acceptor(tls)?;
     let mut found = Vec::new();
@@ -73,7 +73,7 @@ fn facts(file: &Path, der: &[u8]) -> Result<CertificateFacts, ServeError> {
     })
 }
 
-/// Verifies a client certificate if there is one; callers may use a key instead.
+/// Verifies a client certificate if there is one; callers may use an API key instead.
 fn client_verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServeError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
@@ -91,7 +91,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError>
     if found.is_empty() { Err(unusable(file, &"holds no certificate")) } else { Ok(found) }
 }
 
-/// Does the handshake and returns the identity of the client; `None` if it failed.
+/// Performs the handshake and returns the client's identity; `None` if it failed.
 pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     socket: TcpStream,

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 client of all adapters: configurable certificate authorities, no proxies, no redirects.
+//! The HTTP/1.1 client of all adapters, with configurable CAs, without proxies and redirects.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use tracing::field::Empty;
 
 pub type Connector = HttpsConnector<HttpConnector>;
 
-/// A connector that trusts `authorities`, or those of the system. With `allow_http` it also connects without TLS, for `http`
-/// URLs.
+/// A connector that trusts `authorities`, or the system's CAs. `allow_http` permits plaintext for `http://` URLs.
 pub(super) fn connector(
     authorities: Option<Vec<CertificateDer<'static>>>,
     connect_timeout: Option<Duration>,
@@ -32,10 +31,10 @@ pub(super) fn connector(
     Ok(schemes.enable_http1().wrap_connector(tcp))
 }
 
-/// A certificate chain, and the private key of its first certificate.
+/// A certificate chain and its key.
 pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// TLS that trusts `authorities`, or those of the system, and presents `identity`, if any, as client certificate.
+/// TLS that trusts `authorities`, or the system's CAs, and presents `identity` as client certificate.
 pub(super) fn tls(
     authorities: Option<Vec<CertificateDer<'static>>>,
     identity: Option<Identity>,
@@ -63,14 +62,14 @@ fn trusting(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, 
     Ok(roots)
 }
 
-/// The certificates of a PEM file, at least one.
+/// The certificates of a PEM file; at least one.
 pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
     let found = read().map_err(|problem| format!("{}: {problem}", file.display()))?;
     if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
 }
 
-/// Injects `traceparent` into the headers of a request.
+/// Request headers, for the propagator.
 struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
@@ -81,7 +80,7 @@ impl Injector for Outgoing<'_> {
     }
 }
 
-/// Propagates the current trace: adds `traceparent` and `tracestate`.
+/// Propagates the trace of the call: adds `traceparent` and `tracestate`.
 pub(super) fn carry_trace(headers: &mut HeaderMap) {
     let context = opentelemetry::Context::current();
     opentelemetry::global::get_text_map_propagator(|propagator| {
@@ -105,7 +104,7 @@ pub(super) fn client_span(method: &Method, host: &str, port: u16) -> Span {
     )
 }
 
-/// The client reports only "connect error"; the cause is in its sources.
+/// Appends the sources: the client's own text is only "connect error".
 pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,8 +1,8 @@
-//! JWK sets of token issuers, fetched from their URLs and cached.
+//! Fetches and caches the JWK sets of token issuers.
 //!
-//! One fetch at a time per URL, and at most one per [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with invented key
-//! IDs cannot cause a flood of requests. A fetch continues when the call that began it ends, so that impatient callers of a
-//! slow URL do not start it over and over.
+//! One fetch per URL at a time, and at most one per [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with made-up key
+//! IDs cannot flood the URL. A fetch outlives the call that started it, so that impatient callers do not restart a slow one
+//! forever.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::config;
 use crate::crypto::jwt::PublicKeys;
 use crate::error::{Error, Fault, Result};
 
-/// Maximum number of cached URLs; beyond it unused ones are evicted.
+/// Capacity in URLs; the least used are evicted.
 const URLS: usize = 10_000;
 const MAX_URL: usize = 1024;
-/// Minimum delay before a retry.
+/// Minimum retry delay.
 const RETRY: Duration = Duration::from_secs(1);
 
 type Http = Client<Connector, Empty<Bytes>>;
@@ -38,12 +38,12 @@ pub struct Jwks {
 struct Shared {
     config: config::Jwt,
     clock: Clock,
-    /// Created on first use, because it reads all certificates of the system.
+    /// Built on first use: it reads all system certificates.
     http: OnceLock<Http>,
     urls: quick_cache::sync::Cache<String, Arc<Source>>,
 }
 
-/// The cached state of one URL.
+/// The state of one URL.
 #[derive(Default)]
 struct Source {
     known: Mutex<Known>,
@@ -55,7 +55,7 @@ struct Known {
     keys: Option<Arc<PublicKeys>>,
     fetched_at: Time,
     tried_at: Option<Time>,
-    /// The error of the last fetch, if it failed.
+    /// Why the last fetch failed, if it did.
     failure: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Jwks {
         Self { shared: Arc::new(Shared { config, clock, http: OnceLock::new(), urls }) }
     }
 
-    /// Checks that keys may be fetched from this URL; the error says what is wrong with it.
+    /// Checks that keys may be fetched from a URL; `Err` says what is wrong.
     pub fn check_url(&self, url: &str) -> std::result::Result<(), &'static str> {
         if url.len() > MAX_URL {
             return Err("is longer than 1024 bytes");
@@ -82,8 +82,8 @@ impl Jwks {
         Ok(())
     }
 
-    /// The keys of a URL: cached, if they are fresh and suffice, else fetched now. If the fetch fails, stale keys, for as long
-    /// as the configuration allows.
+    /// The keys of a URL: cached ones if they are younger than `jwks_max_age` and suffice, otherwise fetched. If fetching
+    /// fails, stale ones, for up to `jwks_stale` more.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keys(&self, url: &str, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
         let shared = &self.shared;
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// The result after a fetch. Keys that do not suffice are a result too, unless the fetch failed.
+    /// The final result. Keys that do not suffice are returned too, unless the last fetch failed.
     fn outcome(&self, source: &Source, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {
         let usable = self.usable(source);
         let known = source.known.lock();
@@ -207,10 +207,10 @@ impl Shared {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        // `jwks_timeout` includes connecting.
+        // `jwks_timeout` covers connecting.
         let connector = connector(None, None, self.config.allow_http_jwks)?;
         let http = Client::builder(TokioExecutor::new())
-            // Fetches are minutes apart: a kept connection would be idle.
+            // Fetches are minutes apart: pooling is not worth it.
             .pool_max_idle_per_host(0)
             .build(connector);
         Ok(self.http.get_or_init(|| http))

@@ -1,4 +1,4 @@
-//! Over TLS: keys of a server without a valid certificate are refused.
+//! Tests that TLS authenticates the server that provides keys.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use super::*;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"keys\":[]}";
 
-/// Starts a server with a self-signed certificate and returns its URL.
+/// Starts a server with a self-signed certificate; returns its address.
 async fn self_made() -> SocketAddr {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -55,7 +55,7 @@ async fn who_cannot_prove_who_they_are_gives_no_keys() {
     let addr = self_made().await;
     for jwks in [jwks(false), jwks(true)] {
         let said = failure(&jwks, &format!("https://localhost:{}/keys", addr.port())).await;
-        // A system without any authority trusts no server.
+        // A system without CA certificates trusts nobody.
         assert!(said.contains("UnknownIssuer") || said.contains("certificates of the system"), "{said}");
     }
 }

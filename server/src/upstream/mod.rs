@@ -1,5 +1,5 @@
-//! Adapters to external servers. They fetch and parse for `app`, which decides, and send for `telemetry` ([`HttpReceiver`] and,
-//! for gRPC, [`connector`]).
+//! Adapters to third-party servers. They fetch and parse; `app` interprets the results. `telemetry` sends with
+//! [`HttpReceiver`], and with a [`connector`] for gRPC.
 
 mod http;
 mod jwks;

@@ -15,12 +15,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use super::http::{Connector, read_certificates, tls};
 use crate::config::{Destination, Protocol};
 
-/// Maximum length of a response in bytes.
+/// Response size limit, in bytes.
 const MAX_RESPONSE: usize = 64 * 1024;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A connection to a receiver. Reads the files that `destination` names.
+/// Builds a connector; reads the files that `destination` names.
 pub fn connector(destination: &Destination) -> Result<Connector, String> {
     let authorities = destination.ca_file.as_deref().map(read_certificates).transpose()?;
     let identity = match &destination.client {
@@ -42,7 +42,7 @@ pub fn connector(destination: &Destination) -> Result<Connector, String> {
     })
 }
 
-/// Sends OTLP by HTTP.
+/// Sends OTLP over HTTP.
 #[derive(Debug)]
 pub struct HttpReceiver {
     client: Client<Connector, Full<Bytes>>,
@@ -56,7 +56,7 @@ impl HttpReceiver {
         Self { client, headers, timeout }
     }
 
-    /// Sends a request with exactly these headers.
+    /// Sends a request with the configured headers only.
     pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         request.headers_mut().clone_from(&self.headers);
         let exchange = async {

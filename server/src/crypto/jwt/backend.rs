@@ -1,4 +1,4 @@
-//! What `jsonwebtoken` computes with: ring, which TLS brings along. It verifies only; nothing here signs.
+//! The crypto backend of `jsonwebtoken`: ring, which TLS uses too. It verifies only; nothing here signs.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -13,7 +13,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes it the one of this process. Whoever comes second changes nothing.
+/// Installs it for this process; later calls have no effect.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -23,7 +23,7 @@ struct RingVerifier {
     key: DecodingKey,
 }
 
-/// A key of another family would let a public key be taken for a shared secret.
+/// Checks the family: otherwise a public key could pass as an HMAC secret.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as the library calls it")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {

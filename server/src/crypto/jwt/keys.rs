@@ -1,4 +1,4 @@
-//! Public keys of those who sign tokens: read from PEM or a JWK set, kept as a JWK set.
+//! Public keys of token issuers: read from PEM or a JWK set, stored as a JWK set.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -11,20 +11,20 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as SpkiKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Keys that somebody gives us, at most.
+/// Maximum keys of a definition.
 const MAX_GIVEN: usize = 32;
-/// Keys of a set that is fetched, at most; what comes behind them is not looked at.
+/// Maximum keys of a fetched set; the rest are ignored.
 const MAX_FETCHED: usize = 128;
-/// Keys that one token is tried with, at most: verifying costs time.
+/// Maximum keys tried for one token: verifying is expensive.
 const MAX_TRIED: usize = 16;
-/// The longest name of a key, in bytes.
+/// Length limit of a `kid`, in bytes.
 const MAX_KEY_ID: usize = 256;
 /// Bits of an RSA modulus.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// What only a private or shared key has (RFC 7518, section 6).
+/// Members of private and shared keys only (RFC 7518, section 6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// Why a text is no set of public keys. Nothing of the text is repeated: it may be a private key.
+/// Why a text is not a set of public keys. Never quotes the text: it may be a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     #[error("is neither a JWK set nor PEM with `PUBLIC KEY` or `CERTIFICATE` blocks")]
@@ -67,7 +67,7 @@ struct PublicKey {
     /// The only algorithm that it may be used with.
     algorithm: Option<Algorithm>,
     key: DecodingKey,
-    /// Only what is needed to verify.
+    /// Only the members needed to verify.
     jwk: Value,
 }
 
@@ -75,9 +75,9 @@ struct PublicKey {
 pub struct PublicKeys(Vec<PublicKey>);
 
 impl PublicKeys {
-    /// Those that somebody gives us: each must be good.
+    /// Parses a definition's keys: each must be usable.
     pub fn read(text: &str) -> Result<Self, KeysError> {
-        // Before it is parsed: a private key must be called by its name even where it is damaged.
+        // Before parsing, so that even a damaged private key is reported as one.
         if text.contains("PRIVATE KEY") {
             return Err(KeysError::Private);
         }
@@ -88,7 +88,7 @@ impl PublicKeys {
         Ok(Self(keys))
     }
 
-    /// Those of a JWK set that was fetched: keys that cannot be used are left out (RFC 7517, section 5).
+    /// Parses a fetched JWK set. Unusable keys are ignored (RFC 7517, section 5).
     pub fn fetched(bytes: &[u8]) -> Result<Self, KeysError> {
         let set: JwkSet = serde_json::from_slice(bytes).map_err(|_| KeysError::Unreadable)?;
         Ok(Self(set.keys.iter().take(MAX_FETCHED).filter_map(|jwk| from_jwk(jwk).ok()).collect()))
@@ -100,13 +100,12 @@ impl PublicKeys {
         json!({ "keys": keys }).to_string()
     }
 
-    /// Is there a key that may have signed a token with this algorithm that names this key, or none?
+    /// Whether a key may have signed a token with this algorithm and `kid`.
     pub fn knows(&self, algorithm: Algorithm, key_id: Option<&str>) -> bool {
         self.candidates(algorithm, key_id).next().is_some()
     }
 
-    /// The keys that a token may have been signed with. A key without a name may be any, and so may that of a token that
-    /// names none.
+    /// The keys that may have signed a token. A key without `kid` matches any token, and a token without `kid` any key.
     pub(super) fn candidates(&self, algorithm: Algorithm, key_id: Option<&str>) -> impl Iterator<Item = &DecodingKey> {
         self.0
             .iter()
@@ -206,7 +205,7 @@ fn from_spki(spki: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, KeysError> {
     numbers.key()
 }
 
-/// What a key is made of, wherever it was read.
+/// The numbers of a key, from any format.
 enum Numbers {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     Ec(EllipticCurve, Vec<u8>, Vec<u8>),
@@ -249,7 +248,7 @@ impl Numbers {
     }
 }
 
-/// DER writes one before a number whose first bit is set.
+/// DER prepends a zero if the first bit is set.
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]

@@ -1,4 +1,4 @@
-//! What is taken for a set of public keys, and what is not.
+//! Tests of which keys are accepted.
 
 use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm};

@@ -1,7 +1,7 @@
-//! JSON web tokens: what one says, and whether it was signed with one of our keys, for us, and is good now.
+//! JSON Web Tokens: parses them, and verifies signature, issuer, subject, audience and times.
 //!
-//! The library reads and verifies; which keys count, and what time it is, is said here: a token has no say in either. Its headers
-//! `jku`, `jwk`, `x5u` and `x5c` are never looked at, one with `crit` is refused.
+//! The library decodes and verifies; keys and time come from us, never from the token. The headers `jku`, `jwk`, `x5u` and
+//! `x5c` are ignored; a token with `crit` is refused.
 
 mod backend;
 mod keys;
@@ -20,7 +20,7 @@ use crate::clock::Time;
 pub use jsonwebtoken::{Algorithm, AlgorithmFamily};
 pub use keys::{KeysError, PublicKeys};
 
-/// The longest token that is looked at, in bytes.
+/// Length limit of a token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 
 /// All algorithms, in the order of the contract.
@@ -39,7 +39,7 @@ const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-/// The algorithm of this name; `none` is none.
+/// The algorithm of this name; `none` is not supported.
 pub fn algorithm(name: &str) -> Option<Algorithm> {
     ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
 }
@@ -48,7 +48,7 @@ pub fn algorithm_name(algorithm: Algorithm) -> &'static str {
     ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map_or("", |(name, _)| name)
 }
 
-/// How many bytes a shared secret must have at least: as many as the hash (RFC 7518, section 3.2).
+/// Minimum length of a shared secret, in bytes: that of the hash (RFC 7518, section 3.2).
 pub fn shortest_secret(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::HS384 => 48,
@@ -57,7 +57,7 @@ pub fn shortest_secret(algorithm: Algorithm) -> usize {
     }
 }
 
-/// Why a token is not good.
+/// Why a token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
     TooLong,
@@ -74,7 +74,7 @@ pub enum TokenProblem {
     NotYetValid,
 }
 
-/// What a token must be like.
+/// What a valid token must have.
 #[derive(Clone, Copy)]
 pub struct Expected<'a> {
     pub issuer: &'a str,
@@ -84,7 +84,7 @@ pub struct Expected<'a> {
     pub clock_skew: Duration,
 }
 
-/// What a signature is checked with.
+/// The keys to verify a signature.
 #[derive(Clone, Copy)]
 pub enum VerifyWith<'a> {
     Secret(&'a [u8]),
@@ -106,7 +106,7 @@ struct Claims {
     nbf: Option<Number>,
 }
 
-/// A token that was read but not verified: what it says is only good for finding what to verify it with.
+/// A token that was parsed but not verified: use it only to find the key to verify it with.
 pub struct UnverifiedToken<'a> {
     token: &'a str,
     head: Head,
@@ -137,7 +137,7 @@ impl<'a> UnverifiedToken<'a> {
         &self.claims.sub
     }
 
-    /// The name of the key that it claims to be signed with.
+    /// The ID of the key that it claims to be signed with.
     pub fn key_id(&self) -> Option<&str> {
         self.head.kid.as_deref()
     }
@@ -147,7 +147,7 @@ impl<'a> UnverifiedToken<'a> {
         algorithm(&self.head.alg).filter(|named| allowed.contains(named)).ok_or(TokenProblem::AlgorithmNotAllowed)
     }
 
-    /// Is it as it must be?
+    /// Verifies signature, claims and times.
     pub fn verify(&self, expected: Expected<'_>, with: VerifyWith<'_>, now: Time) -> Result<(), TokenProblem> {
         let algorithm = self.algorithm(expected.algorithms)?;
         match with {
@@ -158,7 +158,7 @@ impl<'a> UnverifiedToken<'a> {
             VerifyWith::Keys(keys) => {
                 let tried = keys.candidates(algorithm, self.key_id());
                 let outcomes = tried.map(|key| self.verify_with(key, expected, algorithm));
-                // Anything but a wrong signature is the last word: no other key has made this signature.
+                // Any outcome but a wrong signature is final: no other key has made this signature.
                 let outcome = outcomes.reduce(|before, outcome| match before {
                     Err(TokenProblem::WrongSignature) => outcome,
                     decided => decided,
@@ -176,7 +176,7 @@ impl<'a> UnverifiedToken<'a> {
         validation.set_issuer(&[expected.issuer]);
         validation.set_audience(&[expected.audience]);
         validation.sub = Some(expected.subject.to_owned());
-        // The library asks the machine's clock; ours is asked below.
+        // The library reads the system clock; `check_times` uses ours.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         match jsonwebtoken::decode::<Claims>(self.token, key, &validation) {
@@ -185,7 +185,7 @@ impl<'a> UnverifiedToken<'a> {
         }
     }
 
-    /// Good from `nbf` until before `exp`, and a little around it.
+    /// Valid from `nbf` until before `exp`, plus clock skew.
     fn check_times(&self, clock_skew: Duration, now: Time) -> Result<(), TokenProblem> {
         let expires_at = self.claims.exp.as_ref().ok_or(TokenProblem::WithoutExpiry)?;
         let expires_at = time(expires_at).ok_or(TokenProblem::Unreadable)?;
@@ -217,7 +217,7 @@ fn problem(kind: &ErrorKind) -> TokenProblem {
     }
 }
 
-/// Seconds since 1970, maybe with a fraction; none before it, and none so far away that they do not fit.
+/// A `NumericDate` (RFC 7519). `None` if negative or too large for a `Duration`; otherwise saturates.
 fn time(seconds: &Number) -> Option<Time> {
     let duration = match seconds.as_u64() {
         Some(whole) => Duration::from_secs(whole),

@@ -1,4 +1,4 @@
-//! The rules of tokens as properties; what forgers try is in the tests of the server.
+//! Property tests of token rules; the server's tests cover forged tokens.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! One call: its correlation ID, its refusals, its deadline.
+//! Tests of one call: correlation ID, refusals, deadline.
 
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
@@ -64,7 +64,7 @@ async fn a_handler_that_panics_when_it_is_dropped_hurts_nobody() {
     assert_eq!(client.ask("ok", &[key("known")]).await.code(), Code::Ok);
 }
 
-/// tonic itself answers CANCELLED.
+/// tonic's transport returns CANCELLED.
 #[tokio::test]
 async fn a_deadline_is_answered_deadline_exceeded_and_drops_the_handler() {
     let server = Server::start_with(|config| config.max_deadline = Duration::from_hours(1)).await;

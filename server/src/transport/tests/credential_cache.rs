@@ -1,4 +1,4 @@
-//! What a connection remembers of its caller, with the callers of a real database behind it.
+//! Tests of a connection's credential cache, with callers in a real database.
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -47,7 +47,7 @@ impl World {
         format!("Bearer {}", key.expect("a key").expose())
     }
 
-    /// Who calls with this header, and whether their credential was still in the cache.
+    /// The caller with this header, and whether it came from the cache.
     fn call(&self, header: &str) -> (Option<String>, bool) {
         let peer = Peer::new([127, 0, 0, 1].into(), ClientCertificate::None);
         let value = HeaderValue::from_str(header).expect("ASCII");
@@ -59,12 +59,12 @@ impl World {
     }
 }
 
-/// This caller was found by a look-up.
+/// Expects a cache miss.
 fn found(name: &str) -> (Option<String>, bool) {
     (Some(name.to_owned()), false)
 }
 
-/// This caller was in the cache.
+/// Expects a cache hit.
 fn cached(name: &str) -> (Option<String>, bool) {
     (Some(name.to_owned()), true)
 }

@@ -1,8 +1,8 @@
-//! From the table of methods to the services: each row reaches its own.
+//! Tests that each row of the table of methods reaches its service.
 
 use super::*;
 
-/// A generated service that does not know the method answers `METHOD_UNKNOWN`.
+/// The wrong generated service would return `METHOD_UNKNOWN`.
 #[tokio::test]
 async fn every_row_of_the_table_reaches_its_method() {
     let server = Server::serving(false, |_| {}).await;
@@ -19,7 +19,7 @@ async fn every_row_of_the_table_reaches_its_method() {
 async fn a_batch_may_be_four_times_as_large_as_any_other_request() {
     let server = Server::serving(false, |_| {}).await;
     let client = server.connect().await;
-    // A field that nobody knows is skipped.
+    // protobuf skips unknown fields.
     let message = |length: usize| {
         let mut message = vec![0xfa, 0x3f];
         prost::encoding::encode_varint(length as u64 - 4, &mut message);
@@ -30,7 +30,7 @@ async fn a_batch_may_be_four_times_as_large_as_any_other_request() {
         (VERIFY, LIMIT, Code::Ok),
         (VERIFY, LIMIT + 1, Code::OutOfRange),
         (ASK, LIMIT + 1, Code::OutOfRange),
-        // Read, and refused for having no tokens.
+        // Decoded, then refused for having no tokens.
         (BATCH, 4 * LIMIT - 1, Code::InvalidArgument),
         (BATCH, 4 * LIMIT + 1, Code::OutOfRange),
     ] {

@@ -1,4 +1,4 @@
-//! What the fast path answers, and what it leaves to the services.
+//! Tests of what the fast path answers and what it leaves to the services.
 
 use futures::{StreamExt, stream};
 use http_body::Frame;
@@ -8,7 +8,7 @@ use lanyard_proto::v1::verify_session_response::Verdict;
 use super::*;
 
 impl Answered {
-    /// Why a token is not good.
+    /// Why a token is inactive.
     fn inactive(&self) -> InactiveReason {
         match self.message::<VerifySessionResponse>().verdict {
             Some(Verdict::Inactive(inactive)) => inactive.reason(),
@@ -67,7 +67,7 @@ async fn nobody_without_the_right_reaches_the_fast_path() {
     }
 }
 
-/// The same refusals as without it: the tests of `calls` have their texts.
+/// The errors are the same as without it: the tests in `calls` have their texts.
 #[tokio::test]
 async fn the_fast_path_takes_one_whole_message_and_nothing_else() {
     let client = Server::start().await.connect().await;
@@ -89,7 +89,7 @@ async fn the_fast_path_takes_one_whole_message_and_nothing_else() {
     assert_eq!((gzip.code(), gzip.reason().as_str()), (Code::Unimplemented, "REQUEST_UNREADABLE"));
 }
 
-/// Findings, C19: it took the slow path, at three times the cost.
+/// The slow path costs three times as much.
 #[tokio::test]
 async fn the_fast_path_takes_a_message_that_is_said_to_be_not_compressed() {
     let client = Server::start().await.connect().await;
@@ -99,7 +99,7 @@ async fn the_fast_path_takes_a_message_that_is_said_to_be_not_compressed() {
 
 type Pieces = StreamBody<stream::BoxStream<'static, std::result::Result<Frame<Bytes>, std::io::Error>>>;
 
-/// Sends a body piece by piece, one more each time that `go_on` is given a permit.
+/// Sends a body in pieces, one for each permit of `go_on`.
 async fn send_in_pieces(server: &Server, pieces: Vec<Bytes>, go_on: Arc<Semaphore>) -> Answered {
     let stream = TcpStream::connect(server.addr).await.expect("it listens");
     let (mut sender, connection) =

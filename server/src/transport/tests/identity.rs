@@ -1,4 +1,4 @@
-//! Who calls: keys and client certificates.
+//! Tests of API keys and client certificates.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ async fn a_caller_without_the_grant_is_refused_and_told_which() {
     assert_eq!(known.reason(), "CALLER_FORBIDDEN", "before the request is read");
 }
 
-/// An authority, a server with TLS that trusts its clients, and what a client needs.
+/// A CA, and the files of a TLS server that trusts its client certificates.
 struct Pki {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: tempfile::TempDir,
@@ -82,7 +82,7 @@ impl Pki {
         Server::start_with(|config| config.tls = tls).await
     }
 
-    /// Connects with a certificate for these URIs, or none.
+    /// Connects with a certificate for these URI SANs, or without one.
     async fn connect(&self, server: &Server, uris: Option<&[&str]>) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");

@@ -1,4 +1,4 @@
-//! Too much at once.
+//! Tests of the limits.
 
 use super::*;
 
@@ -59,7 +59,7 @@ async fn calls_that_end_badly_leave_their_place_too() {
     assert_eq!(client.ask("ok", &[single]).await.code(), Code::Ok);
 }
 
-/// Several connections are served by different workers; the limit is of the server.
+/// Different workers serve the connections, but share one limit.
 #[tokio::test]
 async fn the_limit_is_of_all_connections_together() {
     let server = Server::start_with(|config| config.max_in_flight = 2).await;

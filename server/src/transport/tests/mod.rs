@@ -1,5 +1,5 @@
-//! The listener and the stages behind it, with a real client over loopback and the callers of a real database. In place of the
-//! services stands one that does what the token of a `GetSession` says; what has a fast path is answered by the real one.
+//! Tests of the listener and the pipeline, with a real client over loopback and callers in a real database. A test double
+//! replaces the services: it does what the token of a `GetSession` says. The fast path is the real one.
 
 mod calls;
 mod connections;
@@ -58,10 +58,10 @@ const BATCH: &str = "/lanyard.v1.SessionService/BatchVerifySessions";
 const ASK: &str = "/lanyard.v1.SessionService/GetSession";
 const ASK_NAME: &str = "SessionService/GetSession";
 const LIMIT: usize = 4096;
-/// How long a test waits for what must come.
+/// Time limit of each wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the service behind the layers does and has seen.
+/// The test double of all services.
 #[derive(Clone)]
 struct Double(Arc<Seen>);
 
@@ -70,7 +70,7 @@ struct Seen {
     waiting: AtomicU32,
     /// Calls that were dropped while they waited.
     dropped: AtomicU32,
-    /// Lets those that wait go on.
+    /// Each permit lets one waiting call continue.
     gate: Semaphore,
 }
 
@@ -115,7 +115,7 @@ fn not_called<T>() -> Reply<T> {
 
 #[tonic::async_trait]
 impl SessionService for Double {
-    /// Tells what the stages handed over, as the username.
+    /// Returns what the stages handed over, as the username.
     async fn get_session(&self, request: tonic::Request<GetSessionRequest>) -> Reply<GetSessionResponse> {
         let context = request.extensions().get::<Context>().expect("the stages put it there");
         let username = format!("{} {} {}", context.correlation_id, context.caller.name, context.peer);
@@ -180,7 +180,7 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-/// The key of each caller, the same in all databases of these tests.
+/// The API keys of the callers, the same in all test databases.
 static KEYS: LazyLock<HashMap<&'static str, (Token, String)>> = LazyLock::new(|| {
     let key = |name| {
         let token = Token::generate(TokenKind::CallerKey);
@@ -190,13 +190,13 @@ static KEYS: LazyLock<HashMap<&'static str, (Token, String)>> = LazyLock::new(||
     ["known", "slow", "powerless", "mighty", "single"].map(key).into()
 });
 
-/// The header of a caller: `known` has the rights of these tests, `slow` is not in memory, `powerless` has all rights but those,
-/// `mighty` has all, and `single` may make one call at a time.
+/// The header of a caller: `known` has the grants that the tests use, `slow` too but is not cached, `powerless` has all other
+/// grants, `mighty` has all, and `single` may have one call in flight.
 fn key(name: &str) -> (&'static str, &'static str) {
     ("authorization", &KEYS[name].1)
 }
 
-/// The rules on a database with these callers, and with one that has a certificate.
+/// An app on a database with these callers, and one with a certificate.
 async fn app(config: &config::Config) -> App {
     let clock = Clock::system();
     let keyring = Arc::new(Keyring::generate(clock.now()));
@@ -266,7 +266,7 @@ impl Server {
         Self::start_with(|_| {}).await
     }
 
-    /// With the double in place of the services.
+    /// With the test double.
     async fn start_with(change: impl FnOnce(&mut config::Server)) -> Self {
         Self::serving(true, change).await
     }
@@ -300,7 +300,7 @@ impl Server {
         Client::over(TcpStream::connect(self.addr).await.expect("it listens")).await
     }
 
-    /// Begins a call that waits in its handler, and returns when it does.
+    /// Starts a call and returns once it waits in its handler.
     async fn begin(&self, client: &Client, ust: &str) -> JoinHandle<Answered> {
         let before = self.double.waiting();
         let (client, ust) = (client.clone(), ust.to_owned());
@@ -319,11 +319,11 @@ impl Server {
     }
 }
 
-/// A client that shows every byte and header.
+/// A client that exposes every byte and header.
 #[derive(Clone)]
 struct Client(SendRequest<Full<Bytes>>);
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 struct Answered {
     http: StatusCode,
@@ -362,7 +362,7 @@ impl Client {
         Answered { http: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
     }
 
-    /// Asks the double.
+    /// Calls the test double.
     async fn ask(&self, ust: &str, headers: &[(&str, &str)]) -> Answered {
         let request = GetSessionRequest { ust: ust.to_owned(), ..GetSessionRequest::default() };
         self.call(ASK, headers, frame(&request)).await
@@ -389,7 +389,7 @@ impl Answered {
         self.status().code()
     }
 
-    /// The details of a refusal; there is exactly one `ErrorInfo`, of our domain, and the correlation ID is everywhere.
+    /// The details of an error. Asserts exactly one `ErrorInfo`, our domain, and the correlation ID.
     fn details(&self) -> ErrorDetails {
         let status = self.status();
         let all = status.check_error_details_vec().expect("readable details");
@@ -416,7 +416,7 @@ impl Answered {
         M::decode(body.split_to(length as usize)).expect("a message")
     }
 
-    /// What the handler was handed: correlation ID, caller, peer.
+    /// What the handler received: correlation ID, caller, peer.
     fn handed_over(&self) -> String {
         self.message::<GetSessionResponse>().session.expect("a session").username
     }
@@ -433,7 +433,7 @@ fn framed(message: &[u8]) -> Bytes {
     framed.into()
 }
 
-/// Waits until it is so.
+/// Polls until `is_so`.
 async fn until(is_so: impl Fn() -> bool) {
     until_async(|| Box::pin(std::future::ready(is_so()))).await;
 }

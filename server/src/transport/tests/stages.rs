@@ -1,8 +1,8 @@
-//! The order of the stages: of all that could refuse a call, the first one does.
+//! Tests of the order of the stages: the first that can refuse a call does.
 
 use super::*;
 
-/// Neither a message nor empty.
+/// Not a protobuf message.
 fn unreadable() -> Bytes {
     framed(b"\xff\xff\xff\xff")
 }

@@ -1,4 +1,4 @@
-//! The end of connections and of the server.
+//! Tests of connection age and shutdown.
 
 use http_body_util::BodyExt;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const NEVER: Duration = Duration::from_hours(1);
 
-/// With `max_connection_age_grace` tonic kills such a call.
+/// tonic's `max_connection_age_grace` would kill such a call.
 #[tokio::test]
 async fn an_old_connection_takes_no_new_calls_and_finishes_those_under_way() {
     let server = Server::start_with(|config| config.max_connection_age = Duration::from_millis(50)).await;
@@ -54,7 +54,7 @@ async fn while_balancers_notice_health_says_no_and_calls_are_still_taken() {
     server.ended().await;
 }
 
-/// With tonic alone such a stream keeps the server alive as long as its client likes.
+/// With tonic's transport such a stream would block shutdown for as long as its client likes.
 #[tokio::test]
 async fn an_open_watch_is_told_that_the_server_stops_and_does_not_hold_it() {
     let server = Server::start_with(|config| config.drain_timeout = NEVER).await;
@@ -101,7 +101,7 @@ async fn a_hard_stop_waits_for_nothing() {
     assert_eq!(server.ended().await, Ended::CutOff);
 }
 
-/// A client that says nothing and never closes.
+/// The client sends nothing and never closes.
 #[tokio::test]
 async fn a_silent_connection_does_not_hold_the_stop() {
     let server = Server::start_with(|config| config.drain_timeout = Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! Classifies responses of Micetro: `{"result": ...}`, `{"error": {"code", "message"}}`, or not from Micetro at all.
+//! Interprets Micetro's responses: `{"result": ...}`, `{"error": {"code", "message"}}`, or neither.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Fault};
 
-/// Longer than any observed session of Micetro.
+/// In bytes; longer than any observed session.
 const MAX_SESSION: usize = 1024;
 const MAX_VERSION: usize = 64;
 
@@ -18,7 +18,7 @@ const MAX_VERSION: usize = 64;
 pub enum Problem {
     /// The platform does not accept the credential.
     Refused { code: Option<i64> },
-    /// It cannot be reached, or its response is invalid.
+    /// Anything else, such as an unreachable platform.
     Fault(Error),
 }
 
@@ -37,21 +37,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The cause of a fault.
+/// How a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The connection failed: nothing was sent.
+    /// No connection: nothing was sent.
     NotConnected(String),
     /// The connection broke.
     Broken(String),
-    /// The response is not from Micetro, or malformed.
+    /// The response is not Micetro's.
     NotMicetro { problem: &'static str, status: StatusCode },
-    /// Micetro returned an error.
+    /// An error that Micetro reports.
     Refused { status: StatusCode, code: Option<i64>, is_busy: bool },
 }
 
 impl Failure {
-    /// True if a read-only call may succeed when retried.
+    /// Whether an idempotent call is worth retrying.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::NotConnected(_) => true,
@@ -60,14 +60,14 @@ impl Failure {
         }
     }
 
-    /// Classifies a response that is no success.
+    /// Classifies an unexpected response.
     pub(super) fn of(status: StatusCode, body: &[u8]) -> Self {
         match serde_json::from_slice::<ErrorEnvelope>(body) {
             Ok(ErrorEnvelope { error }) => {
                 let is_busy = error.message.to_ascii_lowercase().contains(BUSY);
                 Self::Refused { status, code: error.code, is_busy }
             }
-            // Unauthenticated is a refusal, whoever sends it.
+            // 401 is a refusal, even if a proxy sent it.
             Err(_) if status == StatusCode::UNAUTHORIZED => Self::Refused { status, code: None, is_busy: false },
             Err(_) => Self::NotMicetro { problem: said_by_status(status), status },
         }
@@ -85,11 +85,11 @@ fn said_by_status(status: StatusCode) -> &'static str {
 
 const STANDBY: i64 = 1037;
 const NO_CENTRAL: i64 = 515;
-/// An error without a known code.
+/// Its code is unknown.
 const BUSY: &str = "too many open connections";
 
 impl From<Failure> for Problem {
-    /// Maps known error codes; an unknown one grants nothing.
+    /// Maps the known error codes; unknown ones fail closed.
     fn from(failure: Failure) -> Self {
         let fault = |source: String| Fault(source);
         Self::Fault(match failure {
@@ -142,14 +142,14 @@ struct ErrorBody {
     message: String,
 }
 
-/// A successful response: the status that the call expects, and its body.
+/// A response: status and body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: bytes::Bytes,
 }
 
 impl Answer {
-    /// The content of `result`.
+    /// Parses `result`.
     pub(super) fn parsed<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         #[derive(Deserialize)]
         struct Envelope<T> {
@@ -163,7 +163,7 @@ impl Answer {
     }
 }
 
-/// A list of any type.
+/// A list; its content is ignored.
 #[derive(Deserialize)]
 pub(super) struct Listed {}
 
@@ -173,7 +173,7 @@ pub(super) struct OpenedSession {
 }
 
 impl OpenedSession {
-    /// `None`: not a valid header value.
+    /// `None` if too long or invalid in a header.
     pub(super) fn authorization(&self, scheme: &str) -> Option<Zeroizing<String>> {
         let session = self.session.as_str();
         let fits = (1..=MAX_SESSION).contains(&session.len()) && session.bytes().all(|b| b.is_ascii_graphic());
@@ -213,7 +213,7 @@ struct Role {
 }
 
 impl Role {
-    /// Roles of type Specific apply to single objects. A reference does not include the type.
+    /// Roles of type Specific are for single objects. References lack a type.
     fn is_general(&self) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("general"))
     }

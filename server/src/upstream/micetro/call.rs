@@ -1,4 +1,4 @@
-//! Calls: one request and its response, both bounded, over pooled connections.
+//! HTTP calls, within time and size limits, over pooled connections.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use super::answer::{Answer, Failure};
 use crate::config::{self, Origin};
 use crate::upstream::http::{Connector, carry_trace, client_span, connector, read_certificates, with_sources};
 
-/// Delay before the second attempt; doubles with each one.
+/// Delay before the second attempt; doubles each time.
 const BACKOFF: Duration = Duration::from_millis(100);
 
 type Http = Client<Connector, Full<Bytes>>;
@@ -34,7 +34,7 @@ pub(super) struct Calls {
     max_attempts: u32,
     max_idle_connections: usize,
     idle_connection_timeout: Duration,
-    /// Created on first use, because it reads certificates.
+    /// Built on first use: it reads certificates.
     http: OnceLock<Http>,
     authorities: OnceLock<Arc<str>>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Calls {
 pub(super) struct Call {
     method: Method,
     path: &'static str,
-    /// The status of a successful response.
+    /// The status of success.
     expected: StatusCode,
     authorization: Option<HeaderValue>,
     body: Bytes,
@@ -63,7 +63,7 @@ impl Call {
         Self { body: json.into(), ..self }
     }
 
-    /// Our values are ASCII.
+    /// Omits invalid values; ours are ASCII.
     pub(super) fn with_authorization(self, authorization: &str) -> Self {
         let mut value = HeaderValue::from_str(authorization).ok();
         if let Some(value) = &mut value {
@@ -93,7 +93,7 @@ impl Calls {
         &self.name
     }
 
-    /// Makes a read-only call, with retries.
+    /// Makes an idempotent call, with up to `max_attempts` and backoff.
     pub(super) async fn repeatedly(&self, call: &Call) -> Result<Answer, Failure> {
         let mut wait = BACKOFF;
         for _ in 1..self.max_attempts {
@@ -106,7 +106,7 @@ impl Calls {
         self.once(call).await
     }
 
-    /// Makes a call. If a pooled connection was closed before anything was sent, uses a new one.
+    /// Makes a call once. Only if a pooled connection closed before anything was sent does hyper use a new one.
     pub(super) async fn once(&self, call: &Call) -> Result<Answer, Failure> {
         let span = client_span(&call.method, self.origin.host(), self.origin.port());
         span.record("url.path", call.path).record("lanyard.platform", self.name.as_str());
@@ -138,7 +138,7 @@ impl Calls {
             .map_err(|problem| Failure::NotConnected(format!("{}: {problem}", self.name)))?;
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        // A compressed body could expand to any size.
+        // A compressed body has no bound once decompressed.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("lanyard"));
         if !call.body.is_empty() {
@@ -181,7 +181,7 @@ impl Calls {
         Ok(self.http.get_or_init(|| http))
     }
 
-    /// The certificates of `ca_file`; ignores everything else in it.
+    /// The certificates of `ca_file`, without its other content.
     pub(super) fn authorities(&self) -> Result<Option<Arc<str>>, String> {
         let Some(file) = &self.ca_file else { return Ok(None) };
         if let Some(known) = self.authorities.get() {

@@ -1,7 +1,7 @@
-//! Micetro: login, logout, and validating a credential.
+//! Micetro: logs users in and out, and checks credentials.
 //!
-//! Success needs the expected status and JSON with the expected content. [`answer`] classifies everything else as a refusal or
-//! a fault.
+//! Success takes the expected status and JSON with the expected content. Anything else is a refusal or a fault, as [`answer`]
+//! decides.
 
 mod answer;
 mod call;
@@ -25,18 +25,18 @@ use call::{Call, Calls};
 pub use answer::Problem;
 
 const SESSIONS: &str = "/mmws/api/v2/micetro/sessions";
-/// The call by which the vendor's own client validates a credential.
+/// The request with which the vendor's own client checks a credential.
 const PROBE: &str = "/mmws/api/v2/addressSpaces?limit=1";
 const WHO: &str = "/mmws/api/v2/users/.";
-/// Needs no authentication.
+/// Needs no credential.
 const PRE_LOGIN: &str = "/mmws/api/v2/command/web_getPreLoginInfo";
-/// Version 2 of the API has no logout; JSON-RPC has.
+/// API version 2 has no logout; JSON-RPC has.
 const JSON_RPC: &str = "/mmws/json";
 const BEARER: &str = "Bearer ";
-/// The share of a login's time that reading the version may take; it is optional.
+/// A login waits for the version, which is optional, for the timeout divided by this.
 const VERSION_PART: u32 = 2;
 
-/// A Micetro server. Clones share its connections.
+/// A Micetro client. Clones share its connections.
 #[derive(Clone)]
 pub struct Micetro {
     shared: Arc<Shared>,
@@ -48,18 +48,18 @@ struct Shared {
     timeout: Duration,
 }
 
-/// The user that logged in.
+/// The result of a login.
 pub struct LoggedIn {
     pub credential: Credential,
     /// As the platform spells it.
     pub username: String,
     /// The names of the user's roles, their own and those of their groups.
     pub roles: Vec<String>,
-    /// `None`: unknown.
+    /// `None`: it could not be read.
     pub version: Option<String>,
 }
 
-/// The `Authorization` value of a login. A session of Micetro that is not stored is logged out.
+/// The `Authorization` value of a login. Dropping it logs the session out, except after [`Self::keep`].
 pub struct Credential {
     micetro: Micetro,
     authorization: Zeroizing<String>,
@@ -71,7 +71,7 @@ impl Credential {
         &self.authorization
     }
 
-    /// The credential was stored; whoever deletes it logs it out.
+    /// The credential is stored: whoever deletes it logs it out.
     pub fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
@@ -94,12 +94,12 @@ impl Micetro {
         Self { shared: Arc::new(Shared { calls, mode: config.credential, timeout: config.timeout }) }
     }
 
-    /// Trusted certificate authorities, in PEM; `None`: those of the system.
+    /// The trusted CA certificates as PEM; `None`: the system's.
     pub fn authorities(&self) -> std::result::Result<Option<Arc<str>>, String> {
         self.shared.calls.authorities()
     }
 
-    /// Logs in, without retries, and reads the user.
+    /// Logs in and reads the user's name and roles.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_in(&self, username: &str, password: &str) -> Result<LoggedIn, Problem> {
         let version = tokio::time::timeout(self.shared.timeout / VERSION_PART, self.version());
@@ -114,7 +114,7 @@ impl Micetro {
         Ok(LoggedIn { credential, username, roles, version: version.ok().and_then(Result::ok).flatten() })
     }
 
-    /// Replaces a session that has ended.
+    /// Opens a new session for a user who had one.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_in_again(&self, username: &str, password: &str) -> Result<Credential, Problem> {
         self.in_time(self.credential(username, password)).await
@@ -124,7 +124,7 @@ impl Micetro {
         let authorization = match self.shared.mode {
             CredentialMode::Bearer => {
                 let login = json!({ "loginName": username, "password": password }).to_string();
-                // No retry: the first attempt may have succeeded.
+                // Never retried: the first may have opened a session.
                 let call = Call::new(Method::POST, SESSIONS, StatusCode::CREATED).with_body(login.into_bytes());
                 let opened: OpenedSession = self.shared.calls.once(&call).await?.parsed()?;
                 opened.authorization(BEARER).ok_or_else(|| unusable("gives a session that cannot be used"))?
@@ -138,7 +138,7 @@ impl Micetro {
         Ok(Credential { micetro: self.clone(), authorization, is_kept: AtomicBool::new(false) })
     }
 
-    /// True if the credential is valid, even if it lacks permission for this call.
+    /// Checks that the credential is still valid. Access denied proves that too.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn probe(&self, authorization: &str) -> Result<(), Problem> {
         match self.in_time(self.get::<Listed>(PROBE, Some(authorization))).await {
@@ -147,13 +147,13 @@ impl Micetro {
         }
     }
 
-    /// The version of the server, if it answers. Needs no credential.
+    /// Its version, if reported; needs no credential.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn look(&self) -> Result<Option<String>, Problem> {
         self.in_time(self.version()).await
     }
 
-    /// Logs a session out, best effort.
+    /// Logs a session out; best effort, since nothing depends on it.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn log_out(&self, authorization: &str) {
         let Some(session) = authorization.strip_prefix(BEARER) else { return };
@@ -188,7 +188,7 @@ impl Micetro {
     }
 }
 
-/// `None`: the name is not valid in this header.
+/// `None` if the name contains a colon (RFC 7617).
 fn basic(username: &str, password: &str) -> Option<Zeroizing<String>> {
     if username.contains(':') {
         return None;

@@ -37,8 +37,9 @@ pub use server::RpcServer;
 /// The stages of a call, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Checks that this is gRPC and a method of the contract, with headers that are not too long. Health and reflection have limits of
-    /// their own and go straight to [`Stage::Serve`]: a probe has no key, and must be answered even when the server is at its limit.
+    /// Checks that this is gRPC and a method of the contract, and that the headers are not too long. Health and reflection have
+    /// limits of their own and go straight to [`Stage::Serve`]: a probe has no key, and must be answered even when the server is
+    /// at its limit.
     Accept,
     /// Enforces `server.max_in_flight`, before any work is done.
     Limit,

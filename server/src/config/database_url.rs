@@ -17,7 +17,7 @@ impl DatabaseUrl {
         Self(format!("sqlite://{path}"))
     }
 
-    /// Any URL; only [`Config::load`] validates it.
+    /// Any URL; only [`super::Config::load`] validates it.
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }

@@ -29,7 +29,7 @@ pub const DEFAULT: &str = include_str!("../config.default.toml");
 /// How `serve --dev` differs from the defaults.
 const DEV: &str = "server.drain_delay = '0s'\nserver.reflection = true\napps.CRM = {}\n";
 
-/// The app of calls that name none.
+/// The app of calls without `current_app`.
 pub const DEFAULT_APP: &str = "default";
 
 /// Why the configuration cannot be used.
@@ -119,7 +119,7 @@ pub struct PublicServices {
     pub max_stream_age: Duration,
 }
 
-/// The files of TLS; without `cert` there is none.
+/// The files of TLS; plaintext without `cert`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -338,8 +338,8 @@ impl Config {
         Self::load_over("", path, environment)
     }
 
-    /// The same, with database and keys in `data_dir` unless file or environment name others; `is_dev`: over the defaults of
-    /// [`Self::dev`].
+    /// The same, with database and keys in `data_dir` unless file or environment name others; `is_dev`: with the
+    /// defaults of [`Self::dev`].
     pub fn load_in(
         data_dir: &Path,
         is_dev: bool,
@@ -375,8 +375,8 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The configuration of `serve --dev`: data in `data_dir`, on loopback, with the apps `default` and `CRM`, reflection, and
-    /// no drain delay.
+    /// The configuration of `serve --dev`: data in `data_dir`, on loopback, apps `default` and `CRM`, reflection, no
+    /// drain delay.
     pub fn dev(data_dir: &Path) -> Self {
         Self::load_in(data_dir, true, None, []).expect("the configuration of `--dev` is valid: a test loads it")
     }

@@ -1,5 +1,5 @@
-//! The correlation ID identifies a request in every service it passes, and in each log line, span, error and audit row. The
-//! caller sends one or gets a new one.
+//! The correlation ID identifies a request in every service it passes, and in each log line, span, error and audit row.
+//! The caller sends one or gets a new one.
 
 use std::fmt;
 

@@ -3,13 +3,13 @@
 //! - [`transport`]: sockets to requests.
 //! - [`pipeline`]: the stages that every call passes, in order, and the fast path.
 //! - [`service`]: one file per service of the contract; turns messages into calls of `app`.
-//! - [`app`]: verbs and authority, one folder per noun.
+//! - [`app`]: verbs and authorization, one folder per noun.
 //! - [`store`]: the database.
-//! - [`upstream`]: servers of others, which only `app` and `telemetry` call.
-//! - [`model`]: nouns and pure rules, which all may use, as they may the leaves `clock`, `config`, `correlation`, `crypto`,
+//! - [`upstream`]: third-party servers, which only `app` and `telemetry` call.
+//! - [`model`]: nouns and pure rules. All rooms may use it and the leaves `clock`, `config`, `correlation`, `crypto`,
 //!   `error`, `priority`, `stop` and [`telemetry`].
 //!
-//! `cli` is the program `lanyard`: it is in the library because a binary would compile every async function that it awaits once more.
+//! `cli` is the program `lanyard`, in the library because a binary would compile each async function it awaits again.
 //! `serve` puts the rooms together. `ARCHITECTURE.md` walks through them; `tests/meta/rooms.rs` enforces the arrows.
 
 pub mod app;

@@ -1,16 +1,16 @@
 //! Scheduling priorities of threads.
 //!
-//! On Linux each thread has its own, inherited from the thread that starts it. Where a priority cannot be set, all threads
-//! compete on equal terms.
+//! On Linux each thread has its own, inherited from the thread that starts it. Where a priority cannot be set, all
+//! threads compete on equal terms.
 //!
-//! A server that is started with real-time priority (by systemd or `chrt`) keeps it for connection threads, which need the
-//! processor for microseconds; all other threads get a normal priority.
+//! A server that is started with real-time priority (by systemd or `chrt`) keeps it for connection threads, which need
+//! the processor for microseconds; all other threads get a normal priority.
 
 use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy};
 use thread_priority::{ThreadPriority, set_thread_priority_and_policy, thread_native_id};
 
-/// Nice value of background threads, relative to connections: under full load they get 1/15 of the processor. The smaller
-/// it is, the more often a connection waits a whole tick for a background thread.
+/// Nice value of background threads, relative to connections: under full load they get 1/15 of the processor. The
+/// smaller it is, the more often a connection waits a whole tick for a background thread.
 const BEHIND: i32 = 12;
 /// The lowest priority of the normal policies.
 const LOWEST_NICE: i32 = 19;
@@ -33,21 +33,21 @@ fn behind(policy: ThreadSchedulePolicy) -> Option<ThreadSchedulePolicy> {
         .then_some(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other))
 }
 
-/// Makes the calling thread, and threads it starts later, run only when the processor is idle. With a nice value alone they
-/// would finish their slice of a few milliseconds before others run.
+/// Makes the calling thread, and threads it starts later, run only when the processor is idle. With a nice value alone
+/// they would finish their slice of a few milliseconds before others run.
 pub(crate) fn lowest() {
     set_policy(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
     set_nice(LOWEST_NICE);
 }
 
-/// For the calling thread: threads that wake it are not preempted by it.
+/// The calling thread no longer preempts threads that wake it.
 pub(crate) fn after_others() {
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);
     set_policy(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch));
     set_nice(nice);
 }
 
-/// Resets the nice value, so set that afterwards. Asks for the highest one, which may be refused: without privileges a
+/// Resets the nice value: set it afterwards. Requests the highest priority, which may be denied: without privileges a
 /// thread could not return from the lowest.
 fn set_policy(policy: ThreadSchedulePolicy) {
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Max, policy);

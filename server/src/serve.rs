@@ -189,7 +189,7 @@ fn register_metrics(metrics: &Metrics, app: &App, rpc_server: &Arc<RpcServer>) {
     });
 }
 
-/// Tells `health` whether the database has answered `within` the time, until `stop`.
+/// Reports to `health` whether the database has answered `within` the time.
 async fn follow_readiness(mut answers: watch::Receiver<()>, health: Health, within: Duration, stop: CancellationToken) {
     let mut answered = true;
     loop {
@@ -210,7 +210,7 @@ async fn follow_readiness(mut answers: watch::Receiver<()>, health: Health, with
     }
 }
 
-/// Bounds how long a hanging database can delay the end of the process; less after a second signal.
+/// Bounds how long a hanging database can delay the exit; less after a second signal.
 async fn closing_takes_too_long(stop: &Stop) {
     tokio::select! {
         () = sleep(CLOSE_LIMIT) => {}

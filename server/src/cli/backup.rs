@@ -35,7 +35,7 @@ impl Backup {
             return Err(Failure::new(Exit::Failed, "the database is PostgreSQL: back it up with `pg_dump`"));
         }
         let clock = Clock::system();
-        // Copying needs no keys: values stay encrypted and hashed.
+        // A placeholder: the copy needs no keys.
         let keyring = Keyring::generate(clock.now()).into();
         let store = open_store(&config, keyring, clock).await?;
         let copied = self.copy(&store).await;
@@ -46,7 +46,7 @@ impl Backup {
         output.done(&json!({ "file": shown, "bytes": bytes }), &text)
     }
 
-    /// Copies into a new file, so that a failure never removes an existing one.
+    /// Creates the file first: `copy_into` removes it on failure, so it must be our own.
     async fn copy(&self, store: &Store) -> Result<(), Failure> {
         if let Err(error) = std::fs::File::create_new(&self.file) {
             let shown = self.file.display();

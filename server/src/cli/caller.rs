@@ -1,4 +1,4 @@
-//! `lanyard caller`: works on the database. No RPC creates callers, so a stolen key cannot.
+//! `lanyard caller`: opens the database directly. No RPC creates callers, so a stolen key cannot.
 
 use std::time::Duration;
 

@@ -16,11 +16,10 @@ use super::secrets::{in_file, secret, secret_file};
 use super::settings::DATA_DIR;
 
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
-/// Page size of lists: the most that a server returns.
+/// Page size of lists: the server's maximum.
 const PAGE: usize = 200;
 
-// Arguments of a verb that calls a server. Not a doc comment, here and on the next two: clap would show it instead of the
-// verb's.
+// A verb that calls a server. No `///` here or on the next two: clap would show it instead of the verb's help.
 #[derive(Args)]
 pub(crate) struct Remote<V: Args> {
     #[command(flatten)]
@@ -33,7 +32,6 @@ pub(crate) struct Remote<V: Args> {
 }
 
 impl<V: Args> Remote<V> {
-    /// A client that carries the correlation ID.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let client = self.connection.connect().await?;
         Ok(match &self.correlation_id {
@@ -43,7 +41,7 @@ impl<V: Args> Remote<V> {
     }
 }
 
-// Arguments of a verb that calls a server on behalf of a user.
+// A verb that calls a server on behalf of a user.
 #[derive(Args)]
 pub(crate) struct Acting<V: Args> {
     #[command(flatten)]
@@ -60,7 +58,7 @@ impl<V: Args> Acting<V> {
     }
 }
 
-// The same for a verb that has another `--correlation-id`.
+// Like `Acting`, for a verb whose own `--correlation-id` is a filter.
 #[derive(Args)]
 pub(crate) struct ActingWithoutId<V: Args> {
     #[command(flatten)]
@@ -147,7 +145,7 @@ impl Connection {
         Ok(self.endpoint_with(Credentials::read(&self.data_dir)?.as_ref()))
     }
 
-    /// A saved key is sent only to the endpoint that it was saved with.
+    /// A saved key is sent only to the endpoint it was saved with.
     fn key_for(&self, endpoint: &str, credentials: Option<Credentials>) -> Result<Option<SecretString>, Failure> {
         if let Some(file) = &self.caller_key_file {
             return secret_file(file).map(Some);
@@ -159,7 +157,7 @@ impl Connection {
     }
 }
 
-// The source of the token.
+// The source of the user's token.
 #[derive(Args)]
 #[command(next_help_heading = "User")]
 pub(crate) struct Holder {
@@ -187,7 +185,7 @@ impl Holder {
         Ok(Ust::new(saved.ust))
     }
 
-    /// True if the token is that of `session login --save`.
+    /// Does the token come from `session login --save`?
     pub(crate) const fn is_saved(&self) -> bool {
         self.ust.is_none() && self.ust_file.is_none()
     }
@@ -208,7 +206,7 @@ impl SavedSession {
         connection.data_dir.join("session.json")
     }
 
-    /// The token is sent only to the server that issued it.
+    /// A saved token is sent only to its own server.
     fn read(connection: &Connection) -> Result<Option<Self>, Failure> {
         let path = Self::path(connection);
         let Some(saved) = read_json::<Self>(&path)? else { return Ok(None) };
@@ -228,7 +226,7 @@ impl SavedSession {
     }
 }
 
-/// Reads a JSON file of ours; `None` if there is none. It holds secrets, so errors do not repeat its content.
+/// Reads a file of `write_json`; `None` if missing. Errors never quote it, because it holds secrets.
 pub(super) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, Failure> {
     let unusable = |problem: String| Failure::new(Exit::Config, format!("{}: {problem}", path.display()));
     match std::fs::read_to_string(path) {
@@ -240,7 +238,7 @@ pub(super) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Optio
     }
 }
 
-/// Writes a file that only its owner can read.
+/// Only the owner can read the file.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("plain JSON");
     write_private(path, format!("{text}\n").as_bytes())
@@ -251,7 +249,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
-// How many items of a list to print.
+// How many items to list.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
     /// At most so many; 0: all
@@ -260,13 +258,13 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The page size to request.
+    /// One more than the limit, so that `collect` knows whether there are more.
     pub(crate) fn page_size(self) -> i32 {
         let wanted = if self.limit == 0 { PAGE } else { self.limit.saturating_add(1).min(PAGE) };
         i32::try_from(wanted).expect("a page is small")
     }
 
-    /// Reads pages up to the requested length; true if there are more items.
+    /// Up to `limit` items, and whether there are more.
     pub(crate) async fn collect<R: PagedRequest>(self, mut pages: Pages<R>) -> Result<(Vec<R::Item>, bool), Failure> {
         let mut items = Vec::new();
         let is_enough = |count: usize| self.limit != 0 && count > self.limit;

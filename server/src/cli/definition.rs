@@ -177,7 +177,7 @@ struct Rotate {
     secret: SecretArgs,
 }
 
-// What credentials are checked against. Without a file or URL: a secret, which is prompted for.
+// What credentials are verified against. Without a file or URL, `passwords` reads a secret.
 #[derive(Args)]
 #[command(next_help_heading = "Secret or keys [default: a secret that is asked for, or LANYARD_SECRET]")]
 struct SecretArgs {
@@ -286,7 +286,7 @@ impl Create {
 }
 
 impl Changes {
-    /// A definition with the given fields, and their field mask.
+    /// Returns the given fields and the paths of their update mask.
     fn into_definition(self) -> Result<(v1::Definition, Vec<String>), Failure> {
         let (mut definition, mut jwt, mut paths) = (v1::Definition::default(), JwtDefinition::default(), Vec::new());
         let mut change = |path: &str| paths.push(path.to_owned());
@@ -335,7 +335,7 @@ impl SecretArgs {
     }
 }
 
-/// The ID of a definition: a number is used as it is, a name is looked up.
+/// Resolves a number or name to the number.
 pub(super) async fn number(subject: &Subject, definition: &str) -> Result<i64, Failure> {
     if let Ok(auth_id) = definition.parse() {
         return Ok(auth_id);

@@ -1,4 +1,4 @@
-//! The first start of `serve --dev`: creates a folder with keys, users and a caller, and prints commands to try.
+//! The first start of `serve --dev`: creates keys, users and a caller, and prints commands to try.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -32,10 +32,10 @@ const SUPER_USER: &str = "admin";
 const DEMO_USER: &str = "demo";
 const DEMO_DEFINITION: &str = "reporting";
 const CALLER: &str = "dev";
-/// Validity of the caller key; development folders are short-lived.
+/// Dev folders are not expected to live longer.
 const KEY_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
-/// The credentials that `serve --dev` created, in a file that only its owner can read.
+/// The `credentials.json` of `serve --dev`. Only its owner can read it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credentials {
@@ -44,7 +44,7 @@ pub(crate) struct Credentials {
     pub(crate) caller_key: SecretString,
     super_user: UserCredentials,
     demo_user: UserCredentials,
-    /// Absent in files of versions without definitions.
+    /// Absent in files older than definitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     demo_definition: Option<DefinitionCredentials>,
 }
@@ -57,7 +57,7 @@ struct UserCredentials {
     password: SecretString,
 }
 
-/// The basic-auth definition that is linked to the demo user.
+/// The basic-auth definition linked to the demo user.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DefinitionCredentials {
@@ -94,7 +94,7 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", dir.display())))
 }
 
-/// Creates the folder and the keys, if missing.
+/// Creates the folder and the key file if missing.
 pub(crate) fn prepare(config: &Config, data_dir: &Path) -> Result<(), Failure> {
     make_private_dir(data_dir)?;
     if !config.keys.file.exists() {
@@ -103,7 +103,7 @@ pub(crate) fn prepare(config: &Config, data_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// On the first start creates users and a caller and prints how to use them; later prints where that is written.
+/// Seeds a new folder and prints, once, how to use it. Later starts print where the credentials are.
 pub(crate) async fn welcome(
     app: &App,
     config: &Config,
@@ -170,7 +170,7 @@ async fn make(app: &App, config: &Config, endpoint: &str) -> Result<Credentials,
     Ok(Credentials { endpoint: endpoint.to_owned(), caller_key, super_user, demo_user, demo_definition })
 }
 
-/// Adds attributes and a linked account to a user, in a temporary session of the super-user.
+/// Gives a user attributes and a linked account. Both need a session: a temporary one of the super-user.
 async fn seed_links(
     app: &App,
     context: &Context,
@@ -210,7 +210,7 @@ async fn seed_links(
     Ok(demo_definition)
 }
 
-/// The welcome text. Its indented commands work in any shell, from any folder.
+/// The indented lines must work in any POSIX shell, and in any folder where `program` does.
 fn banner(made: &Credentials, data_dir: &Path) -> String {
     let program = program();
     let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
@@ -261,13 +261,13 @@ fn banner(made: &Credentials, data_dir: &Path) -> String {
     text
 }
 
-/// The path of this program, as it was typed.
+/// The program as typed, so that a shell finds it.
 fn program() -> String {
     let typed = std::env::args_os().next().unwrap_or_else(|| "lanyard".into());
     quoted(&typed.to_string_lossy())
 }
 
-/// Quoted for a shell.
+/// Quotes for a POSIX shell.
 fn quoted(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:=@%".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {

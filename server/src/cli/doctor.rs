@@ -1,4 +1,4 @@
-//! `lanyard doctor`: reports problems of an installation and how to solve them. Read-only.
+//! `lanyard doctor`: finds problems of an installation and says how to fix them. It changes nothing.
 
 mod database;
 mod host;
@@ -37,7 +37,7 @@ enum Status {
     Ok,
     Warning,
     Problem,
-    /// Skipped until another problem is solved.
+    /// Another problem must be fixed first.
     NotChecked,
 }
 
@@ -61,7 +61,7 @@ struct Finding {
     what_to_do: Option<String>,
 }
 
-/// The results so far. Without secrets: texts consist of names, numbers, paths and errors of libraries.
+/// The findings so far. They hold no secrets, only names, numbers, addresses and errors of libraries.
 #[derive(Debug, Default)]
 struct Report {
     findings: Vec<Finding>,
@@ -84,7 +84,7 @@ impl Report {
         self.add(check, Status::Problem, found, Some(what_to_do.into()));
     }
 
-    /// Marks `checks` as skipped because of another problem.
+    /// `checks` cannot run until an earlier finding is fixed.
     fn not_checked(&mut self, checks: &[&'static str], because: &str) {
         for check in checks {
             self.add(check, Status::NotChecked, because, None);

@@ -1,4 +1,4 @@
-//! `lanyard import`: works on the database.
+//! `lanyard import`: opens the database directly.
 
 use crate::app::import::{ImportOptions, JwtIssuer, Line, RowKind, RowOutcome};
 use crate::config::DatabaseUrl;
@@ -116,14 +116,14 @@ impl Zato {
     }
 }
 
-/// Prints a line per row, and counts.
+/// Prints a line per row and, at the end, totals.
 struct Report {
     output: Output,
     is_dry_run: bool,
     bar: indicatif::ProgressBar,
-    /// Number of rows per kind and outcome.
+    /// Rows by kind and outcome.
     counts: [[u64; OUTCOMES.len()]; KINDS.len()],
-    /// The error of the first line that could not be printed.
+    /// The first error of printing a line.
     failed: Option<super::exit::Failure>,
 }
 

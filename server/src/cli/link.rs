@@ -225,7 +225,7 @@ impl CreateOwn {
     }
 }
 
-/// The ID of a user, given by ID or name; empty if not given.
+/// The ID of a user given by name or ID; empty if none is given.
 async fn id_of(subject: &Subject, user: Option<&str>) -> Result<String, Failure> {
     match user {
         Some(user) => user_id(subject, user).await,

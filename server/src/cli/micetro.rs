@@ -104,7 +104,7 @@ impl Micetro {
     }
 }
 
-/// A request with its method and path.
+/// Such as `MicetroClient::http_get`.
 type Begin = fn(&MicetroClient, &str) -> MicetroRequest;
 
 async fn client(subject: &Subject) -> Result<MicetroClient, Failure> {

@@ -27,7 +27,7 @@ impl Migrate {
         let config = self.settings.load()?;
         super::operator::log(&config);
         let clock = Clock::system();
-        // The schema does not depend on keys: it can be created before them.
+        // A placeholder: migrations need no keys and may run before `keys init`.
         let keyring = Keyring::generate(clock.now()).into();
         let store = open_store(&config, keyring, clock).await?;
         let outcome = if self.check {

@@ -1,5 +1,5 @@
-//! The command line: one file per noun, and what they share: [`connection`] (to a server), [`settings`] (the configuration),
-//! [`operator`] (work on the database), [`secrets`] (reading passwords and tokens), [`output`] and [`exit`].
+//! The command line: one file per noun, and shared modules: [`connection`] (connecting to a server), [`settings`] (the
+//! configuration), [`operator`] (direct access to the database), [`secrets`] (passwords and tokens), [`output`] and [`exit`].
 
 mod attribute;
 mod audit;
@@ -83,14 +83,14 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Parses the arguments, runs the command and prints its result.
+/// Entry point of the binary.
 pub fn main() -> ExitCode {
     Cli::parse().run()
 }
 
 impl Cli {
     fn run(self) -> ExitCode {
-        // All files that are written (database, keys, credentials, tokens) are private.
+        // Only the owner may access files created here: database, keys, credentials, tokens.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let output = Output::new(self.json);
         let outcome = match self.command {
@@ -116,7 +116,7 @@ impl Cli {
     }
 }
 
-/// A single-threaded runtime: a command makes one call or uses one database connection.
+/// One thread is enough for one call or one database connection.
 fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

@@ -1,4 +1,4 @@
-//! Work on the database, on a machine with its configuration and keys: operations that no RPC offers.
+//! Direct access to the database, on a machine with its configuration and keys, for what no RPC offers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::telemetry;
 use super::exit::Failure;
 use super::settings::Settings;
 
-/// The application on its store, acting as the operator.
+/// The application, and a context that acts as the operator.
 pub(crate) struct Operator {
     pub(crate) app: App,
     pub(crate) context: Context,
@@ -35,7 +35,7 @@ impl Operator {
     }
 }
 
-/// Opens the store of a configuration; its schema must be up to date.
+/// Opens the store; fails if migrations are pending.
 pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     log(config);
     let keyring = Arc::new(Keyring::load(&config.keys.file)?);
@@ -46,7 +46,7 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     }
 }
 
-/// Logs warnings and errors only: the result is on standard output.
+/// Logs only warnings and errors, so that the answer stays readable.
 pub(crate) fn log(config: &Config) {
     telemetry::log_only(&Log { level: "warn".to_owned(), ..config.log.clone() });
 }

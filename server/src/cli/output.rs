@@ -1,4 +1,4 @@
-//! Output of commands: tables, or JSON with `--json`. Results go to standard output, everything else to standard error.
+//! Output: tables for people, JSON for programs. Results go to standard output, everything else to standard error.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure, Outcome};
 use super::view::{SessionView, TokenView};
 
-/// A printable value: all fields as JSON or on its own, some of them as a row of a list.
+/// JSON has all serialized fields, a single record those of `FIELDS`, a list those of `COLUMNS`.
 pub(crate) trait View: Serialize {
-    /// Field names in the order of display, separated by spaces.
+    /// Field names in display order, separated by spaces.
     const FIELDS: &'static str;
     const COLUMNS: &'static str;
 }
@@ -31,12 +31,10 @@ impl Output {
         self.is_json
     }
 
-    /// Prints a single value.
     pub(crate) fn one<V: View>(self, view: &V) -> Outcome {
         if self.is_json { say_json(view) } else { say(&record(&value(view), V::FIELDS)) }
     }
 
-    /// Prints a session and, if it is new, its token.
     pub(crate) fn token(self, view: &TokenView) -> Outcome {
         if self.is_json {
             return say_json(view);
@@ -49,7 +47,7 @@ impl Output {
         say(&text_of(table))
     }
 
-    /// Prints a list under its name; `has_more`: it is incomplete.
+    /// `has_more`: the list was cut off at the limit.
     pub(crate) fn list<V: View>(self, name: &str, views: &[V], has_more: bool) -> Outcome {
         if self.is_json {
             return say_json(&json!({ name: value(views), "has_more": has_more }));
@@ -71,19 +69,18 @@ impl Output {
         Ok(Exit::Ok)
     }
 
-    /// Reports success: `text`, or JSON.
+    /// `text`: the answer without `--json`.
     pub(crate) fn done(self, json: &Value, text: &str) -> Outcome {
         if self.is_json { say_json(json) } else { say(text) }
     }
 
-    /// A remark; omitted with `--json`.
+    /// A note on standard error; none with `--json`.
     pub(crate) fn note(self, text: &str) {
         if !self.is_json {
             let _ = writeln!(io::stderr().lock(), "{text}");
         }
     }
 
-    /// Prints a failure.
     pub(crate) fn failure(self, failure: &Failure) -> Exit {
         let text = if self.is_json { failure_json(failure) } else { failure_text(failure) };
         let _ = writeln!(io::stderr().lock(), "{text}");
@@ -91,7 +88,7 @@ impl Output {
     }
 }
 
-/// Prints text unchanged. A closed pipe (`| head`) is no failure.
+/// Prints a line without escaping. A closed pipe (`| head`) is not an error.
 pub(crate) fn say(text: &str) -> Outcome {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -103,7 +100,7 @@ pub(crate) fn say_json(value: &(impl Serialize + ?Sized)) -> Outcome {
     say(&serde_json::to_string_pretty(value).expect("views are plain JSON"))
 }
 
-/// A progress bar; hidden unless standard error is a terminal.
+/// For long work. Hidden unless standard error is a terminal.
 pub(crate) fn progress_bar(what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len} ({eta} left)");
     let bar = indicatif::ProgressBar::new(0).with_message(what);
@@ -130,7 +127,7 @@ fn add_fields(table: &mut Table, view: &Value, fields: &str) {
     }
 }
 
-/// Formats columns, separated by two spaces.
+/// No borders, two spaces between columns: easy to read and to grep.
 fn text_of(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -144,7 +141,6 @@ fn table() -> Table {
     table
 }
 
-/// A value as text.
 fn cell(field: &str, value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -157,12 +153,12 @@ fn cell(field: &str, value: &Value) -> String {
     harmless(&text)
 }
 
-/// Escapes control characters of untrusted text, which could control the terminal.
+/// Untrusted text: its escape sequences must not reach the terminal.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Formats a time with seconds.
+/// Omits fractions of a second.
 fn short_time(time: &str) -> String {
     let (date, rest) = time.split_once('T').unwrap_or((time, ""));
     let clock = rest.split_once('.').map_or(rest.trim_end_matches('Z'), |(clock, _)| clock);

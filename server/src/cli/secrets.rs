@@ -1,4 +1,4 @@
-//! Reads secrets: from a prompt, standard input, a file or the environment; never echoed, and from arguments only on request.
+//! Reads secrets from a prompt, standard input, the environment or a file; arguments are a last resort.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
@@ -8,12 +8,12 @@ use lanyard_client::secrecy::{ExposeSecret, SecretString};
 
 use super::exit::{Exit, Failure};
 
-/// Environment variable with the current password,
+/// Environment variable with the current password.
 const PRESENT: &str = "LANYARD_PASSWORD";
-/// and with a new password.
+/// Environment variable with a new password.
 const NEW: &str = "LANYARD_NEW_PASSWORD";
 
-// Sources of passwords.
+// How to read passwords.
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct Passwords {
@@ -23,17 +23,17 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    /// The current password of a user.
+    /// Reads the current password.
     pub(crate) fn present(self, prompt: &str) -> Result<SecretString, Failure> {
         self.read(prompt, PRESENT)
     }
 
-    /// A new password. A prompt asks for it twice.
+    /// Reads a new password; a prompt asks twice.
     pub(crate) fn chosen(self, prompt: &str) -> Result<SecretString, Failure> {
         self.chosen_other(prompt, NEW)
     }
 
-    /// A new secret of another kind.
+    /// Like `chosen`, for other secrets.
     pub(crate) fn chosen_other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
         if self.password_stdin || from_environment(variable).is_some() || !somebody_is_there() {
             return self.read(prompt, variable);
@@ -46,7 +46,7 @@ impl Passwords {
         Err(Failure::new(Exit::Failed, "the two are not the same"))
     }
 
-    /// A current secret of another kind.
+    /// Reads another credential.
     pub(crate) fn other(self, prompt: &str, variable: &str) -> Result<SecretString, Failure> {
         self.read(prompt, variable)
     }
@@ -66,7 +66,7 @@ impl Passwords {
     }
 }
 
-/// True if a prompt can be shown.
+/// Can we prompt?
 pub(crate) fn somebody_is_there() -> bool {
     io::stdin().is_terminal()
 }
@@ -75,7 +75,7 @@ pub(crate) fn ask(prompt: &str) -> Result<SecretString, Failure> {
     Ok(rpassword::prompt_password(prompt)?.into())
 }
 
-/// The next line of standard input, without its line ending.
+/// One line only: the next may hold the new password.
 fn line_of_stdin() -> Result<SecretString, Failure> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
@@ -89,20 +89,20 @@ fn from_environment(variable: &str) -> Option<SecretString> {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).map(SecretString::from)
 }
 
-/// Reads a file with one secret.
+/// Trims whitespace, such as a final newline.
 pub(crate) fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))?;
     Ok(text.trim().into())
 }
 
-/// Parses an argument that is a secret.
+/// A clap parser for secret arguments.
 #[expect(clippy::unnecessary_wraps, reason = "a parser of arguments may fail")]
 pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(text.into())
 }
 
-/// Serialises secrets, for files that only their owner can read.
+/// Serializes secrets in plain text, for owner-only files.
 pub(crate) mod in_file {
     use lanyard_client::secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Deserializer, Serializer};

@@ -47,7 +47,7 @@ impl Serve {
         if self.dev {
             dev::prepare(&config, self.settings.data_dir())?;
         }
-        // These threads wait for the database; connections are served by others.
+        // Connections have their own threads; these do the work that waits for the database.
         let mut background = tokio::runtime::Builder::new_multi_thread();
         background.enable_all().on_thread_start(priority::behind_this_thread());
         background.build()?.block_on(async {
@@ -62,14 +62,14 @@ impl Serve {
             telemetry.run(server.metrics(), &clock);
             let ended = server.run(stop).await;
             telemetry.stop().await;
-            // Calls that were cut off at the end of the drain are logged and no failure.
+            // Calls cut off at the end of the drain are logged; the command still succeeds.
             ended?;
             Ok(Exit::Ok)
         })
     }
 }
 
-/// Parses `--platform`.
+/// Users are created at their first login.
 fn platform(text: &str) -> Result<(String, Platform), String> {
     let (name, url) = text.split_once('=').ok_or("must be NAME=URL, for instance micetro=http://127.0.0.1:8080")?;
     let platform = Platform { users: PlatformUsers::Create, ..Platform::at(url) };
@@ -77,7 +77,7 @@ fn platform(text: &str) -> Result<(String, Platform), String> {
     Ok((name.to_owned(), platform))
 }
 
-/// Adds advice to a start error.
+/// Adds advice if the key file is missing.
 fn with_advice(error: StartError) -> Failure {
     let no_keys = matches!(&error, StartError::Keys(crate::crypto::KeyringError::File { source, .. })
         if source.kind() == std::io::ErrorKind::NotFound);

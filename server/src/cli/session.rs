@@ -91,7 +91,7 @@ struct Who {
 }
 
 impl LoginArgs {
-    /// Reads or prompts for the credential of a login.
+    /// Reads the credential, or prompts for it.
     fn credential(&self) -> Result<Credential, Failure> {
         let passwords = self.passwords;
         let totp_code = self.totp.clone().unwrap_or_default();
@@ -267,7 +267,7 @@ async fn log_in(login: Remote<LoginArgs>, output: Output) -> Outcome {
     output.token(&view)
 }
 
-/// Prompts for what the server reports missing.
+/// Prompts for a second factor or new password that the server requires.
 async fn try_to_log_in(client: &Client, mut credential: Credential, passwords: Passwords) -> Result<Login, Failure> {
     loop {
         let answer = client.create_session(credential.clone()).await;
@@ -364,7 +364,7 @@ async fn renew(renew: Remote<Renew>, output: Output) -> Outcome {
     let subject = renew.connect().await?.on_behalf_of(&ust);
     let renewal = if *rotate { subject.rotate().await? } else { subject.renew().await? };
     let mut shown = renewal.ust.as_ref().map(|ust| ust.expose().to_owned());
-    // The saved token must stay valid.
+    // The saved token expires after the grace period.
     if let Some(new) = renewal.ust.as_ref().filter(|_| holder.is_saved()) {
         SavedSession::write(&renew.connection, &renewal.session.username, new)?;
         output.note(&format!("The new token is in {}.", SavedSession::path(&renew.connection).display()));

@@ -1,4 +1,4 @@
-//! The configuration of commands that need one.
+//! Options of commands that need the configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::config::Config;
 
 use super::exit::Failure;
 
-/// Where everything is that a server keeps, unless it is told otherwise.
+/// Default folder of the database, the keys and saved credentials.
 pub(super) const DATA_DIR: &str = "lanyard-data";
 
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ impl Settings {
     }
 }
 
-/// The environment variables that are valid UTF-8; ours are.
+/// Skips variables that are not UTF-8; settings always are.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

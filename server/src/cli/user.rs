@@ -130,7 +130,7 @@ enum Status {
     Rejected,
 }
 
-/// Verbs that do one thing to one user.
+/// Verbs whose only argument is a user.
 macro_rules! verbs_on_a_user {
     ($($(#[$doc:meta])* $verb:ident)*) => {
         $($(#[$doc])*
@@ -291,7 +291,7 @@ async fn list(list: Acting<List>, output: Output) -> Outcome {
     output.list("users", &views, has_more)
 }
 
-/// The ID of a user: an ID is used as it is, a name is looked up (needs a super-user).
+/// Resolves a name or ID to the ID. Looking up a name needs a super-user.
 pub(crate) async fn user_id(subject: &Subject, user: &str) -> Result<String, Failure> {
     if user.starts_with("usr_") {
         return Ok(user.to_owned());
@@ -312,7 +312,7 @@ fn changed(change: lanyard_client::UserChange, output: Output) -> Outcome {
     say(&format!("Sessions ended: {count}."))
 }
 
-/// Reports success and how many sessions ended.
+/// Reports a change that ends sessions.
 pub(crate) fn ended(count: u64, text: &str, output: Output) -> Outcome {
     output.done(&json!({ "revoked_count": count }), &format!("{text} Sessions ended: {count}."))
 }

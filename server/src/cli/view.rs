@@ -1,4 +1,4 @@
-//! Printable forms of the contract's messages: the same names, times as text, enums without prefixes.
+//! Views of protobuf messages for output: the same field names, times as text, enum names without prefix.
 
 mod definition;
 
@@ -62,7 +62,7 @@ pub(crate) struct SessionView {
     authentication_url: String,
     authentication_host: Option<String>,
     authentication_version: Option<String>,
-    /// `None`: not logged in to a platform.
+    /// `None` without a platform.
     is_replication_user: Option<bool>,
     micetro_url: String,
     unique_name: String,
@@ -111,7 +111,7 @@ impl From<v1::UserSession> for SessionView {
     }
 }
 
-/// A session and, if it is new, its token: the only secret that is printed.
+/// A session and its token, if that is new and was not saved to a file.
 #[derive(Serialize)]
 pub(crate) struct TokenView {
     pub(crate) ust: Option<String>,
@@ -146,7 +146,7 @@ impl From<v1::Warning> for WarningView {
 }
 
 impl WarningView {
-    /// For people.
+    /// For terminals.
     pub(crate) fn text(&self) -> String {
         let kind = self.kind.replace('_', " ").to_lowercase();
         self.time.as_ref().map_or_else(|| kind.clone(), |time| format!("{kind}: {time}"))
@@ -154,7 +154,7 @@ impl WarningView {
 }
 
 impl VerdictView {
-    /// For people, among others.
+    /// For a list of verdicts.
     pub(crate) fn line(&self) -> String {
         match &self.session {
             Some(session) => format!("active    {}  {}", session.session_id, session.username),
@@ -163,7 +163,7 @@ impl VerdictView {
     }
 }
 
-/// A verdict.
+/// The result of verifying a token.
 #[derive(Serialize)]
 pub(crate) struct VerdictView {
     pub(crate) active: bool,

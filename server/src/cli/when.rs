@@ -1,11 +1,11 @@
-//! Parses times on the command line.
+//! Parses times given as arguments.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::{Clock, Time};
 use lanyard_client::prost_types::Timestamp;
 
-/// A time, or a duration from now on.
+/// A time, or a duration from now.
 pub(crate) fn future(text: &str) -> Result<Timestamp, String> {
     moment(text, |from_now| Clock::system().now() + from_now)
 }

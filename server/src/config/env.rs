@@ -6,8 +6,8 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "LANYARD__";
 
-/// The variables with our prefix, as TOML. Variable names are case-insensitive, names of apps and platforms are not: they
-/// are matched ignoring case against the layers `below`, and an unknown one is an error.
+/// The variables with our prefix, as TOML. Variable names are case-insensitive, names of apps and platforms are not:
+/// they are matched ignoring case against the layers `below`, and an unknown one is an error.
 pub(super) fn layer(
     environment: impl IntoIterator<Item = (String, String)>,
     below: &Config,

@@ -1,5 +1,5 @@
-//! The standard `OTEL_*` variables, as a layer of `[telemetry]`. Unsupported ones are reported, never refused: they may be set
-//! for all services of a host.
+//! The standard `OTEL_*` variables, as a layer of `[telemetry]`. Unsupported ones are reported, never refused: they may
+//! be set for all services of a host.
 
 use std::collections::BTreeMap;
 

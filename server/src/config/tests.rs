@@ -24,7 +24,7 @@ fn the_defaults_are_valid_and_safe() {
     Config::dev(Path::new("elsewhere")).validate().expect("`--dev` is valid too");
 }
 
-/// The documentation has every key of the structs, set or commented out.
+/// `config.default.toml` has every key, set or commented out.
 #[test]
 fn every_key_is_documented() {
     let full = "

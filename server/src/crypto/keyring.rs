@@ -150,8 +150,8 @@ impl Keyring {
         keys.truncate(purpose.kept());
     }
 
-    /// Adds a key that is accepted but not used until [`Self::promote`], so that all servers can load it first. A staged token
-    /// key replaces the previous one.
+    /// Adds a key that is accepted but not used until [`Self::promote`], so that all servers can load it first. A
+    /// staged token key replaces the previous one.
     pub fn stage(&mut self, purpose: KeyPurpose, now: Time) {
         let keys = self.keys_mut(purpose);
         keys.insert(1, Key::new(next_id(keys), now, random_bytes()));

@@ -1,4 +1,4 @@
-//! Secrets: tokens and their keyed hashes, the key ring, sealing, passwords. Only this module generates secret randomness.
+//! Secrets: tokens and their keyed hashes, key ring, sealing, passwords. Only this module generates secret randomness.
 //!
 //! Types that hold secrets do not print them.
 

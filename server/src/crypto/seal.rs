@@ -1,5 +1,5 @@
-//! Sealing: XChaCha20-Poly1305, with the key ID in the envelope and the value's place as associated data, so that a sealed
-//! value that is moved to another row does not open.
+//! Sealing: XChaCha20-Poly1305, with the key ID in the envelope and the value's place as associated data, so that a
+//! sealed value that is moved to another row does not open.
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};

@@ -1,7 +1,7 @@
 //! Tokens: their format and their stored hash.
 //!
-//! `lyu1_` + 43 base62 characters (32 random bytes) + 6 of checksum. The prefix lets secret scanners find leaked tokens; the
-//! checksum rejects junk and typos before any look-up. The checksum adds no security.
+//! `lyu1_` + 43 base62 characters (32 random bytes) + 6 of checksum. The prefix lets scanners find leaked tokens.
+//! The checksum rejects junk and typos before any look-up; it adds no security.
 
 use std::fmt;
 

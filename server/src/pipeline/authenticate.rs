@@ -15,15 +15,15 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::model::caller::{Caller, CallerCredential};
 
-/// The credential of a call. A key takes precedence over a certificate: the key was chosen for this call, the certificate may
-/// belong to a service mesh.
+/// The credential of a call. A key takes precedence over a certificate: the key was chosen for this call, the
+/// certificate may belong to a service mesh.
 pub(crate) enum Proof {
     Key(HeaderValue),
     Certificate(Arc<str>),
 }
 
 impl Proof {
-    /// Takes the key out of the headers: nothing behind this room can print it.
+    /// Takes the key out of the headers, so that no later stage can print it.
     pub(crate) fn take(headers: &mut HeaderMap, peer: &Peer, now: Time) -> Result<Self> {
         if let Some(mut key) = headers.remove(AUTHORIZATION) {
             key.set_sensitive(true);
@@ -60,7 +60,7 @@ struct CachedCredential {
 }
 
 impl CredentialCache {
-    /// Number of keys that were not cached here.
+    /// Number of cache misses.
     #[cfg(test)]
     pub(crate) fn looked_up(&self) -> u32 {
         self.look_ups.load(std::sync::atomic::Ordering::Relaxed)

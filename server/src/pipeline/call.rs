@@ -39,7 +39,7 @@ use crate::telemetry::metrics::rpc::EndedCall;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// One call, up to the head of its response.
+/// One call, up to its response headers.
 pub(crate) struct CallFuture {
     span: Span,
     call: Call,
@@ -340,7 +340,7 @@ impl Call {
         response.map(|body| ResponseBody::new(body, id, method, stream_end, permits))
     }
 
-    /// Releases everything that the call holds and records its metrics, once.
+    /// Releases what the call still holds and records its metrics, once.
     fn end(&mut self, outcome: RpcOutcome) {
         if self.stage == Stage::Over {
             return;

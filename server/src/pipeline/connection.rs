@@ -1,4 +1,4 @@
-//! One connection: what its calls share.
+//! The state that the calls of a connection share.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use super::server::RpcServer;
 /// The service of one connection: starts a [`CallFuture`] for each request.
 pub(crate) struct ConnectionService(Arc<Connection>);
 
-/// Shared by the calls of one connection only: counting its references disturbs no other thread.
+/// Shared by the calls of one connection only, so threads do not contend for its reference count.
 pub(crate) struct Connection {
     pub(super) server: Arc<RpcServer>,
     pub(super) peer: Peer,
     pub(super) credentials: CredentialCache,
     pub(super) progress: Arc<Progress>,
-    /// Calls of public services that this connection may still begin.
+    /// Concurrency limit of public services on this connection.
     pub(super) public_calls: Arc<Semaphore>,
 }
 
-/// How far a connection has come. Whoever accepted it waits for this.
+/// The progress of a connection. The worker that serves it waits for this.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The first call has arrived, whatever it is.
+    /// A call has arrived, valid or not.
     pub(crate) first_call: SetOnce<()>,
     /// A caller has authenticated.
     pub(crate) authenticated: SetOnce<()>,
-    /// So many calls were refused before any caller had authenticated that nothing more is expected of this connection.
+    /// `max_refused_calls` calls were refused before a caller authenticated.
     pub(crate) refused_too_often: SetOnce<()>,
     refused: AtomicU32,
 }
@@ -68,7 +68,7 @@ impl Progress {
         set(&self.authenticated);
     }
 
-    /// Counts a refused call; `limit`: how many may be refused before a caller authenticates.
+    /// Counts a refused call; `limit`: the count that sets `refused_too_often`.
     pub(super) fn count_refused(&self, limit: u32) {
         if !self.authenticated.initialized() && self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= limit {
             set(&self.refused_too_often);
@@ -76,10 +76,10 @@ impl Progress {
     }
 }
 
-/// Most calls are not the first of their connection.
+/// Reads first: it is nearly always set already.
 fn set(once: &SetOnce<()>) {
     if !once.initialized() {
-        // Another call of the connection may have been faster.
+        // Fails only if it was set meanwhile.
         let _ = once.set(());
     }
 }

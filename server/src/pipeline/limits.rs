@@ -1,4 +1,5 @@
-//! Calls under way: of all, of one caller, and of the public services. A call is under way until its response was sent.
+//! Limits of calls in flight: of all, of one caller, and of the public services. A call is in flight until its response
+//! is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,7 +41,7 @@ impl InFlight {
     }
 }
 
-/// What a call holds until its response was sent: a client that reads slowly counts as long as it does.
+/// Held until the response is sent, so that a slow reader counts as well.
 #[derive(Default)]
 pub(crate) struct Permits {
     pub(crate) call: Option<CallPermit>,
@@ -64,7 +65,7 @@ impl Drop for CallPermit {
     }
 }
 
-/// One call of a public service, of all and of its connection.
+/// One call of a public service, overall and on its connection.
 pub(crate) struct PublicPermit {
     _of_all: OwnedSemaphorePermit,
     _of_connection: OwnedSemaphorePermit,
@@ -82,7 +83,7 @@ fn overloaded() -> Error {
     Error::Overloaded { retry_after: RETRY_AFTER }
 }
 
-/// A call of a caller under way; dropping it ends it.
+/// One call in flight of a caller.
 pub(crate) struct CallerPermit(Arc<Caller>);
 
 impl CallerPermit {
@@ -101,8 +102,8 @@ impl Drop for CallerPermit {
     }
 }
 
-/// Counts one more, unless at the limit. A refused call is counted briefly, so another may be refused too; the limit is never
-/// exceeded.
+/// Counts one more, unless at the limit. A refused call is counted briefly, so another may be refused too; the limit is
+/// never exceeded.
 fn enter(now: &AtomicU32, limit: u32) -> bool {
     if now.fetch_add(1, Ordering::Relaxed) < limit {
         return true;

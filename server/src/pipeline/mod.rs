@@ -1,13 +1,13 @@
 //! The fixed stages of every call, in order, and the fast path.
 //!
-//! [`call::CallFuture`] runs each call. Four things wrap all stages, outermost first: the **correlation ID**, which finds all
-//! logs of a call; the **panic catch**, so that a bug fails one call with INTERNAL; **metrics and trace**, so that refusals are
-//! counted and timed too; and the **deadline**, which includes authenticating the caller. Inside them run the stages of
-//! [`Stage`], the cheapest refusals first.
+//! [`call::CallFuture`] runs each call. Four things wrap all stages, outermost first: the **correlation ID**, which
+//! finds all logs of a call; the **panic catch**, so that a bug fails one call with INTERNAL; **metrics and trace**, so
+//! that refusals are counted and timed too; and the **deadline**, which includes authenticating the caller. Inside them
+//! run the stages of [`Stage`], the cheapest refusals first.
 //!
-//! A handler finds the results of the stages as [`crate::app::Context`] in the extensions of its request, and returns an
-//! [`crate::error::Error`] with `?`. If it spawns its work on another runtime, it must abort that work when its own future is
-//! dropped: that is how an expired deadline or a disconnected client ends a call.
+//! A handler finds the results of the stages as [`crate::app::Context`] in the extensions of its request, and returns
+//! an [`crate::error::Error`] with `?`. If it spawns its work on another runtime, it must abort that work when its own
+//! future is dropped: that is how an expired deadline or a disconnected client ends a call.
 
 pub(crate) mod authenticate;
 pub(crate) mod call;
@@ -37,9 +37,9 @@ pub use server::RpcServer;
 /// The stages of a call, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Checks that this is gRPC and a method of the contract, and that the headers are not too long. Health and reflection have
-    /// limits of their own and go straight to [`Stage::Serve`]: a probe has no key, and must be answered even when the server is
-    /// at its limit.
+    /// Checks that this is gRPC and a method of the contract, and that the headers are not too long. Health and
+    /// reflection have their own limits and go straight to [`Stage::Serve`]: probes have no key, and need an answer
+    /// even when the server is at its limit.
     Accept,
     /// Enforces `server.max_in_flight`, before any work is done.
     Limit,

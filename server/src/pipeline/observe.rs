@@ -1,5 +1,5 @@
-//! The labels of the RPC metrics, and the span of a call's log lines. No label and no span names a user or holds a secret. The
-//! traced span is in [`super::trace`].
+//! The labels of the RPC metrics, and the span of a call's log lines. No label and no span names a user or holds a
+//! secret. The traced span is in [`super::trace`].
 
 use lanyard_proto::v1::ErrorReason;
 use tonic::Code;
@@ -69,7 +69,7 @@ pub(crate) const fn code_name(code: Code) -> &'static str {
     CODE_NAMES[code as usize]
 }
 
-/// The span of a call's log lines: at INFO, but at DEBUG for frequent methods, because it costs a fifth of a verification.
+/// The span of a call's log lines: at INFO, but at DEBUG for frequent methods: it costs a fifth of a verification.
 pub(crate) fn span(called: Called, correlation_id: &CorrelationId) -> Span {
     if called.is_frequent() {
         tracing::debug_span!("rpc", %correlation_id, method = called.name(), caller = Empty)

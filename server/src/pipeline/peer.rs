@@ -10,7 +10,7 @@ pub(crate) struct Peer {
     pub(crate) certificate: ClientCertificate,
 }
 
-/// What TLS has verified about the client.
+/// The client certificate, verified by TLS.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
     None,
@@ -19,7 +19,7 @@ pub(crate) enum ClientCertificate {
         id: Arc<str>,
         not_after: Time,
     },
-    /// It names nobody, or more than one.
+    /// Names no SPIFFE ID, or several URIs.
     Unusable,
 }
 

@@ -1,4 +1,4 @@
-//! Services without authentication: health, for probes without a key, and reflection, which describes the public contract.
+//! Services without authentication: health, for probes without a key, and reflection of the public contract.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::config;
 
 type Serve = Arc<dyn Fn(Request) -> ServiceFuture + Send + Sync>;
 
-/// Names that the health service knows: the process (liveness), readiness, and each service, which is ready with it.
+/// Names of the health service: `""` (the server accepts calls), readiness, and each service, which equals readiness.
 const HEALTH_NAMES: [&str; 8] = [
     "",
     "readiness",
@@ -25,24 +25,24 @@ const HEALTH_NAMES: [&str; 8] = [
     "lanyard.v1.LinkedAuthService",
 ];
 
-/// Liveness and readiness, as gRPC health and the admin port report them. Neither, until [`Self::set_serving`].
+/// The state that gRPC health and the admin port report. Not serving until [`Self::set_serving`].
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
     state: watch::Sender<HealthState>,
-    /// Held while the state is changed and reported, so that reports come in order.
+    /// Held while the state is changed and reported: keeps reports in order.
     reporting: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HealthState {
-    /// The server accepts calls: it has started and does not stop.
+    /// The server accepts calls: it has started and is not stopping.
     pub is_serving: bool,
     is_database_silent: bool,
 }
 
 impl HealthState {
-    /// Calls can be answered: the server accepts them, and its database answers.
+    /// The server accepts calls, and its database answers.
     pub const fn is_ready(self) -> bool {
         self.is_serving && !self.is_database_silent
     }
@@ -121,7 +121,7 @@ impl PublicServices {
         }
     }
 
-    /// Calls that may still begin, of all connections.
+    /// The concurrency limit of all connections.
     pub(crate) fn calls(&self) -> &Arc<Semaphore> {
         &self.calls
     }

@@ -2,8 +2,8 @@
 //!
 //! If the fast path cannot answer, or the bytes are not one plain message, the service reads the whole body unchanged.
 //!
-//! Body errors are never returned. A body fails only when its stream is closed (`RST_STREAM` or a lost connection), so nobody
-//! waits for a response: the call stays pending until hyper, which sees the same, drops it as cancelled.
+//! Body errors are never returned. A body fails only when its stream is closed (`RST_STREAM` or a lost connection), so
+//! nobody waits for a response: the call stays pending until hyper, which sees the same, drops it as cancelled.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -11,11 +11,11 @@ pub(crate) struct RequestHeaders<'a> {
     pub(crate) timeout: Option<&'a HeaderValue>,
     /// The message compression.
     pub(crate) encoding: Option<&'a HeaderValue>,
-    /// Length of all of them as RFC 9113 counts it (section 10.5.1), without pseudo-headers.
+    /// Length of all of them as RFC 9113 counts it (section 6.5.2), without pseudo-headers.
     pub(crate) bytes: usize,
 }
 
-/// What RFC 9113 adds to name and value of each header.
+/// Overhead of each header, in bytes (RFC 9113).
 const HEADER_OVERHEAD: usize = 32;
 
 impl<'a> RequestHeaders<'a> {

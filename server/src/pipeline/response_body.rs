@@ -16,7 +16,7 @@ use super::status::Refusal;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 
-/// Ends a stream that could go on for ever, and says why.
+/// Ends an open-ended stream, with this error.
 pub(crate) type StreamEnd = BoxFuture<'static, Error>;
 
 /// What remains to be sent.
@@ -36,7 +36,7 @@ pub(crate) struct ResponseBody {
     correlation_id: CorrelationId,
     method: &'static str,
     stream_end: Option<StreamEnd>,
-    /// Given back when the response was sent, or the client is gone.
+    /// Released once the response is sent or the client is gone.
     _permits: Permits,
 }
 

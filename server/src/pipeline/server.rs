@@ -31,12 +31,12 @@ pub struct RpcServer {
     pub(super) traces: Traces,
     pub(super) max_deadline: Duration,
     pub(super) max_header_bytes: usize,
-    /// On a connection on which no caller has authenticated.
+    /// Per connection, before a caller authenticates.
     pub(super) max_refused_calls: u32,
     max_request_bytes: usize,
     max_stream_age: Duration,
     health: Health,
-    /// Ends streams that have no end of their own.
+    /// Ends open-ended streams.
     streams_end: CancellationToken,
 }
 
@@ -77,7 +77,7 @@ impl RpcServer {
         self.health.state().borrow().is_ready()
     }
 
-    /// Tells health checks that no more calls are wanted.
+    /// Reports `NOT_SERVING` to health checks.
     pub(crate) async fn stop_serving(&self) {
         self.health.set_serving(false).await;
     }
@@ -87,7 +87,7 @@ impl RpcServer {
         self.streams_end.cancel();
     }
 
-    /// The end of a stream of a public service: the stop of the server, or the age that it may reach.
+    /// Ends a stream of a public service: at shutdown, or at `max_stream_age`.
     pub(super) fn stream_end(&self) -> StreamEnd {
         let (stopped, age) = (self.streams_end.clone().cancelled_owned(), sleep(self.max_stream_age));
         async move {

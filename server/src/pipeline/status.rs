@@ -1,8 +1,8 @@
-//! Maps errors to gRPC statuses, in one place: each has exactly one `ErrorInfo`, a `RequestInfo`, and details that help to act
-//! on it. The source of a fault is logged here, once, and never sent.
+//! Maps errors to gRPC statuses, in one place: each has exactly one `ErrorInfo`, a `RequestInfo`, and details that help
+//! to act on it. The source of a fault is logged here, once, and never sent.
 //!
-//! Handlers return an [`Error`] with `?`. It travels as the source of the status to the pipeline, which knows the correlation
-//! ID.
+//! Handlers return an [`Error`] with `?`. It travels as the source of the status to the pipeline, which knows the
+//! correlation ID.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -220,7 +220,7 @@ fn write_error(error: &Error, correlation_id: &CorrelationId, method: &str, head
     put(&Status::with_error_details(code, error.to_string(), details), reason, headers)
 }
 
-/// A message that tonic could not read. Its text names our types, so it is replaced, unless it is about sizes or encodings.
+/// A message that tonic could not read. Its text names our types, so it is replaced, except about size or encoding.
 fn write_unreadable(status: &Status, correlation_id: &CorrelationId, headers: &mut HeaderMap) -> RpcOutcome {
     let (reason, unreadable) = (ErrorReason::RequestUnreadable, "the request is not a message of this method");
     match status.code() {

@@ -1,4 +1,4 @@
-//! The admin port: plaintext HTTP with `/metrics` for Prometheus, and liveness and readiness for probes that do not speak gRPC.
+//! The admin port: plaintext HTTP with `/metrics` for Prometheus, and health for probes that do not speak gRPC.
 //! `/livez`: the process runs. `/readyz`: it accepts calls, and its database answers. `/healthz`: it accepts calls.
 
 use std::net::SocketAddr;

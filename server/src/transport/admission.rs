@@ -1,7 +1,7 @@
-//! Limits of open connections, and above all of those on which no caller has authenticated yet: anybody can open one.
+//! Limits of open connections, above all of unauthenticated ones: anybody can open those.
 //!
-//! At a limit the oldest unauthenticated connection is closed in favour of the new one: who holds connections without a key
-//! cannot keep out those who have one, since they authenticate at once.
+//! At a limit the oldest unauthenticated connection is closed for the new one. So clients without a key cannot lock out
+//! clients with one, which authenticate at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -16,15 +16,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::telemetry::metrics::connection::{ConnectionLimit, ConnectionMetrics};
 
-/// Files besides connections of clients and of the database: listening sockets, the admin port, logs, key files, SQLite.
+/// Files besides connections of clients and of the database: listening sockets, admin port, logs, key files, SQLite.
 const OTHER_FILES: u64 = 96;
-/// A younger connection is not closed for another one of its peer: a client that opens many at once authenticates on them within
-/// this time.
+/// A younger connection is not closed for another one of its peer: a client that opens many at once has authenticated
+/// by then.
 const YOUNG: Duration = Duration::from_secs(1);
-/// Fewer would serve nobody, whatever the limit of open files.
+/// Lower bound, whatever the limit of open files.
 const MIN_CONNECTIONS: usize = 16;
 
-/// Admits connections; one for each server.
+/// Admits connections; one per server.
 pub struct Admission {
     max_connections: usize,
     limits: config::Unauthenticated,
@@ -38,7 +38,7 @@ struct Open {
     next_id: u64,
     /// Oldest first.
     unauthenticated: BTreeMap<u64, Unauthenticated>,
-    /// The same, by peer; without those of trusted proxies.
+    /// The same by peer, without trusted proxies.
     by_peer: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
@@ -53,12 +53,12 @@ struct Unauthenticated {
 pub(super) struct Admitted {
     admission: Arc<Admission>,
     id: u64,
-    /// Cancelled when the connection has to give way to another.
+    /// Cancelled when the connection is closed for another one.
     pub(super) evicted: CancellationToken,
 }
 
 impl Admission {
-    /// `database_connections`: files to keep free for them.
+    /// Keeps a file free for each of `database_connections`.
     pub fn new(server: &config::Server, database_connections: u32, metrics: ConnectionMetrics) -> Arc<Self> {
         let possible = max_open_connections(database_connections);
         let max_connections = match server.max_connections {
@@ -76,7 +76,7 @@ impl Admission {
         &self.metrics
     }
 
-    /// `None` if there is no room: all connections are authenticated.
+    /// `None` at `max_connections`, if all are authenticated.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Admitted> {
         let peer = self.source(peer);
         let mut open = self.open.lock();
@@ -98,7 +98,7 @@ impl Admission {
         Some(Admitted { admission: self.clone(), id, evicted })
     }
 
-    /// Counts a connection that gives way to a new one, or the new one if there is none to close.
+    /// Closes a connection for a new one and counts it; without `id` counts the new one, as refused.
     fn evict(&self, open: &mut Open, id: Option<u64>, limit: ConnectionLimit) {
         self.metrics.limited(limit).inc();
         if let Some(evicted) = id.and_then(|id| open.remove_unauthenticated(id)) {
@@ -106,7 +106,7 @@ impl Admission {
         }
     }
 
-    /// What counts as one peer: an IPv4 address, or a /64 of IPv6, which one host may have for itself.
+    /// One peer: an IPv4 address, or an IPv6 /64, which may belong to one host. `None`: a trusted proxy.
     fn source(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
         if self.limits.trusted_proxies.iter().any(|proxies| proxies.contains(&peer)) {
@@ -127,7 +127,7 @@ impl Open {
         self.unauthenticated.keys().next().copied()
     }
 
-    /// The oldest connection of a peer that has `limit` of them, unless it is young.
+    /// The oldest connection of a peer at its limit, unless it is young.
     fn oldest_of(&self, peer: IpAddr, limit: usize, now: Instant) -> Option<u64> {
         let of_peer = self.by_peer.get(&peer).filter(|of_peer| of_peer.len() >= limit)?;
         let oldest = of_peer.first()?;
@@ -161,7 +161,7 @@ impl Open {
 }
 
 impl Admitted {
-    /// A caller has authenticated: the limits of unauthenticated connections no longer apply.
+    /// Lifts the limits of unauthenticated connections.
     pub(super) fn authenticated(&self) {
         let mut open = self.admission.open.lock();
         open.remove_unauthenticated(self.id);
@@ -178,7 +178,7 @@ impl Drop for Admitted {
     }
 }
 
-/// What the limit of open files leaves for connections of clients.
+/// Connections of clients that the limit of open files allows.
 fn max_open_connections(database_connections: u32) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
     let left = files.saturating_sub(OTHER_FILES + u64::from(database_connections));

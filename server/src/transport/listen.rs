@@ -1,7 +1,7 @@
 //! Accepts connections, distributes them over worker threads and shuts them down in order.
 //!
 //! Each worker has its own single-threaded runtime, which serves 50% more calls per core than a multi-threaded one.
-//! Connections are assigned round-robin: `SO_REUSEPORT` would assign them at random, and gRPC connections are long-lived.
+//! Connections are assigned round-robin: `SO_REUSEPORT` assigns at random, and gRPC connections are long-lived.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,7 +26,7 @@ use crate::config;
 use crate::pipeline::RpcServer;
 use crate::stop::Stop;
 
-/// Pause after a failed `accept`, for instance without free descriptors: the next would fail too.
+/// Pause after a failed `accept`: without free descriptors, for instance, a retry fails at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait for workers to end after an abort.
 const ABORT_LIMIT: Duration = Duration::from_secs(1);
@@ -83,9 +83,9 @@ pub(super) struct Phase {
     pub(super) abort: CancellationToken,
 }
 
-/// Serves until `stop`, then shuts down in order: health reports `NOT_SERVING`; during `drain_delay` calls are still accepted
-/// while load balancers notice; then no new connections, streams end, GOAWAY; calls in flight finish within `drain_timeout`;
-/// the rest is cut off. A hard stop skips to the end.
+/// Serves until `stop`, then shuts down in order: health reports `NOT_SERVING`; during `drain_delay` calls are still
+/// accepted while load balancers notice; then no new connections, streams end, GOAWAY; calls in flight finish within
+/// `drain_timeout`; the rest is cut off. A hard stop skips to the end.
 pub async fn serve(
     listener: Listener,
     server: Arc<RpcServer>,

@@ -1,4 +1,4 @@
-//! One worker: serves the connections that it was dealt, within their limits.
+//! One worker: serves the connections assigned to it, within their limits.
 
 use std::future::pending;
 use std::io;
@@ -33,12 +33,12 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// Streams that a client may open and reset before the server has processed them (rapid reset).
 const MAX_PENDING_RESETS: usize = 32;
 const MAX_LOCAL_RESETS: usize = 1024;
-/// What a client may send on one connection, or on one stream of it, before the server has read it: requests are small.
+/// Flow-control window of a connection, and of each stream, in bytes: requests are small.
 const WINDOW_BYTES: u32 = 64 * 1024;
-/// How long the responses to refused calls have to be sent, before their connection is closed.
+/// Time to send the responses to refused calls before their connection is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(1);
-/// Longer headers than `server.max_header_bytes` are refused by the pipeline, with a reason; HTTP/2 refuses them, with status 431,
-/// only if they are this many times as long.
+/// Multiple of `server.max_header_bytes` beyond which hyper answers 431. In between, the pipeline refuses the call and
+/// says why.
 const HEADER_FACTOR: u32 = 2;
 
 pub(super) struct Accepted {
@@ -80,7 +80,7 @@ impl Worker {
         Self { server, http, tls, config: config.clone(), metrics, phase: phase.clone() }
     }
 
-    /// Serves accepted connections until the shutdown, and until each of them has ended or is to be dropped.
+    /// Serves connections until GOAWAY, then until all of them have ended or `abort` drops them.
     pub(super) async fn run(self, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
         let connections = TaskTracker::new();
         let (going_away, abort) = (self.phase.going_away.clone(), self.phase.abort.clone());
@@ -94,7 +94,7 @@ impl Worker {
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, admitted, number } = accepted;
-        // The socket was closed meanwhile.
+        // Fails if the runtime cannot register it.
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         // Fails on a broken socket, which the next read reports.
         let _ = configure(&stream);
@@ -126,16 +126,16 @@ struct Connection<'a> {
     max_age: Option<Duration>,
 }
 
-/// Why a connection should end.
+/// How a connection should end.
 enum End {
     /// At once.
     Now,
-    /// GOAWAY asks the client to open a new one; calls in flight finish here within the time.
+    /// By GOAWAY; calls in flight finish within the time.
     Within(Duration),
 }
 
 impl Connection<'_> {
-    /// `None` if it failed, took too long or is no longer wanted.
+    /// `None` on failure, timeout, eviction or shutdown.
     async fn shake_hands(
         &self,
         tls: &TlsAcceptor,
@@ -167,7 +167,7 @@ impl Connection<'_> {
         }
     }
 
-    /// A client certificate ends its connection when it expires.
+    /// At most until the client certificate expires.
     fn max_age(&self, peer: &Peer) -> Option<Duration> {
         let now = self.worker.server.now();
         let certificate = peer.certificate_expires().map(|expires| expires.since(now));
@@ -238,7 +238,7 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The maximum age of a connection: `age`, a tenth more or less, so that connections opened together do not end together. The golden
+/// The maximum age of a connection: `age` ± 10%, so that connections opened together do not end together. The golden
 /// ratio spreads consecutive numbers evenly.
 fn spread(age: Duration, number: usize) -> Option<Duration> {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

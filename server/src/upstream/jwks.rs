@@ -1,8 +1,8 @@
 //! Fetches and caches the JWK sets of token issuers.
 //!
-//! One fetch per URL at a time, and at most one per [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with made-up key
-//! IDs cannot flood the URL. A fetch outlives the call that started it, so that impatient callers do not restart a slow one
-//! forever.
+//! One fetch per URL at a time, and at most one per [`min_refresh`](config::Jwt::jwks_min_refresh): tokens with made-up
+//! key IDs cannot flood the URL. A fetch outlives the call that started it, so that impatient callers do not restart a
+//! slow one forever.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Jwks {
         Ok(())
     }
 
-    /// The keys of a URL: cached ones if they are younger than `jwks_max_age` and suffice, otherwise fetched. If fetching
+    /// The keys of a URL: cached ones if younger than `jwks_max_age` and sufficient, otherwise fetched. If fetching
     /// fails, stale ones, for up to `jwks_stale` more.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn keys(&self, url: &str, suffice: impl Fn(&PublicKeys) -> bool) -> Result<Arc<PublicKeys>> {

@@ -1,4 +1,4 @@
-//! Checks without the database: key file, certificates, disk, and external servers.
+//! Checks that need no database: key file, certificates, disk, platforms and telemetry collector.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -28,18 +28,18 @@ const PLATFORMS: &str = "platforms";
 const TELEMETRY: &str = "telemetry";
 
 const DAY: Duration = Duration::from_hours(24);
-/// Age from which rotating a key is recommended.
+/// Older keys are a warning.
 const OLD_KEY: Duration = Duration::from_hours(24 * 365);
-/// Remaining validity from which a certificate should have been renewed.
+/// Certificates that expire sooner are a warning.
 const RENEW_BEFORE: Duration = Duration::from_hours(24 * 14);
-/// Free disk space that SQLite should have, and that it needs.
+/// Free space for SQLite: less than the first is a warning, less than the second a problem.
 const ROOM_WANTED: u64 = 1 << 30;
 const ROOM_NEEDED: u64 = 64 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 const ROTATE: &str = "rotate it: deploy/README.md, \"Rotating keys\"";
 
-/// Returns the keys, if they can be read.
+/// Returns the keyring if the key file is usable.
 pub(super) async fn check(config: &Config, clock: &Clock, report: &mut Report) -> Option<Arc<Keyring>> {
     let keyring = key_file(config, report);
     match &keyring {
@@ -123,7 +123,7 @@ fn certificate(facts: &CertificateFacts, now: Time, report: &mut Report) {
     if left < RENEW_BEFORE { report.warning(TLS, said, advice) } else { report.ok(TLS, said) }
 }
 
-/// Checks the SQLite file and its free disk space.
+/// SQLite only: free space, and access to the file.
 fn disk(config: &Config, report: &mut Report) {
     let Some(file) = StoreConfig::of(config).sqlite_path() else {
         return report.ok(DISK, "the database is elsewhere");
@@ -196,7 +196,7 @@ async fn telemetry(config: &Config, report: &mut Report) {
     }
 }
 
-/// Checks that the receiver of a signal accepts connections. Prints only host and port of the URL.
+/// Returns the address connected to. Errors repeat only host and port: the URL may hold secrets.
 async fn reach(telemetry: &Telemetry, kind: SignalKind) -> Result<String, String> {
     let uri = telemetry.destination(kind)?.uri;
     let host = uri.host().ok_or("names no host")?;

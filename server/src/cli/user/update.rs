@@ -64,7 +64,7 @@ pub(super) async fn run(update: Acting<Update>, output: Output) -> Outcome {
 }
 
 impl Changes {
-    /// A user with the given fields, and their field mask.
+    /// Returns the given fields and the paths of their update mask.
     fn into_user(self, mut user: v1::User) -> (v1::User, Vec<String>) {
         let mut paths = Vec::new();
         let mut change = |path: &str| paths.push(path.to_owned());

@@ -1,4 +1,4 @@
-//! Printable definitions.
+//! Views of definitions.
 
 use lanyard_client::v1;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Printable links.
+//! Views of links.
 
 use lanyard_client::v1;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::time;
 use crate::cli::output::View;
 
-/// The first ten are the keys of Zato SSO.
+/// The first ten fields are those of Zato SSO.
 #[derive(Serialize)]
 pub(crate) struct LinkView {
     user_id: String,
@@ -50,7 +50,7 @@ impl From<v1::LinkedAuth> for LinkView {
     }
 }
 
-/// The user of a definition; all fields empty if there is none.
+/// The user a definition is linked to; all `None` if unlinked.
 #[derive(Serialize)]
 pub(crate) struct LinkedUserView {
     user_id: Option<String>,

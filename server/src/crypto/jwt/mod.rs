@@ -1,7 +1,7 @@
 //! JSON Web Tokens: parses them, and verifies signature, issuer, subject, audience and times.
 //!
-//! The library decodes and verifies; keys and time come from us, never from the token. The headers `jku`, `jwk`, `x5u` and
-//! `x5c` are ignored; a token with `crit` is refused.
+//! The library decodes and verifies; keys and time come from us, never from the token. The headers `jku`, `jwk`, `x5u`
+//! and `x5c` are ignored; a token with `crit` is refused.
 
 mod backend;
 mod keys;

@@ -1,4 +1,4 @@
-//! Limits of connections: those without a key above all, but also the age of all.
+//! Tests of the limits of connections, above all of unauthenticated ones.
 
 use http_body_util::BodyExt;
 use hyper::client::conn::http2;
@@ -13,7 +13,7 @@ impl Server {
         TcpStream::connect(self.addr).await.expect("it listens")
     }
 
-    /// A client to which no body can be sent.
+    /// A client with a window of 0: no body can be sent to it.
     async fn connect_without_window(&self) -> Client {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.initial_stream_window_size(0);
@@ -26,7 +26,7 @@ impl Server {
 /// Waits until the server has closed the connection.
 async fn closed(mut socket: TcpStream) {
     let mut sent = Vec::new();
-    // A reset is an end too.
+    // A reset counts too.
     let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut sent)).await.expect("it is closed in time");
 }
 

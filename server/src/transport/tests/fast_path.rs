@@ -67,7 +67,7 @@ async fn nobody_without_the_right_reaches_the_fast_path() {
     }
 }
 
-/// The errors are the same as without it: the tests in `calls` have their texts.
+/// The errors are the same as without it; `calls` tests their texts.
 #[tokio::test]
 async fn the_fast_path_takes_one_whole_message_and_nothing_else() {
     let client = Server::start().await.connect().await;

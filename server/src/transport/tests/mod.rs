@@ -1,5 +1,5 @@
-//! Tests of the listener and the pipeline, with a real client over loopback and callers in a real database. A test double
-//! replaces the services: it does what the token of a `GetSession` says. The fast path is the real one.
+//! Tests of the listener and the pipeline, with a real client over loopback and callers in a real database. A test
+//! double replaces the services: it does what the token of a `GetSession` says. The fast path is the real one.
 
 mod calls;
 mod connections;
@@ -190,8 +190,8 @@ static KEYS: LazyLock<HashMap<&'static str, (Token, String)>> = LazyLock::new(||
     ["known", "slow", "powerless", "mighty", "single"].map(key).into()
 });
 
-/// The header of a caller: `known` has the grants that the tests use, `slow` too but is not cached, `powerless` has all other
-/// grants, `mighty` has all, and `single` may have one call in flight.
+/// The header of a caller: `known` has the grants that the tests use, `slow` too but is not cached, `powerless` has all
+/// other grants, `mighty` has all, and `single` may have one call in flight.
 fn key(name: &str) -> (&'static str, &'static str) {
     ("authorization", &KEYS[name].1)
 }

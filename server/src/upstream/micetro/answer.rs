@@ -85,7 +85,7 @@ fn said_by_status(status: StatusCode) -> &'static str {
 
 const STANDBY: i64 = 1037;
 const NO_CENTRAL: i64 = 515;
-/// Its code is unknown.
+/// Matched by text: its code is unknown.
 const BUSY: &str = "too many open connections";
 
 impl From<Failure> for Problem {

@@ -93,7 +93,7 @@ impl Calls {
         &self.name
     }
 
-    /// Makes an idempotent call, with up to `max_attempts` and backoff.
+    /// Makes an idempotent call, up to `max_attempts` times, with backoff.
     pub(super) async fn repeatedly(&self, call: &Call) -> Result<Answer, Failure> {
         let mut wait = BACKOFF;
         for _ in 1..self.max_attempts {
@@ -106,7 +106,7 @@ impl Calls {
         self.once(call).await
     }
 
-    /// Makes a call once. Only if a pooled connection closed before anything was sent does hyper use a new one.
+    /// Makes a call once. hyper retries only if a pooled connection closed before anything was sent.
     pub(super) async fn once(&self, call: &Call) -> Result<Answer, Failure> {
         let span = client_span(&call.method, self.origin.host(), self.origin.port());
         span.record("url.path", call.path).record("lanyard.platform", self.name.as_str());

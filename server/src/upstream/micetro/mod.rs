@@ -1,7 +1,7 @@
 //! Micetro: logs users in and out, and checks credentials.
 //!
-//! Success takes the expected status and JSON with the expected content. Anything else is a refusal or a fault, as [`answer`]
-//! decides.
+//! Success takes the expected status and JSON with the expected content. Otherwise [`answer`] decides: a refusal or a
+//! fault.
 
 mod answer;
 mod call;
@@ -33,7 +33,7 @@ const PRE_LOGIN: &str = "/mmws/api/v2/command/web_getPreLoginInfo";
 /// API version 2 has no logout; JSON-RPC has.
 const JSON_RPC: &str = "/mmws/json";
 const BEARER: &str = "Bearer ";
-/// A login waits for the version, which is optional, for the timeout divided by this.
+/// A login waits for the optional version for `timeout / VERSION_PART` at most.
 const VERSION_PART: u32 = 2;
 
 /// A Micetro client. Clones share its connections.

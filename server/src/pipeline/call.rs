@@ -95,12 +95,12 @@ type Outcome = Result<Response<Content>, Refusal>;
 impl CallFuture {
     pub(super) fn new(connection: Arc<Connection>, request: Request) -> Self {
         let headers = RequestHeaders::new(request.headers());
-        let arrived = connection.server.app().clock().now();
+        // Read together: the span of the call ends `started.elapsed()` after `arrived`, and its children end before it.
+        let (arrived, started) = (connection.server.app().clock().now(), Instant::now());
         let correlation_id = headers.correlation_id.and_then(CorrelationId::from_header);
         let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::new(arrived));
         let (called, public) = called(request.uri().path());
         let span = observe::span(called, &correlation_id);
-        let started = Instant::now();
         let call = Call {
             stage: Stage::FIRST,
             waiting: Waiting::Nothing,

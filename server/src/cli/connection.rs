@@ -249,7 +249,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
-// How many items to list.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Limit {
     /// At most so many; 0: all

@@ -44,7 +44,7 @@ pub(crate) struct Credentials {
     pub(crate) caller_key: SecretString,
     super_user: UserCredentials,
     demo_user: UserCredentials,
-    /// Absent in files older than definitions.
+    /// Absent in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     demo_definition: Option<DefinitionCredentials>,
 }

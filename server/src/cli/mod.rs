@@ -1,5 +1,5 @@
 //! The command line: one file per noun, and shared modules: [`connection`] (connecting to a server), [`settings`] (the
-//! configuration), [`operator`] (direct access to the database), [`secrets`] (passwords and tokens), [`output`] and [`exit`].
+//! configuration), [`operator`] (direct database access), [`secrets`] (passwords and tokens), [`output`] and [`exit`].
 
 mod attribute;
 mod audit;

@@ -13,7 +13,6 @@ const PRESENT: &str = "LANYARD_PASSWORD";
 /// Environment variable with a new password.
 const NEW: &str = "LANYARD_NEW_PASSWORD";
 
-// How to read passwords.
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct Passwords {

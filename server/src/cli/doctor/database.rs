@@ -24,7 +24,7 @@ const AUDIT: &str = "audit trail";
 
 /// Maximum difference between the clocks of server and database.
 const SKEW: Duration = Duration::from_secs(2);
-/// Reading all encrypted values takes a while if there are millions.
+/// Minimum statement timeout: reading millions of encrypted values takes a while.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The oldest supported version of PostgreSQL.
 const OLDEST_POSTGRES: u32 = 15;
@@ -60,7 +60,7 @@ pub(super) async fn check(config: &Config, keyring: Option<Arc<Keyring>>, clock:
         let left: Vec<_> = CHECKS.into_iter().filter(|check| !done.contains(check)).collect();
         report.not_checked(&left, "the database does not answer as it should");
     }
-    // It was only read.
+    // Nothing was written.
     let _ = store.close().await;
 }
 
@@ -126,7 +126,7 @@ fn skew(before: Time, theirs: Time, after: Time, report: &mut Report) {
     );
 }
 
-/// Reports whether all migrations are applied.
+/// Returns whether the account has all privileges.
 async fn privileges(store: &Store, report: &mut Report) -> Result<bool, Error> {
     let missing = store.missing_privileges().await?;
     if missing.is_empty() {

@@ -52,36 +52,27 @@ async fn serves_others(program: &Program, installation: &Installation, ust: &Ust
     assert!(unauthenticated <= installation.prepared.config.server.unauthenticated.max_connections, "{page}");
 }
 
+/// Serves others while strangers hold more connections than there are files; `from`: the address of each connection.
+async fn serves_while_held(from: impl Fn(usize) -> Ipv4Addr) {
+    let installation = Installation::prepare(Database::Sqlite, |_| {}).await;
+    let program = installation.start_with_files(OPEN_FILES);
+    let ust = log_in(&program, &installation).await;
+    let mut held = Vec::new();
+    for number in 0..IDLE_CONNECTIONS {
+        // Some are refused at once.
+        held.extend(connect_from(from(number), program.addr).await);
+    }
+    serves_others(&program, &installation, &ust).await;
+}
+
 #[test]
 fn serves_clients_while_a_stranger_holds_more_connections_than_there_are_files() {
-    run(async {
-        let installation = Installation::prepare(Database::Sqlite, |_| {}).await;
-        let program = installation.start_with_files(OPEN_FILES);
-        let ust = log_in(&program, &installation).await;
-        let mut held = Vec::new();
-        for _ in 0..IDLE_CONNECTIONS {
-            // Some are refused at once.
-            held.extend(connect_from(Ipv4Addr::new(127, 0, 0, 2), program.addr).await);
-        }
-        serves_others(&program, &installation, &ust).await;
-        drop(held);
-    });
+    run(serves_while_held(|_| Ipv4Addr::new(127, 0, 0, 2)));
 }
 
 #[test]
 fn serves_clients_while_strangers_from_everywhere_hold_connections() {
-    run(async {
-        let installation = Installation::prepare(Database::Sqlite, |_| {}).await;
-        let program = installation.start_with_files(OPEN_FILES);
-        let ust = log_in(&program, &installation).await;
-        let mut held = Vec::new();
-        for number in 0..IDLE_CONNECTIONS {
-            let from = Ipv4Addr::new(127, 0, 1, u8::try_from(number % 200).expect("below 200") + 1);
-            held.extend(connect_from(from, program.addr).await);
-        }
-        serves_others(&program, &installation, &ust).await;
-        drop(held);
-    });
+    run(serves_while_held(|number| Ipv4Addr::new(127, 0, 1, u8::try_from(number % 200).expect("below 200") + 1)));
 }
 
 /// A connection without a key that holds as much as it can.

@@ -195,7 +195,12 @@ async fn follow_readiness(mut answers: watch::Receiver<()>, health: Health, with
     loop {
         let now = tokio::select! {
             () = stop.cancelled() => return,
-            answer = timeout(within, answers.changed()) => answer.is_ok(),
+            answer = timeout(within, answers.changed()) => match answer {
+                // The server is gone.
+                Ok(Err(_)) => return,
+                Ok(Ok(())) => true,
+                Err(_) => false,
+            },
         };
         if now == answered {
             continue;

@@ -36,13 +36,15 @@ impl DatabaseUrl {
         let (_, authority) = place.split_once("://")?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let host = host.split_once('/').map_or(host, |(host, _)| host);
-        let parameter =
-            |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
-        if host.contains(',') || parameter("host").is_some_and(|(_, hosts)| hosts.contains(',')) {
+        let has = |name: &str, wanted: fn(&str) -> bool| {
+            query.split('&').filter_map(|pair| pair.split_once('=')).any(|(key, value)| key == name && wanted(value))
+        };
+        let is_list = |hosts: &str| hosts.contains(',') || hosts.contains("%2C") || hosts.contains("%2c");
+        if is_list(host) || has("host", is_list) {
             return Some("names several hosts: name one, for instance HAProxy in front of them");
         }
-        parameter("target_session_attrs")
-            .map(|_| "has `target_session_attrs`: leave it out, and let HAProxy lead to the primary")
+        has("target_session_attrs", |_| true)
+            .then_some("has `target_session_attrs`: leave it out, and let HAProxy lead to the primary")
     }
 
     pub fn is_sqlite(&self) -> bool {

@@ -160,6 +160,7 @@ fn what_cannot_be_is_refused_with_the_key_and_the_reason() {
         ("[database]\nurl = 'mysql://x'", "database.url: must begin with"),
         ("[database]\nurl = 'postgres://u:p@a:5432,b:5432/x'", "database.url: names several hosts"),
         ("[database]\nurl = 'postgres://u@/x?host=a,b'", "database.url: names several hosts"),
+        ("[database]\nurl = 'postgres://u@/x?host=a&host=b%2Cc'", "database.url: names several hosts"),
         ("[database]\nurl = 'postgres://a/x?target_session_attrs=primary'", "database.url: has `target_session_attrs`"),
         ("[database]\nmax_connections = 0", "database.max_connections: must be more than 0"),
         ("[database]\nacquire_timeout = '0s'", "database.acquire_timeout: must be more than 0"),

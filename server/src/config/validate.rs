@@ -86,7 +86,8 @@ impl Config {
         let database = &self.database;
         let known = database.url.is_sqlite() || database.url.is_postgres();
         ensure("database.url", known, "must begin with `sqlite:` or `postgres:`")?;
-        ensure("database.url", database.url.unsupported().is_none(), database.url.unsupported().unwrap_or_default())?;
+        let unsupported = database.url.unsupported();
+        ensure("database.url", unsupported.is_none(), unsupported.unwrap_or_default())?;
         ensure("database.max_connections", database.max_connections > 0, MORE_THAN_0)?;
         positive("database.acquire_timeout", database.acquire_timeout)?;
         positive("database.statement_timeout", database.statement_timeout)?;

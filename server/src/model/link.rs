@@ -1,10 +1,5 @@
 //! Links between users and definitions.
 
-use std::ops::Deref;
-use std::sync::OnceLock;
-
-use bytes::Bytes;
-
 use super::id::{LinkId, UserId};
 use super::session::AuthType;
 use crate::clock::Time;
@@ -23,34 +18,4 @@ pub struct LinkEntry {
     pub last_used_at: Option<Time>,
     pub version: i64,
     pub is_definition_active: bool,
-}
-
-/// The links of one user as the cache keeps them, oldest first.
-#[derive(Debug)]
-pub struct UserLinks {
-    entries: Vec<LinkEntry>,
-    /// As long as the entries, about.
-    response: OnceLock<Bytes>,
-}
-
-impl UserLinks {
-    /// The encoded response that lists all of them, encoded by the first call: encoding three links is a tenth of the
-    /// instructions of a call.
-    pub fn response(&self, encode: impl FnOnce(&[LinkEntry]) -> Bytes) -> Bytes {
-        self.response.get_or_init(|| encode(&self.entries)).clone()
-    }
-}
-
-impl From<Vec<LinkEntry>> for UserLinks {
-    fn from(entries: Vec<LinkEntry>) -> Self {
-        Self { entries, response: OnceLock::new() }
-    }
-}
-
-impl Deref for UserLinks {
-    type Target = [LinkEntry];
-
-    fn deref(&self) -> &[LinkEntry] {
-        &self.entries
-    }
 }

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
+use super::link::UserLinks;
 use super::trust::Trust;
 use crate::crypto::TokenHash;
 use crate::error::Result;
 use crate::model::id::UserId;
-use crate::model::link::UserLinks;
 use crate::model::session::SessionEntry;
 use crate::telemetry::metrics::cache::CacheStats;
 

@@ -75,7 +75,7 @@ pub use entity::user::Model as UserRow;
 pub use examine::KeysInUse;
 pub use feed::{Follower, Look};
 pub use key_use::LiveHashes;
-pub use link::{MAX_LINKS_READ, NamedDefinition};
+pub use link::{MAX_LINKS_READ, NamedDefinition, UserLinks};
 pub use migration::SchemaState;
 pub use platform::StoredCredential;
 pub use purge::Purged;

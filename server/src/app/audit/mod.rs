@@ -104,11 +104,6 @@ impl App {
             .await
     }
 
-    /// Audits a throttled login, with others like it.
-    pub(in crate::app) async fn audit_throttled_login(&self, event: Event) {
-        self.audit_throttled(event.refused(Reason::Throttled).at(&self.parts.clock)).await;
-    }
-
     /// Fails for regular users, before anything is read, and audits the attempt.
     pub(in crate::app) async fn require_super_user(
         &self,

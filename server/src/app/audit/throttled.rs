@@ -7,9 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::Event;
 use crate::app::App;
 use crate::clock::Time;
-use crate::model::audit::AuditEvent;
+use crate::model::audit::{AuditEvent, Reason};
 use crate::model::id::UserId;
 
 /// How long refusals are counted before their event is written.
@@ -78,7 +79,8 @@ impl Count {
 
 impl App {
     /// Audits a throttled login, within [`INTERVAL`].
-    pub(in crate::app) async fn audit_throttled(&self, event: AuditEvent) {
+    pub(in crate::app) async fn audit_throttled_login(&self, event: Event) {
+        let event = event.refused(Reason::Throttled).at(&self.parts.clock);
         if self.parts.throttled_logins.count(event) {
             self.write_throttled().await;
         }
@@ -97,7 +99,7 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::audit::{Operation, Reason};
+    use crate::model::audit::Operation;
 
     fn event(caller: &str, micros: i64, detail: &str) -> AuditEvent {
         AuditEvent {

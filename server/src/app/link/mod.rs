@@ -12,9 +12,9 @@ use super::page::{Page, PageRequest, Query};
 use crate::error::{Error, Result};
 use crate::model::audit::{Operation, Reason};
 use crate::model::id::{LinkId, UserId};
-use crate::model::link::{LinkEntry, UserLinks};
+use crate::model::link::LinkEntry;
 use crate::model::session::AuthType;
-use crate::store::NamedDefinition;
+use crate::store::{NamedDefinition, UserLinks};
 
 mod change;
 
